@@ -1,0 +1,57 @@
+# Every target prepares .venv first (binder/prepare.py); what is there already takes no time and no network.
+#   make lab PYTHON=/path/to/python3.12 PORT=8899 BROWSER=no        make test ARGS="-k setup -x"
+
+PYTHON ?= python3
+PORT ?=
+BROWSER ?=
+ARGS ?=
+# `make lock` renews all versions but torch's, which decides about CUDA and Colab: make lock TORCH=2.14.0
+TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
+
+JUPYTER = .venv/bin/jupyter-lab $(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
+  $(if $(filter no,$(BROWSER)),--no-browser) $$(test "$$(id -u)" != 0 || echo --allow-root)
+
+.PHONY: help lab formgrader test course render grade-demo lint lock clean for-learners for-all
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+lab: for-learners ## open the course in JupyterLab
+	@$(JUPYTER) --ServerApp.root_dir=course
+
+formgrader: for-all ## open the whole repository in JupyterLab, for nbgrader's formgrader
+	@$(JUPYTER) --ServerApp.root_dir=.
+
+test: for-all ## style, then all tests (ARGS goes to pytest)
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/python -m pytest $(ARGS)
+
+course: for-all ## masters in solutions/ to handouts in course/
+	.venv/bin/autograder build
+
+render: for-all ## execute the masters' pairs, for their figures
+	.venv/bin/autograder render
+
+grade-demo: for-all ## three made-up learners, graded, with feedback and a table
+	.venv/bin/autograder demo
+
+lint: for-all ## ruff, and the rules for notebooks
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/autograder lint
+
+# Without the packages of CUDA: torch pins its own, and only some machines have them.
+lock: for-all ## renew requirements.lock
+	echo "torch==$(TORCH)" | .venv/bin/uv pip compile --universal --python-version 3.11 --all-extras --quiet \
+	  --no-header --no-annotate --upgrade --constraint /dev/stdin pyproject.toml --output-file .venv/requirements.lock
+	grep -v -E '^(nvidia|cuda|triton)' .venv/requirements.lock > requirements.lock
+
+clean: ## remove .venv and caches (not grading/, nor the model in your cache folder)
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info
+
+for-learners:
+	@$(PYTHON) binder/prepare.py lab
+
+for-all:
+	@$(PYTHON) binder/prepare.py test

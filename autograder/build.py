@@ -1,0 +1,114 @@
+"""`autograder build`: masters -> pairs (outputs kept where the code is unchanged) -> handouts, and units.json.
+
+The handout is nbgrader's own `generate_assignment`; nothing in course/ but fridge/ is edited by hand.
+"""
+
+import filecmp
+import json
+import shutil
+import tempfile
+from pathlib import Path
+
+import nbformat
+from jupytext.combine import combine_inputs_with_outputs
+from nbformat import NotebookNode
+
+from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
+from autograder.notebooks import exercise_points, read_master, with_header
+
+UNITS_JSON = Path("course/fridge/units.json")
+
+
+def build(root: Path, names: list[str] | None = None) -> list[Path]:
+    """Write the pairs and handouts of the named units (default all) and units.json; return the files written.
+
+    Raises:
+        CourseError: nbgrader could not make a handout.
+    """
+    written = []
+    for unit in find_units(root, names):
+        _write_pair(unit)
+        _write_release(unit)
+        written += [unit.pair, unit.release]
+    points = {unit.name: exercise_points(read_master(unit)) for unit in find_units(root)}
+    (root / UNITS_JSON).write_text(json.dumps(points, indent=2) + "\n", encoding="utf-8")
+    return [*written, root / UNITS_JSON]
+
+
+def differences(root: Path) -> list[str]:
+    """Files that a build would change, as paths from the root. Builds a copy; the root stays as it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "course"
+        skip = shutil.ignore_patterns(".venv", ".git", "grading", "tests", "node_modules", "__pycache__", "artifacts")
+        shutil.copytree(root, copy, ignore=skip)
+        for unit in find_units(copy):
+            unit.release.unlink(missing_ok=True)
+        written = [path.relative_to(copy) for path in build(copy)]
+        changed = [path for path in written if not _same(root / path, copy / path)]
+        extra = [
+            path.relative_to(root)
+            for path in (root / "course").rglob("*.ipynb")
+            if ".ipynb_checkpoints" not in path.parts and path.relative_to(root) not in written
+        ]
+        return [str(path) for path in changed + extra]
+
+
+def _write_pair(unit: Unit) -> None:
+    notebook = with_header(unit, read_master(unit))
+    if unit.pair.exists():
+        ids = [cell.id for cell in notebook.cells]
+        notebook = combine_inputs_with_outputs(notebook, nbformat.read(unit.pair, as_version=4), fmt="py:percent")
+        for cell, cell_id in zip(notebook.cells, ids, strict=True):
+            cell.id = cell_id
+    _write(notebook, unit.pair)
+
+
+def _write_release(unit: Unit) -> None:
+    from nbgrader.apps import NbGraderAPI  # five seconds of imports that `--help` shouldn't pay for
+
+    api = NbGraderAPI(config=nbgrader_configuration(unit.root))
+    result = api.generate_assignment(unit.name, force=True, create=True)
+    if not result["success"]:
+        raise CourseError(f"nbgrader could not make the handout of {unit.name}:\n{result['log']}")
+    notebook = nbformat.read(unit.release, as_version=4)
+    notebook.metadata.pop("celltoolbar", None)
+    _write(notebook, unit.release)
+
+
+def _write(notebook: NotebookNode, path: Path) -> None:
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # nbclient's time stamps
+    nbformat.validate(notebook)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and filecmp.cmp(one, other, shallow=False)
+
+
+def render(root: Path, names: list[str] | None = None) -> list[tuple[Unit, float]]:
+    """Execute the pairs of the named units (default all), outputs and plots kept; return each with its seconds.
+
+    Raises:
+        CourseError: a cell failed.
+    """
+    import time
+
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    rendered = []
+    for unit in find_units(root, names):
+        _write_pair(unit)
+        notebook = nbformat.read(unit.pair, as_version=4)
+        start = time.perf_counter()
+        client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(unit.pair.parent)}})
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            raise CourseError(f"{unit.pair} failed:\n{error}") from error
+        notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
+        _write(notebook, unit.pair)
+        rendered.append((unit, time.perf_counter() - start))
+    return rendered

@@ -1,0 +1,88 @@
+"""Where things lie: the course's root, its units, and nbgrader's configuration for them."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+
+from traitlets.config import Config
+from traitlets.config.loader import PyFileConfigLoader
+
+
+class CourseError(Exception):
+    """Something about the course's files is wrong. The message says what to do."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One unit of the course: a master, its pair, its release."""
+
+    root: Path
+    name: str  # 03-kv-cache
+    notebook: str  # kv_cache
+
+    @property
+    def master(self) -> Path:
+        """The text that authors edit: jupytext py:percent, with solutions and hidden tests."""
+        return self.root / "solutions" / self.name / f"{self.notebook}.py"
+
+    @property
+    def pair(self) -> Path:
+        """The master as a notebook, with outputs."""
+        return self.master.with_suffix(".ipynb")
+
+    @property
+    def release(self) -> Path:
+        """The handout."""
+        return self.root / "course" / self.name / f"{self.notebook}.ipynb"
+
+    @property
+    def submissions(self) -> Path:
+        """Whole sets of answers, good and bad, that test the unit's tests."""
+        return self.root / "tests" / "submissions" / self.name
+
+
+def find_root(start: Path | None = None) -> Path:
+    """The course's root: the nearest folder upwards that has nbgrader_config.py and solutions/.
+
+    Raises:
+        CourseError: there is none.
+    """
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        if (folder / "nbgrader_config.py").is_file() and (folder / "solutions").is_dir():
+            return folder
+    raise CourseError(
+        f"{start} is not inside a course: no nbgrader_config.py beside solutions/. cd to the clone first."
+    )
+
+
+def find_units(root: Path, names: list[str] | None = None) -> list[Unit]:
+    """All units, or those named, in the course's order.
+
+    Raises:
+        CourseError: an unknown name, or a unit's folder without exactly one master.
+    """
+    found = {}
+    for folder in sorted((root / "solutions").iterdir()):
+        if not folder.is_dir() or folder.name.startswith((".", "_")):
+            continue
+        masters = [path for path in folder.glob("*.py") if path.read_text(encoding="utf-8").find("nbgrader=") > 0]
+        if len(masters) != 1:
+            raise CourseError(f"{folder} must hold one master (a .py file with nbgrader cells); found {len(masters)}")
+        found[folder.name] = Unit(root, folder.name, masters[0].stem)
+    unknown = [name for name in names or [] if name not in found]
+    if unknown:
+        raise CourseError(f"no unit {', '.join(unknown)}; there are {', '.join(found)}")
+    return [unit for name, unit in found.items() if not names or name in names]
+
+
+def repository(root: Path) -> str:
+    """The repository's address, which stands in pyproject.toml and nowhere else."""
+    project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project["urls"]["Repository"]
+
+
+def nbgrader_configuration(root: Path) -> Config:
+    """nbgrader_config.py as nbgrader's own commands read it."""
+    (root / "grading").mkdir(exist_ok=True)  # SQLite makes a file, not its folder
+    return PyFileConfigLoader("nbgrader_config.py", path=str(root)).load_config()

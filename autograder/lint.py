@@ -1,0 +1,120 @@
+"""`autograder lint`: what a reader can't see at a glance in a master: ids, points, markers, and tests that exist.
+
+`solutions/grade_ids.json` lists every grade_id ever released. Grades in the gradebook hang on them, so a renamed or
+vanished id is a finding until that file says that it is meant.
+"""
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from autograder.course import Unit, find_units
+from autograder.notebooks import TEST_SUFFIX, grade_id, is_solution, is_test, read_master
+
+GRADE_IDS = Path("solutions/grade_ids.json")
+HEADING = re.compile(r"^### Exercise (\d+) · .+ \((\d+) points?\)$", re.MULTILINE)
+TOTAL = re.compile(r"^\| Points \| (\d+),", re.MULTILINE)
+MARKERS = {"SOLUTION": is_solution, "HIDDEN TESTS": is_test}
+
+
+def lint(root: Path, names: list[str] | None = None) -> list[str]:
+    """Findings in the masters of the named units (default all), each a sentence; none means in order."""
+    masters = {unit: read_master(unit) for unit in find_units(root, names)}
+    findings = _duplicates(masters) + _unstable(root, masters)
+    for unit, notebook in masters.items():
+        own = [*_points(notebook), *_markers(notebook), *_tests(notebook)]
+        findings += [f"{unit.name}: {finding}" for finding in own]
+    return findings
+
+
+def _duplicates(masters: dict[Unit, NotebookNode]) -> list[str]:
+    used = Counter(name for notebook in masters.values() for name in _ids(notebook))
+    return [f"grade_id {name!r} is used {count} times: rename all but one" for name, count in used.items() if count > 1]
+
+
+def _unstable(root: Path, masters: dict[Unit, NotebookNode]) -> list[str]:
+    released = json.loads((root / GRADE_IDS).read_text(encoding="utf-8"))
+    findings = []
+    for unit, notebook in masters.items():
+        known, present = released.get(unit.name, []), _ids(notebook)
+        for name in known:
+            if name not in present:
+                findings.append(
+                    f"{unit.name}: grade_id {name!r} is gone, and grades hang on it. Restore it, or take it "
+                    f"out of {GRADE_IDS} if no learner has it yet"
+                )
+        findings += [
+            f"{unit.name}: grade_id {name!r} is new: add it to {GRADE_IDS}" for name in present if name not in known
+        ]
+        findings += [
+            f"{unit.name}: grade_id {name!r} must be lower-case words joined by hyphens"
+            for name in present
+            if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+        ]
+    return findings
+
+
+def _points(notebook: NotebookNode) -> list[str]:
+    findings, promised, earned, number, title = [], 0, 0.0, 0, ""
+    total_said = 0
+
+    def close() -> None:
+        if title and promised != earned:
+            findings.append(f"{title}: the heading says {promised} points, its test cells have {earned:g}")
+
+    total = 0.0
+    for cell in notebook.cells:
+        if match := TOTAL.search(cell.source):
+            total_said = int(match[1])
+        if cell.cell_type == "markdown" and (match := HEADING.search(cell.source)):
+            close()
+            number, promised, earned, title = number + 1, int(match[2]), 0.0, match[0].removeprefix("### ")
+            if int(match[1]) != number:
+                findings.append(f"{title}: this is exercise number {number} of the notebook")
+        elif is_test(cell):
+            earned, total = earned + cell.metadata.nbgrader.points, total + cell.metadata.nbgrader.points
+    close()
+    if total_said != total:
+        findings.append(f"the table at the top says {total_said} points, the test cells have {total:g}")
+    return findings
+
+
+def _markers(notebook: NotebookNode) -> list[str]:
+    findings = []
+    for cell in notebook.cells:
+        where = grade_id(cell) or repr(cell.source[:40])
+        for marker, belongs in MARKERS.items():
+            begins, ends = cell.source.count(f"### BEGIN {marker}"), cell.source.count(f"### END {marker}")
+            if begins != ends:
+                findings.append(f"{where}: {begins} BEGIN {marker}, {ends} END {marker}")
+            if begins and not belongs(cell):
+                findings.append(f"{where}: BEGIN {marker} in a cell that nbgrader won't clear of it")
+            if belongs(cell) and not begins:
+                findings.append(f"{where}: no ### BEGIN {marker}")
+    return findings
+
+
+def _tests(notebook: NotebookNode) -> list[str]:
+    findings = []
+    for cell in filter(is_test, notebook.cells):
+        name = grade_id(cell)
+        if not name.endswith(TEST_SUFFIX) or f'with exercise("{name.removesuffix(TEST_SUFFIX)}"):' not in cell.source:
+            findings.append(
+                f'{name}: must end in {TEST_SUFFIX} and hold `with exercise("{name.removesuffix(TEST_SUFFIX)}"):`'
+            )
+        visible, _, hidden = cell.source.partition("### BEGIN HIDDEN TESTS")
+        findings += [
+            f"{name}: no expectation in its {kind} part"
+            for kind, part in (("visible", visible), ("hidden", hidden))
+            if "expect_" not in part
+        ]
+        if not cell.metadata.nbgrader.locked:
+            findings.append(f"{name}: a test cell must be locked")
+    return findings
+
+
+def _ids(notebook: NotebookNode) -> list[str]:
+    return [name for cell in notebook.cells if (name := grade_id(cell))]

@@ -1,0 +1,88 @@
+"""Masters as notebooks: read, given a header and stable cell ids, asked for their graded cells."""
+
+import hashlib
+import re
+from importlib import resources
+
+import jupytext
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.course import Unit, repository
+
+TEST_SUFFIX = "-test"
+FOR_REAL = "for-real"  # tag of cells that run the real model: shown to the learner, skipped in grading
+KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
+
+
+def read_master(unit: Unit) -> NotebookNode:
+    """The master's own cells."""
+    notebook = jupytext.read(unit.master)
+    notebook.metadata = nbformat.from_dict({"kernelspec": KERNELSPEC, "language_info": {"name": "python"}})
+    return notebook
+
+
+def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
+    """Put badges before the title and the set-up cell behind it; give every cell an id that outlives an edit."""
+    address = repository(unit.root)
+    badges = _template("badges.md").format(
+        repository=address,
+        slug=address.removeprefix("https://github.com/"),
+        notebook=unit.release.relative_to(unit.root).as_posix(),
+    )
+    setup = _template("setup.py").replace("{repository}", address)
+    title, *rest = notebook.cells
+    notebook.cells = [
+        nbformat.v4.new_markdown_cell(badges.strip()),
+        title,
+        nbformat.v4.new_code_cell(setup.strip(), metadata={"tags": ["set-up"]}),
+        *rest,
+    ]
+    _set_ids(notebook)
+    return notebook
+
+
+def grade_id(cell: NotebookNode) -> str | None:
+    """nbgrader's id of a cell, None for a cell without."""
+    return cell.metadata.get("nbgrader", {}).get("grade_id")
+
+
+def is_test(cell: NotebookNode) -> bool:
+    """Whether points hang on this cell."""
+    return bool(cell.metadata.get("nbgrader", {}).get("grade"))
+
+
+def is_solution(cell: NotebookNode) -> bool:
+    """Whether this cell is an exercise's."""
+    return bool(cell.metadata.get("nbgrader", {}).get("solution"))
+
+
+def is_for_real(cell: NotebookNode) -> bool:
+    """Whether grading skips this cell."""
+    return FOR_REAL in cell.metadata.get("tags", [])
+
+
+def exercise_points(notebook: NotebookNode) -> dict[str, float]:
+    """Exercise -> points, in order. An exercise's name is its test cell's grade_id without `-test`."""
+    return {
+        grade_id(cell).removesuffix(TEST_SUFFIX): cell.metadata.nbgrader.points
+        for cell in notebook.cells
+        if is_test(cell)
+    }
+
+
+def _template(name: str) -> str:
+    return resources.files("autograder").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _set_ids(notebook: NotebookNode) -> None:
+    # From the grade_id or the text, so that a rebuild and an edit elsewhere leave the ids alone.
+    taken: set[str] = set()
+    for cell in notebook.cells:
+        base = grade_id(cell) or hashlib.sha256(cell.source.encode()).hexdigest()[:12]
+        base = re.sub(r"[^a-zA-Z0-9_-]", "-", base)[:60]
+        unique, number = base, 2
+        while unique in taken:
+            unique, number = f"{base}-{number}", number + 1
+        taken.add(unique)
+        cell.id = unique

@@ -1,0 +1,11 @@
+# Set-up: on Colab this installs the course library and the model (a minute, once). Elsewhere it does nothing.
+import importlib.util
+import subprocess
+import sys
+
+if "google.colab" in sys.modules and importlib.util.find_spec("fridge") is None:
+    library = "elephant-in-the-fridge @ git+{repository}"
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+    from fridge import models
+
+    models.install()

@@ -1,0 +1,29 @@
+"""The cache that everyone writes first: concatenate. It is right, it copies everything at every step, and here it is
+the yardstick that the learner's caches are compared with (transformers' `DynamicCache` works the same way)."""
+
+import torch
+from torch import Tensor
+
+
+class ConcatCache:
+    """Keys and values per layer, joined to the new ones by `torch.cat`. Follows `fridge.llama.Cache`."""
+
+    def __init__(self) -> None:
+        self._kv: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        """Positions that every layer holds."""
+        return min((k.shape[2] for k, _ in self._kv.values()), default=0)
+
+    def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """Append k, v [batch, kv_heads, new, head_dim]; return all [batch, kv_heads, length + new, head_dim]."""
+        if layer in self._kv:
+            old_k, old_v = self._kv[layer]
+            k, v = torch.cat((old_k, k), dim=2), torch.cat((old_v, v), dim=2)
+        self._kv[layer] = k, v
+        return k, v
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the keys and values held."""
+        return sum(k.nbytes + v.nbytes for k, v in self._kv.values())

@@ -1,0 +1,164 @@
+"""Expectations: compare what the learner's code returned with what was expected, and explain a difference.
+
+Values are brought to a plain form first (float64 tensors, Python numbers, lists), so that neither the learner's dtype
+nor an object with an `__eq__` of its own decides. Types are asked for with `type()`, which an object can't redefine,
+and tensors are read with `Tensor`'s own functions, which a subclass or an attribute of the object can't replace.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fridge.testing.outcome import STUB_MESSAGE, Outcome, Wrong
+
+LONG, MANY = 200, 8  # characters and tensor elements that a message shows; beyond, it shows a part or the shape
+_TENSORS = (Tensor, torch.nn.Parameter)  # no other subclasses: they may redefine arithmetic by __torch_function__
+
+
+def expect_close(got: Any, expected: Tensor, what: str, cause: str = "", atol: float = 1e-5) -> None:
+    """Every element of `got` is within `atol` of `expected`, compared in float64.
+
+    Raises:
+        Wrong: another shape, no tensor, NaN, or too far off; with the worst element's place.
+    """
+    if not _is_real_tensor(got):
+        raise _wrong(what, f"a tensor of shape {_shape(expected)}", _describe(got), cause)
+    if got.shape != expected.shape:
+        raise _wrong(what, f"shape {_shape(expected)}", f"shape {_shape(got)}", cause)
+    mine, reference = _on_cpu(got).double(), _on_cpu(expected).double()
+    difference = torch.where(mine == reference, 0.0, (mine - reference).abs()).nan_to_num(nan=torch.inf)
+    if difference.numel() and float(difference.max()) > atol:
+        place = torch.unravel_index(difference.argmax(), difference.shape)
+        index = tuple(int(i) for i in place)
+        raise _wrong(
+            what,
+            f"{float(reference[index]):.6g} at {_index(index)} (tolerance {atol:g})",
+            f"{float(mine[index]):.6g}; {int((difference > atol).sum())} of {difference.numel()} elements differ",
+            cause,
+        )
+
+
+def expect_equal(got: Any, expected: Any, what: str, cause: str = "") -> None:
+    """`got` is `expected`: numbers by value, sequences element by element whether list, tuple or tensor.
+
+    Raises:
+        Wrong: it isn't.
+    """
+    mine, reference = _plain(got), _plain(expected)
+    if not _same(mine, reference):
+        place = _first_difference(mine, reference)
+        words = _describe(reference), _describe(mine)
+        if place and (words[0] == words[1] or max(map(len, words)) > LONG):  # the place says more than the whole
+            what, words = f"{what}, at {place[0]}", (_describe(place[1]), _describe(place[2]))
+        raise _wrong(what, *words, cause)
+
+
+def expect_true(condition: bool, what: str, expected: str, got: Any, cause: str = "") -> None:
+    """A condition that fits no other expectation: Python's True, not something that is merely true (a tensor).
+
+    Raises:
+        Wrong: it isn't, in the words given.
+    """
+    if condition is not True:
+        raise _wrong(what, expected, _describe(got), cause)
+
+
+def expect_raises(error: type[Exception], call: Callable[[], Any], what: str, cause: str = "") -> None:
+    """`call()` raises `error`.
+
+    Raises:
+        Wrong: it returns, or raises something else.
+        NotImplementedError: the exercise is untouched.
+    """
+    try:
+        returned = call()
+    except Outcome:  # of a ScriptedModel, say; it must not pass for an AssertionError
+        raise
+    except Exception as raised:
+        if isinstance(raised, NotImplementedError) and str(raised) == STUB_MESSAGE:
+            raise  # must not pass for a RuntimeError, which it also is
+        if isinstance(raised, error):
+            return
+        raise _wrong(what, error.__name__, f"{type(raised).__name__}: {raised}", cause) from None
+    raise _wrong(what, error.__name__, f"no error; it returned {_describe(returned)}", cause)
+
+
+def _wrong(what: str, expected: str, got: str, cause: str) -> Wrong:
+    lines = [f"  {what}", f"  expected: {expected}", f"  got:      {got}"]
+    return Wrong("\n".join(lines + ([f"  likely cause: {cause}"] if cause else [])))
+
+
+def _is_real_tensor(value: Any) -> bool:
+    # Meta tensors have no values, sparse ones no elements to compare, and .double() would drop an imaginary part.
+    return (
+        type(value) in _TENSORS
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_complex() or value.is_quantized)
+    )
+
+
+def _on_cpu(value: Tensor) -> Tensor:
+    return Tensor.cpu(Tensor.detach(value))
+
+
+def _plain(value: Any) -> Any:
+    kind = type(value)
+    if _is_real_tensor(value):
+        return _on_cpu(value).tolist()
+    if kind is dict:
+        return {key: _plain(item) for key, item in value.items()}
+    if issubclass(kind, list | tuple):
+        return [_plain(item) for item in value]
+    if issubclass(kind, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    return value
+
+
+def _same(got: Any, expected: Any) -> bool:
+    # Exact types only: a subclass could bring an __eq__ of its own.
+    if type(expected) is list:
+        return type(got) is list and len(got) == len(expected) and all(map(_same, got, expected))
+    if type(expected) is dict:
+        return (
+            type(got) is dict
+            and len(got) == len(expected)
+            and {type(key) for key in got} <= {type(key) for key in expected}
+            and all(key in got and _same(got[key], value) for key, value in expected.items())
+        )
+    if type(expected) in (int, float):
+        return type(got) in (int, float) and got == expected
+    return type(got) is type(expected) and got == expected
+
+
+def _first_difference(got: Any, expected: Any, place: str = "") -> tuple[str, Any, Any] | None:
+    """Index, expected element and got element where two lists of the same form differ first; None if the form does."""
+    if not (type(got) is type(expected) is list and len(got) == len(expected)):
+        return (place, expected, got) if place else None
+    for index, (mine, reference) in enumerate(zip(got, expected, strict=True)):
+        if not _same(mine, reference):
+            return _first_difference(mine, reference, f"{place}[{index}]")
+    return None
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "None (is a `return` missing?)"
+    if _is_real_tensor(value):
+        return f"a tensor of shape {_shape(value)}" if value.numel() > MANY else str(_plain(value))
+    if type(value) in _TENSORS:
+        return f"a tensor of another kind ({value.dtype}, {value.layout}, on {value.device})"
+    if type(value) in (bool, int, float, str, bytes, list, tuple, dict, set):
+        words = repr(value)
+        return words if len(words) <= LONG else words[:LONG] + " …"
+    return f"an object of type {type(value).__name__}"
+
+
+def _shape(value: Tensor) -> str:
+    return str(list(value.shape))
+
+
+def _index(index: tuple[int, ...]) -> str:
+    return f"[{', '.join(map(str, index))}]" if index else "the only element"

@@ -1,0 +1,43 @@
+"""nbgrader's settings for this course: where things lie, what an empty exercise is, how notebooks are graded."""
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+# nbgrader starts `alembic` by name when it makes a gradebook; without an activated environment PATH lacks it.
+os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+
+c = get_config()  # noqa: F821 - nbgrader provides it
+
+c.CourseDirectory.root = str(ROOT)
+c.CourseDirectory.course_id = "elephant-in-the-fridge"
+c.CourseDirectory.source_directory = "solutions"
+c.CourseDirectory.release_directory = "course"
+c.CourseDirectory.submitted_directory = "grading/submitted"
+c.CourseDirectory.autograded_directory = "grading/autograded"
+c.CourseDirectory.feedback_directory = "grading/feedback"
+c.CourseDirectory.solution_directory = "grading/solution"
+c.CourseDirectory.source_with_tests_directory = "grading/source_with_tests"
+c.CourseDirectory.db_url = f"sqlite:///{ROOT}/grading/gradebook.db"
+# The masters (.py, with solutions and hidden tests) and the folders' own pages stay with the instructor.
+c.CourseDirectory.ignore = ["*.py", "README.md", ".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback"]
+
+# fridge.testing tells this stub from every other NotImplementedError by its message.
+c.ClearSolutions.code_stub = {"python": '# YOUR CODE HERE\nraise NotImplementedError("not attempted yet")'}
+
+# The seam for execution: whatever runs a submission's cells is named first in this list.
+c.Autograde.autograde_preprocessors = [
+    "autograder.execute.CourseExecute",
+    "nbgrader.preprocessors.IgnorePattern",
+    "nbconvert.preprocessors.ClearMetadataPreprocessor",
+    "nbgrader.preprocessors.LimitOutput",
+    "nbgrader.preprocessors.SaveAutoGrades",
+    "nbgrader.preprocessors.AssignLatePenalties",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
+# Cells that run the real model are for the learner's eyes; no grade hangs on them.
+c.NotebookClient.skip_cells_with_tag = "for-real"
+c.Execute.timeout = 60
+# Outputs come from a stranger's notebook and are shown on the instructor's own Jupyter origin.
+c.HTMLExporter.sanitize_html = True

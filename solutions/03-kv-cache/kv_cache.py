@@ -1,0 +1,1018 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 03 · The KV cache
+#
+# A language model writes one token, reads everything again from the first word, writes the next token, and reads
+# everything again. You are going to stop it from doing that.
+#
+# By the end you have written causal attention that continues a sequence, rotary positions, a preallocated key-value
+# cache (KV 缓存), and a generation loop, each from an empty function. All of them run inside a real 135-million-parameter
+# model, and you compare your cache with the one in `transformers`, in tokens, milliseconds and bytes.
+#
+# | | |
+# |---|---|
+# | You need | PyTorch, and the formula $\mathrm{softmax}(QK^\top/\sqrt{d})\,V$ |
+# | Time | about 90 minutes |
+# | Runs on | a laptop with 2 GB of free memory; no GPU |
+# | Points | 25, in seven exercises |
+
+# %%
+import torch
+
+from fridge import measure, models, plots, scoreboard, text
+
+# %% tags=["for-real"]
+model = models.load()
+tokenizer = models.load_tokenizer()
+print(
+    f"{models.name()}: {model.config.layers} layers, {model.config.kv_heads} KV heads, {model.dtype} on {model.device}"
+)
+
+# %% [markdown]
+# ## 1 · The pain: a model without a memory
+#
+# This is the whole of text generation, done today's way. `model(tokens)` returns logits of shape
+# `[batch, positions, vocabulary]`; the largest logit at the last position names the next token. That choice is called
+# *greedy decoding*, and this notebook uses it throughout, because then two programs that are both right write the
+# same text.
+
+
+# %% tags=["for-real"]
+def generate_without_cache(prompt, max_new_tokens):
+    tokens = list(prompt)
+    for _ in range(max_new_tokens):
+        logits = model(torch.tensor([tokens]), last_only=True)
+        tokens.append(int(logits[0, -1].argmax()))
+    return tokens[len(prompt) :]
+
+
+question = [{"role": "user", "content": "Why is the sky blue? Answer in one sentence."}]
+chat = tokenizer.apply_chat_template(question, add_generation_prompt=True, return_dict=False)
+print(tokenizer.decode(generate_without_cache(chat, 24)))
+
+# %% [markdown]
+# It works. Now watch the clock while the text gets longer. The *context* is the number of tokens that the model has to
+# take into account for the next one.
+
+# %% tags=["for-real"]
+contexts = [64, 128, 256, 512, 1024]
+prose = tokenizer(text.prose()[:20_000], return_tensors="pt").input_ids.to(model.device)
+
+no_cache_ms = []
+for context in contexts[:4]:
+    one_step = measure.seconds(lambda n=context: model(prose[:, :n], last_only=True), repeats=3)
+    no_cache_ms.append(1000 * one_step)
+    print(f"context {context:4}: {1000 * one_step:6.0f} ms for one more token")
+
+# %% [markdown]
+# Every token costs more than the one before it. At 512 tokens of context, the model computes 512 positions to learn a
+# single new thing, and 511 of those it had computed one step earlier, with the same result: in causal attention, a
+# position never sees what comes after it, so nothing that happens later can change it.
+#
+# ## 2 · The picture: what is computed twice
+#
+# Each row below is one step of generation, each square one position that the model computes in that step.
+
+# %% tags=["for-real"]
+ax = plots.diagram("Without a cache each step repeats the last one; with it, a step is one position", size=(8.4, 2.6))
+for left, cached in ((0, False), (11, True)):
+    for step in range(4):
+        for position in range(4 + step):
+            new = position == 3 + step or step == 0
+            if new or not cached:
+                plots.cell(
+                    ax,
+                    left + position,
+                    3 - step,
+                    "new" if new else "again",
+                    plots.PALE if new else plots.ACCENT,
+                    plots.INK if new else "white",
+                )
+            else:
+                plots.cell(ax, left + position, 3 - step, "kept", "white", "#777777")
+    ax.text(left, 4.3, "with a cache" if cached else "without a cache", fontsize=9)
+ax.set(xlim=(-2.2, 18.5), ylim=(-0.3, 5))
+for step, label in enumerate(("prompt", "token 2", "token 3", "token 4")):
+    ax.text(-0.3, 3.5 - step, label, ha="right", va="center", fontsize=8)
+
+# %% [markdown]
+# *In words: the first step computes the prompt's four positions. Without a cache the steps after it compute 5, 6 and 7
+# positions, of which only the last is new. With a cache they compute one each.*
+#
+# What does a step need from the positions before it? Look at attention: the new position's query meets **every earlier
+# key**, and the weights mix **every earlier value**. Nothing else of the past enters, not the queries and not the MLPs.
+# So keep the keys and the values of each layer. That store is the **KV cache**.
+#
+# Two words that the field uses all the time:
+#
+# - **prefill**: the prompt goes through the model in one call and fills the cache;
+# - **decode**: one call for each further token, one position per call.
+#
+# ## 3 · The prediction
+#
+# Before you build it, write down what it will save and what it will cost. Both are plain arithmetic, so you can be
+# right to the last position and the last byte.
+#
+# ### Exercise 1 · Work (2 points)
+#
+# A prompt of $p$ tokens, a reply of $n$ tokens. How many positions does the model compute in all steps together?
+# Note that the last token of the reply is chosen and returned; nobody asks what follows it.
+#
+# <details><summary>Hint 1</summary>Without a cache, the step that chooses reply token 1 computes p positions, the next
+# one p + 1. Which one is the last?</details>
+# <details><summary>Hint 2</summary>With a cache every position is computed once. Which token is never fed back?
+# </details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "work", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def positions_processed(prompt_tokens, new_tokens):
+    """Positions that a model computes to generate `new_tokens` tokens after a prompt.
+
+    Args:
+        prompt_tokens: length of the prompt, at least 1.
+        new_tokens: length of the reply; for 0 nothing is computed.
+
+    Returns:
+        (without_cache, with_cache): two ints.
+    """
+    ### BEGIN SOLUTION
+    if new_tokens == 0:
+        return 0, 0
+    without_cache = sum(prompt_tokens + step for step in range(new_tokens))
+    return without_cache, prompt_tokens + new_tokens - 1
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "work-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal
+
+with exercise("work"):
+    without_cache, with_cache = positions_processed(4, 4)
+    expect_equal(without_cache, 4 + 5 + 6 + 7, "positions without a cache, prompt 4, reply 4 (the figure above)")
+    expect_equal(
+        with_cache,
+        4 + 1 + 1 + 1,
+        "positions with a cache, prompt 4, reply 4 (the figure above)",
+        cause="the last token of the reply is never fed back to the model",
+    )
+    ### BEGIN HIDDEN TESTS
+    expect_equal(
+        positions_processed(500, 500),
+        (374_750, 999),
+        "prompt 500, reply 500",
+        cause="step i computes p + i positions, i from 0 to n - 1",
+    )
+    expect_equal(positions_processed(7, 1), (7, 7), "a reply of one token")
+    expect_equal(positions_processed(7, 0), (0, 0), "no reply, no work")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ### Exercise 2 · Memory (2 points)
+#
+# The cache buys that time with memory. For each layer, each KV head and each token it holds one key and one value of
+# `head_dim` numbers.
+#
+# Models with *grouped-query attention* (GQA) have fewer KV heads than query heads: several query heads look at the
+# same keys and values. Your function receives both numbers.
+#
+# | model | layers | heads | KV heads | head_dim |
+# |---|---|---|---|---|
+# | SmolLM2-135M | 30 | 9 | 3 | 64 |
+# | Llama-2-7B | 32 | 32 | 32 | 128 |
+# | Llama-3-8B | 32 | 32 | 8 | 128 |
+#
+# <details><summary>Hint 1</summary>Start with the bytes of one token in one layer of SmolLM2, in float32 (4 bytes a
+# number). Then multiply.</details>
+# <details><summary>Hint 2</summary>Which of the two head counts says how many keys are stored?</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "memory", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def kv_cache_bytes(layers, heads, kv_heads, head_dim, tokens, batch=1, bytes_per_value=2):
+    """Bytes that the keys and values of a batch of sequences take.
+
+    Args:
+        layers, heads, kv_heads, head_dim: the model's shape.
+        tokens: length of each sequence.
+        batch: number of sequences.
+        bytes_per_value: 4 for float32, 2 for float16 and bfloat16, 1 for an 8-bit cache.
+
+    Returns:
+        Bytes, an int.
+    """
+    ### BEGIN SOLUTION
+    keys_and_values = 2
+    return keys_and_values * layers * kv_heads * head_dim * tokens * batch * bytes_per_value
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "memory-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal
+
+with exercise("memory"):
+    expect_equal(
+        kv_cache_bytes(30, 9, 3, 64, tokens=1, bytes_per_value=4),
+        46_080,
+        "SmolLM2, one token, float32",
+        cause="a key and a value for each KV head",
+    )
+    expect_equal(kv_cache_bytes(30, 9, 3, 64, tokens=100, bytes_per_value=4), 4_608_000, "SmolLM2, 100 tokens, float32")
+    ### BEGIN HIDDEN TESTS
+    expect_equal(
+        kv_cache_bytes(32, 32, 32, 128, tokens=1),
+        512 * 1024,
+        "Llama-2-7B, one token, float16",
+        cause="float16 is the default: 2 bytes a number",
+    )
+    expect_equal(
+        kv_cache_bytes(32, 32, 8, 128, tokens=1),
+        128 * 1024,
+        "Llama-3-8B, one token, float16",
+        cause="with grouped-query attention, the KV heads are stored and the query heads are not",
+    )
+    expect_equal(
+        kv_cache_bytes(32, 32, 8, 128, tokens=8192, batch=16),
+        16 * 2**30,
+        "Llama-3-8B, 16 sequences of 8192",
+        cause="every sequence of the batch has keys and values of its own",
+    )
+    expect_equal(kv_cache_bytes(30, 9, 3, 64, tokens=7, batch=3, bytes_per_value=1), 241_920, "an 8-bit cache")
+    expect_equal(kv_cache_bytes(30, 9, 3, 64, tokens=0), 0, "no tokens, no bytes")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Now ask your function about the elephant. Llama-2-7B's weights take 14 GB in float16; the batch of 16 below is a
+# quiet afternoon for a server.
+
+# %% tags=["for-real"]
+if scoreboard.ready("memory"):
+    for name, shape in {"Llama-2-7B": (32, 32, 32, 128), "Llama-3-8B": (32, 32, 8, 128)}.items():
+        one, busy = kv_cache_bytes(*shape, tokens=1), kv_cache_bytes(*shape, tokens=4096, batch=16)
+        print(f"{name}: {one / 1024:.0f} KiB per token, {busy / 1e9:.1f} GB for 16 sequences of 4096 tokens")
+    one_sequence = kv_cache_bytes(layers=40, heads=40, kv_heads=40, head_dim=128, tokens=2048)
+    print(f"LLaMA-13B: {one_sequence / 1e9:.2f} GB for one sequence of 2048 (vLLM's authors write: up to 1.7 GB)")
+
+# %% [markdown]
+# ## 4 · Build it
+#
+# Four parts, in the order in which a token meets them: attention, positions, the cache, the loop.
+#
+# ### Exercise 3 · Attention that continues a sequence (4 points)
+#
+# You know causal attention as a lower triangle: query $i$ sees keys $0 \dots i$. That is the special case of an empty
+# cache. Once a cache holds `length` positions, the keys start at position 0 and the queries start at position
+# `length`: the triangle moves to the right. Two new tokens that follow three cached ones see this:
+#
+# ```
+#               keys      0  1  2   3  4
+#   query at position 3   ■  ■  ■   ■  ·
+#   query at position 4   ■  ■  ■   ■  ■
+# ```
+#
+# The queries are always the **last** positions of the keys, so the shapes tell you all that you need.
+#
+# With GQA there are more query heads than KV heads. Neighbouring query heads share: with 4 heads and 2 KV heads, query
+# heads 0 and 1 use KV head 0, query heads 2 and 3 use KV head 1.
+#
+# <details><summary>Hint 1</summary>Let new = q.shape[2] and total = k.shape[2]. The query in row i stands at position
+# total - new + i.</details>
+# <details><summary>Hint 2</summary>torch.tril has an argument `diagonal`.</details>
+# <details><summary>Hint 3</summary>k.repeat_interleave(heads // kv_heads, dim=1) gives each query head its keys. How does
+# it differ from k.repeat?</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def causal_attention(q, k, v):
+    """Causal attention of new positions to all positions so far.
+
+    Args:
+        q: [batch, heads, new, head_dim], the queries of the last `new` positions.
+        k, v: [batch, kv_heads, total, head_dim], total >= new; heads is a multiple of kv_heads.
+
+    Returns:
+        [batch, heads, new, head_dim]: softmax(q kᵀ / sqrt(head_dim)) v over the keys that each query may see.
+    """
+    ### BEGIN SOLUTION
+    heads, new, head_dim = q.shape[1:]
+    kv_heads, total = k.shape[1:3]
+    k = k.repeat_interleave(heads // kv_heads, dim=1)
+    v = v.repeat_interleave(heads // kv_heads, dim=1)
+    scores = q @ k.transpose(2, 3) / head_dim**0.5
+    visible = torch.ones(new, total, dtype=torch.bool, device=q.device).tril(diagonal=total - new)
+    return scores.masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "causal-attention-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.llama import attend_causally
+from fridge.testing import exercise, expect_close, randn
+
+with exercise("causal-attention"):
+    # Queries of zero see all visible keys alike: the result is the mean of the visible values.
+    values = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 4, 1)
+    expect_close(
+        causal_attention(torch.zeros(1, 1, 4, 1), values, values).flatten(),
+        torch.tensor([1.0, 1.5, 2.0, 2.5]),
+        "four queries, empty cache: means of 1; 1, 2; 1, 2, 3; 1, 2, 3, 4",
+    )
+    expect_close(
+        causal_attention(torch.zeros(1, 1, 2, 1), values, values).flatten(),
+        torch.tensor([2.0, 2.5]),
+        "two queries after two cached positions: means of 1, 2, 3 and of 1, 2, 3, 4",
+        cause="the mask's triangle must start after the cached positions",
+    )
+    q, k, v = randn(1, 2, 5, 8, seed=1), randn(1, 2, 5, 8, seed=2), randn(1, 2, 5, 8, seed=3)
+    expect_close(
+        causal_attention(q, k, v),
+        attend_causally(q, k, v),
+        "random numbers, empty cache",
+        cause="the scores are divided by sqrt(head_dim)",
+    )
+    ### BEGIN HIDDEN TESTS
+    q, k, v = randn(2, 6, 3, 8, seed=4), randn(2, 2, 10, 8, seed=5), randn(2, 2, 10, 8, seed=6)
+    expect_close(
+        causal_attention(q, k, v),
+        attend_causally(q, k, v),
+        "batch 2, 6 heads that share 2 KV heads, 3 queries after 7 cached positions",
+        cause="query heads 0, 1, 2 use KV head 0; repeat_interleave, not repeat",
+    )
+    expect_close(
+        causal_attention(q[:, :, -1:], k, v),
+        attend_causally(q[:, :, -1:], k, v),
+        "one query after 9 cached positions",
+        cause="a decode step sees everything",
+    )
+    expect_close(
+        causal_attention(q[:, :, :1], k[:, :, :1], v[:, :, :1]),
+        v[:, :, :1].repeat_interleave(3, dim=1),
+        "one query, one key: the value itself",
+    )
+    large = 1000 * q
+    expect_close(
+        causal_attention(large, k, v),
+        attend_causally(large, k, v),
+        "large scores, one key takes all",
+        cause="subtract the row's maximum before exp, or use softmax",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ### Exercise 4 · Where a token stands (3 points)
+#
+# Llama tells positions apart by **RoPE**, the rotary position embedding. It takes the numbers of a query or key in
+# pairs and rotates pair $i$ by the angle
+#
+# $$ \text{position} \cdot \theta^{-2i/d}, \qquad i = 0 \dots d/2 - 1, \quad d = \text{head\_dim}. $$
+#
+# Rotated vectors meet in a dot product that depends on the *distance* of the two positions alone. Llama's checkpoints
+# pair number $i$ with number $i + d/2$ (the first half of the vector with the second half), so with the angle $\alpha$
+#
+# $$ x'_i = x_i \cos\alpha - x_{i+d/2} \sin\alpha, \qquad x'_{i+d/2} = x_{i+d/2} \cos\alpha + x_i \sin\alpha. $$
+#
+# Here lies the commonest bug of hand-written caches. In a decode step the model sees one token, and a function that
+# counts positions from 0 gives each new token position 0. The text stays fluent for a few words and then rots. The
+# position is where the token stands in the **whole** sequence, so your function receives `start`.
+#
+# <details><summary>Hint 1</summary>Positions: torch.arange(start, start + new). Frequencies: theta ** (-2i / d), a vector
+# of d / 2 numbers. Angles: the outer product, [new, d / 2].</details>
+# <details><summary>Hint 2</summary>x.chunk(2, dim=-1) gives the two halves.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def apply_rope(x, start, theta=10_000.0):
+    """Rotate queries or keys by their positions in the whole sequence.
+
+    Args:
+        x: [batch, heads, new, head_dim], head_dim even.
+        start: position of the first of the new tokens; the others follow it.
+        theta: base of the frequencies.
+
+    Returns:
+        The rotated x, the same shape.
+    """
+    ### BEGIN SOLUTION
+    new, head_dim = x.shape[2:]
+    positions = torch.arange(start, start + new, device=x.device, dtype=torch.float32)
+    frequencies = theta ** (-torch.arange(0, head_dim, 2, device=x.device, dtype=torch.float32) / head_dim)
+    angles = positions[:, None] * frequencies
+    cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
+    first, second = x.chunk(2, dim=-1)
+    return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "rope-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+import math
+
+import torch
+
+from fridge.testing import exercise, expect_close, randn
+
+with exercise("rope"):
+    east = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 2)  # one pair: RoPE turns it by `position` radians
+    expect_close(apply_rope(east, 0).flatten(), torch.tensor([1.0, 0.0]), "position 0 turns nothing")
+    expect_close(
+        apply_rope(east, 2).flatten(),
+        torch.tensor([math.cos(2), math.sin(2)]),
+        "[1, 0] at position 2",
+        cause="the first new token stands at position `start`",
+    )
+    x = randn(1, 2, 6, 8, seed=1)
+    expect_close(apply_rope(x[:, :, 4:], 4), apply_rope(x, 0)[:, :, 4:], "positions 4 and 5 alone, and as part of six")
+    ### BEGIN HIDDEN TESTS
+    from fridge.llama import rope_frequencies, rope_table, rotate
+
+    def reference(x, start, theta):
+        positions = torch.arange(start, start + x.shape[2])
+        return rotate(x, *rope_table(positions, rope_frequencies(x.shape[3], theta), torch.float32))
+
+    expect_close(
+        apply_rope(x, 0),
+        reference(x, 0, 10_000.0),
+        "six positions, head_dim 8",
+        cause="number i is paired with number i + d/2, and its angle is position * theta ** (-2i/d)",
+    )
+    expect_close(apply_rope(x, 3, theta=100.0), reference(x, 3, 100.0), "another theta", cause="theta is an argument")
+    batch = randn(2, 3, 5, 16, seed=2)
+    expect_close(
+        apply_rope(batch, 1),
+        reference(batch, 1, 10_000.0),
+        "batch 2, three heads, head_dim 16",
+        cause="positions run along dimension 2, the same for each head and sequence",
+    )
+    expect_close(apply_rope(x, 5000), reference(x, 5000, 10_000.0), "far along a long text", atol=2e-3)
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ### Exercise 5 · The cache (8 points)
+#
+# The cache that everyone writes first keeps one tensor per layer and joins the new keys to it with `torch.cat`. It is
+# right, and each step copies all that is there to make room for one token more.
+#
+# Yours reserves all the room at the start and writes new keys and values into their places, so a step moves the bytes
+# of the new tokens and nothing else. What it promises:
+#
+# - `update(layer, k, v)` stores the new positions of one layer and returns everything that this layer holds.
+# - `len(cache)` is the number of positions that **every** layer holds. In the middle of a forward pass, when layer 0
+#   has its new keys and layer 1 hasn't, the length is still the old one. The model asks for it once, before layer 0.
+# - `rewind(length)` forgets the positions from `length` on. (Unit 05 guesses several tokens ahead and takes back the
+#   wrong ones with it.) It moves no data.
+# - **An error changes nothing.** When the new positions don't fit, `update` raises `ValueError` and the cache is what it
+#   was. The same for a `rewind` to a length that is negative or larger than the present one.
+# - `nbytes` is the number of bytes reserved, from the first moment on.
+#
+# 4 points are for storing and 4 for rewinding and errors; each has its own test cell.
+#
+# <details><summary>Hint 1</summary>Two tensors of shape [layers, batch, kv_heads, capacity, head_dim], and one count of
+# filled positions per layer.</details>
+# <details><summary>Hint 2</summary>self.k[layer, :, :, start:end] = k writes in place. Slicing returns a view: no copy.
+# </details>
+# <details><summary>Hint 3</summary>Check first, write second, count last.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class KVCache:
+    """Keys and values of a batch of sequences of equal length, in memory that is reserved once.
+
+    Args:
+        layers, batch, kv_heads, head_dim: shape of what is stored.
+        capacity: largest number of positions.
+        dtype, device: of the keys and values.
+
+    Attributes:
+        nbytes: bytes reserved, an int that never changes.
+    """
+
+    def __init__(self, layers, batch, kv_heads, capacity, head_dim, dtype=torch.float32, device="cpu"):
+        ### BEGIN SOLUTION
+        shape = (layers, batch, kv_heads, capacity, head_dim)
+        self.k = torch.zeros(shape, dtype=dtype, device=device)
+        self.v = torch.zeros(shape, dtype=dtype, device=device)
+        self.lengths = [0] * layers
+        self.capacity = capacity
+        self.nbytes = self.k.nbytes + self.v.nbytes
+        ### END SOLUTION
+
+    def __len__(self):
+        """Positions that every layer holds."""
+        ### BEGIN SOLUTION
+        return min(self.lengths)
+        ### END SOLUTION
+
+    def update(self, layer, k, v):
+        """Store new positions of one layer.
+
+        Args:
+            layer: which one.
+            k, v: [batch, kv_heads, new, head_dim].
+
+        Returns:
+            All keys and all values of this layer, [batch, kv_heads, held, head_dim] each, the new ones last.
+
+        Raises:
+            ValueError: they don't fit; nothing has changed.
+        """
+        ### BEGIN SOLUTION
+        start = self.lengths[layer]
+        end = start + k.shape[2]
+        if end > self.capacity:
+            raise ValueError(f"{end} positions don't fit into a capacity of {self.capacity}")
+        self.k[layer, :, :, start:end] = k
+        self.v[layer, :, :, start:end] = v
+        self.lengths[layer] = end
+        return self.k[layer, :, :, :end], self.v[layer, :, :, :end]
+        ### END SOLUTION
+
+    def rewind(self, length):
+        """Forget the positions from `length` on, in every layer.
+
+        Raises:
+            ValueError: `length` is negative or larger than len(self); nothing has changed.
+        """
+        ### BEGIN SOLUTION
+        if not 0 <= length <= len(self):
+            raise ValueError(f"can't rewind to {length}: the cache holds {len(self)} positions")
+        self.lengths = [length] * len(self.lengths)
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "kv-update-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import exercise, expect_close, expect_equal, randn
+
+with exercise("kv-update"):
+    cache = KVCache(layers=2, batch=1, kv_heads=2, capacity=8, head_dim=4)
+    expect_equal(len(cache), 0, "length of a new cache")
+    k, v = randn(1, 2, 3, 4, seed=1), randn(1, 2, 3, 4, seed=2)
+    for layer in (0, 1):
+        got_k, got_v = cache.update(layer, k + layer, v + layer)
+        expect_close(
+            got_k,
+            k + layer,
+            f"keys of layer {layer} after a prefill of three positions",
+            cause="return what the layer holds, not the whole reserved room",
+        )
+        expect_close(got_v, v + layer, f"values of layer {layer} after a prefill of three positions")
+    expect_equal(
+        len(cache),
+        3,
+        "length after three positions in both layers",
+        cause="both layers hold the same three positions: they count once",
+    )
+    got_k, got_v = cache.update(0, k[:, :, :1], v[:, :, :1])
+    expect_close(got_k[:, :, :3], k, "the first three keys of layer 0 after a fourth")
+    expect_close(got_k[:, :, 3:], k[:, :, :1], "the fourth key of layer 0")
+    ### BEGIN HIDDEN TESTS
+    from fridge.testing import TINY, ConcatCache, tiny_llama
+
+    expect_equal(
+        len(cache),
+        3,
+        "length in the middle of a pass, when layer 1 still has three positions",
+        cause="a position counts when every layer holds it",
+    )
+    cache.update(1, k[:, :, :1], v[:, :, :1])
+    expect_equal(len(cache), 4, "length when layer 1 has its fourth too")
+
+    def chunks_agree(chunks, capacity, what):
+        """Feed chunks of positions to the learner's cache and to a concatenating one."""
+        mine, oracle = KVCache(3, 2, 2, capacity, 4), ConcatCache()
+        reserved = mine.nbytes
+        expect_equal(
+            reserved,
+            2 * 3 * 2 * 2 * capacity * 4 * 4,
+            f"{what}: bytes reserved before anything is stored",
+            cause="all the room is reserved in the beginning: keys and values, float32",
+        )
+        for step, new in enumerate(chunks):
+            for layer in range(3):
+                k, v = randn(2, 2, new, 4, seed=10 * step + layer), randn(2, 2, new, 4, seed=10 * step + layer + 5)
+                (got_k, got_v), (all_k, all_v) = mine.update(layer, k, v), oracle.update(layer, k, v)
+                expect_close(
+                    got_k,
+                    all_k,
+                    f"{what}: keys of layer {layer} after chunk {step}",
+                    cause="new positions go behind the layer's own last one",
+                )
+                expect_close(got_v, all_v, f"{what}: values of layer {layer} after chunk {step}")
+            expect_equal(len(mine), len(oracle), f"{what}: length after chunk {step}")
+        expect_equal(mine.nbytes, reserved, f"{what}: bytes reserved in the end", cause="the room never grows")
+
+    chunks_agree([4, 3, 1, 2], 12, "chunks of 4, 3, 1 and 2")
+    chunks_agree([1, 1, 1], 3, "one by one, up to the last free place")
+    chunks_agree([5], 5, "all room in one chunk")
+
+    one, other = (KVCache(1, 1, 2, 4, 4) for _ in range(2))
+    one.update(0, k[:, :, :2], v[:, :, :2])
+    expect_equal(len(other), 0, "length of a second cache", cause="caches must not share memory")
+    other_k, _ = other.update(0, -k[:, :, :2], v[:, :, :2])
+    one_k, _ = one.update(0, k[:, :, 2:3], v[:, :, 2:3])
+    expect_close(one_k, k, "keys of one cache after another was written", cause="caches must not share memory")
+
+    tiny = tiny_llama()
+    tokens = torch.tensor([[5, 9, 2, 61, 33, 7, 7]])
+    cache = KVCache(TINY.layers, 1, TINY.kv_heads, 7, TINY.head_dim)
+    stepwise = [
+        tiny(tokens[:, :3], cache),
+        tiny(tokens[:, 3:5], cache),
+        tiny(tokens[:, 5:6], cache),
+        tiny(tokens[:, 6:], cache),
+    ]
+    expect_close(torch.cat(stepwise, dim=1), tiny(tokens), "logits of a small Llama in steps of 3, 2, 1, 1", atol=1e-4)
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "kv-state-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import exercise, expect_close, expect_equal, expect_raises, randn
+
+with exercise("kv-state"):
+    cache = KVCache(layers=1, batch=1, kv_heads=1, capacity=4, head_dim=2)
+    k, v = randn(1, 1, 5, 2, seed=1), randn(1, 1, 5, 2, seed=2)
+    cache.update(0, k[:, :, :3], v[:, :, :3])
+    cache.rewind(1)
+    expect_equal(len(cache), 1, "length after rewind(1)", cause="the argument is the length to keep")
+    got_k, _ = cache.update(0, k[:, :, 3:4], v[:, :, 3:4])
+    expect_close(got_k, torch.cat((k[:, :, :1], k[:, :, 3:4]), dim=2), "keys when a new one follows a rewind")
+    expect_raises(ValueError, lambda: cache.update(0, k[:, :, :3], v[:, :, :3]), "three more into two free places")
+    expect_equal(len(cache), 2, "length after the error", cause="an error changes nothing: check before you write")
+    ### BEGIN HIDDEN TESTS
+    before_k, before_v = (part.clone() for part in cache.update(0, k[:, :, :0], v[:, :, :0]))
+    expect_equal(before_k.shape[2], 2, "positions returned when no new one is stored")
+    expect_raises(ValueError, lambda: cache.update(0, k, v), "more than the whole capacity")
+    expect_raises(ValueError, lambda: cache.rewind(3), "a rewind forwards", cause="rewind only takes back")
+    expect_raises(ValueError, lambda: cache.rewind(-1), "a rewind to a negative length")
+    expect_equal(len(cache), 2, "length after three errors", cause="an error changes nothing")
+    got_k, got_v = cache.update(0, k[:, :, 4:], v[:, :, 4:])
+    expect_close(
+        got_k,
+        torch.cat((before_k, k[:, :, 4:]), dim=2),
+        "keys stored after the errors",
+        cause="an error changes nothing, not even the room behind the last position",
+    )
+    expect_close(got_v, torch.cat((before_v, v[:, :, 4:]), dim=2), "values stored after the errors")
+
+    cache.rewind(3)
+    expect_equal(len(cache), 3, "length after a rewind to the present length")
+    cache.rewind(0)
+    expect_equal(len(cache), 0, "length after rewind(0)")
+    got_k, got_v = cache.update(0, v[:, :, :4], k[:, :, :4])
+    expect_close(
+        got_k,
+        v[:, :, :4],
+        "keys of a cache that was emptied and filled to its capacity",
+        cause="what was forgotten must not come back",
+    )
+    expect_close(got_v, k[:, :, :4], "values of a cache that was emptied and filled to its capacity")
+    expect_raises(ValueError, lambda: cache.update(0, k[:, :, :1], v[:, :, :1]), "one more into a full cache")
+
+    deep = KVCache(layers=3, batch=1, kv_heads=1, capacity=2, head_dim=2)
+    for layer in range(3):
+        deep.update(layer, k[:, :, :2], v[:, :, :2])
+    deep.rewind(1)
+    for layer in range(3):
+        got_k, got_v = deep.update(layer, k[:, :, 4:], v[:, :, 4:])
+        expect_close(got_k, k[:, :, [0, 4]], f"keys of layer {layer} of 3 after a rewind", cause="every layer forgets")
+        expect_close(got_v, v[:, :, [0, 4]], f"values of layer {layer} of 3 after a rewind")
+    expect_equal(len(deep), 2, "length of three layers after a rewind and one more position")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ### Exercise 6 · The loop (4 points)
+#
+# Prefill once, then decode one token per call. The model moves the cache forward by itself: `model(tokens, cache)` reads
+# `len(cache)`, gives the new tokens the positions that follow, and calls `cache.update` in each layer.
+#
+# The test gives you a *scripted model*. It knows the whole conversation, complains when it is fed the wrong token at a
+# position, and counts every position that you ask for. Your target is the number from exercise 1.
+#
+# The cache may hold earlier turns of a conversation already; the prompt follows them.
+#
+# <details><summary>Hint 1</summary>model(torch.tensor([prompt]), cache)[0, -1] are the logits that choose the first token
+# of the reply.</details>
+# <details><summary>Hint 2</summary>Choose; stop if it is the stop token or the reply is complete; only then feed it.
+# </details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def generate(model, prompt, max_new_tokens, cache, stop_token=None):
+    """Greedy decoding with a KV cache.
+
+    Args:
+        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and extends the cache.
+        prompt: token ids, at least one; they follow what the cache holds.
+        max_new_tokens: largest length of the reply; for 0 the model isn't called.
+        cache: a KV cache.
+        stop_token: ends the reply when the model chooses it, and isn't part of it.
+
+    Returns:
+        The reply, a list of ints. The prompt takes one call, each further token one call with one position, and the
+        last chosen token isn't fed to the model.
+    """
+    ### BEGIN SOLUTION
+    reply = []
+    feed = list(prompt)
+    while len(reply) < max_new_tokens:
+        logits = model(torch.tensor([feed]), cache)
+        token = int(logits[0, -1].argmax())
+        if token == stop_token:
+            break
+        reply.append(token)
+        feed = [token]
+    return reply
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "generate-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import ConcatCache, ScriptedModel, exercise, expect_equal, tiny_llama
+
+with exercise("generate"):
+    scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16, 17])
+    reply = generate(scripted, [11, 12, 13], 4, ConcatCache())
+    expect_equal(reply, [14, 15, 16, 17], "the reply to [11, 12, 13]")
+    expect_equal(
+        scripted.positions,
+        3 + 4 - 1,
+        "positions computed for a prompt of 3 and a reply of 4",
+        cause="each position is computed once, and the last token is not fed back",
+    )
+    scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16, 17])
+    expect_equal(generate(scripted, [11, 12, 13], 4, ConcatCache(), stop_token=16), [14, 15], "stop token 16")
+    ### BEGIN HIDDEN TESTS
+    expect_equal(
+        scripted.positions, 3 + 2, "positions when token 16 ends the reply", cause="a stop token is not fed back"
+    )
+
+    def ask(conversation, prompt, max_new_tokens, what, reply, calls, stop_token=None):
+        scripted = ScriptedModel(conversation)
+        expect_equal(generate(scripted, prompt, max_new_tokens, ConcatCache(), stop_token), reply, what)
+        expect_equal(
+            [len(call.tokens) for call in scripted.calls],
+            calls,
+            f"{what}: positions in each call",
+            cause="the prompt takes one call, each further token one call of one position",
+        )
+
+    ask([11, 12, 13, 14, 15], [11, 12, 13, 14], 1, "a reply of one token", [15], [4])
+    ask([11, 12, 13], [11, 12], 0, "a reply of no token", [], [])
+    ask([11, 12, 13, 14], [11], 3, "a prompt of one token", [12, 13, 14], [1, 1, 1])
+    ask([11, 12, 2, 14], [11, 12], 5, "a stop token that comes first", [], [2], stop_token=2)
+    ask([11, 12, 13, 2], [11, 12], 2, "a stop token in the last place", [13], [2, 1], stop_token=2)
+    ask([11, 12, 12, 12, 12], [11, 12], 3, "a model that repeats itself", [12, 12, 12], [2, 1, 1])
+    ask([11, 0, 13, 14], [11], 2, "a token with the id 0", [0, 13], [1, 1])
+
+    tiny = tiny_llama(seed=3)
+    turns = [5, 9, 2, 61]
+    expected = list(turns)
+    for _ in range(6):
+        expected.append(int(tiny(torch.tensor([expected]))[0, -1].argmax()))
+    expect_equal(generate(tiny, turns, 6, ConcatCache()), expected[4:], "six tokens of a small Llama")
+    cache = ConcatCache()
+    tiny(torch.tensor([turns[:3]]), cache)
+    expect_equal(
+        generate(tiny, turns[3:], 6, cache),
+        expected[4:],
+        "the same when the cache holds the first three tokens",
+        cause="the cache may hold earlier turns; the prompt follows them",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ### Exercise 7 · A long prompt in chunks (2 points)
+#
+# Prefill of a long prompt makes large intermediate tensors: attention scores of prompt × prompt in each head, logits of
+# prompt × 49 152. A server that has other users waiting can't afford that either. So prompts are fed in **chunks**. This
+# works without any change to the model because your attention mask is right for queries that start anywhere.
+#
+# <details><summary>Hint</summary>range(0, len(prompt), chunk_size) gives the start of each chunk.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def prefill_in_chunks(model, prompt, cache, chunk_size):
+    """Feed a prompt in chunks of `chunk_size` tokens; the last chunk may be shorter.
+
+    Args:
+        model, cache: as for `generate`.
+        prompt: token ids, at least one.
+        chunk_size: tokens per call, at least 1.
+
+    Returns:
+        [vocab_size]: the logits after the last token of the prompt.
+
+    Raises:
+        ValueError: `chunk_size` is below 1, or the prompt is empty.
+    """
+    ### BEGIN SOLUTION
+    if chunk_size < 1 or len(prompt) == 0:
+        raise ValueError(f"can't feed {len(prompt)} tokens in chunks of {chunk_size}")
+    for start in range(0, len(prompt), chunk_size):
+        chunk = torch.tensor([prompt[start : start + chunk_size]])
+        logits = model(chunk, cache)
+    return logits[0, -1]
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "chunked-prefill-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import ConcatCache, ScriptedModel, exercise, expect_close, expect_equal, expect_raises, tiny_llama
+
+with exercise("chunked-prefill"):
+    scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])
+    logits = prefill_in_chunks(scripted, [11, 12, 13, 14, 15], ConcatCache(), chunk_size=2)
+    expect_equal(list(logits.shape), [64], "shape of the logits")
+    expect_equal(int(logits.argmax()), 16, "the token that follows the prompt")
+    expect_equal(
+        [len(call.tokens) for call in scripted.calls], [2, 2, 1], "positions in each call, 5 tokens in chunks of 2"
+    )
+    ### BEGIN HIDDEN TESTS
+    prompt = [3, 1, 4, 1, 5, 9, 2, 6]
+    expected = tiny_llama()(torch.tensor([prompt]))[0, -1]
+    for chunk_size, calls in ((3, [3, 3, 2]), (4, [4, 4]), (1, [1] * 8), (8, [8]), (100, [8])):
+        scripted, cache = ScriptedModel(conversation=[*prompt, 7]), ConcatCache()
+        prefill_in_chunks(scripted, prompt, cache, chunk_size)
+        expect_equal(
+            [len(call.tokens) for call in scripted.calls],
+            calls,
+            f"positions in each call, chunks of {chunk_size}",
+            cause="full chunks, and one for the rest if there is one",
+        )
+        expect_equal(len(cache), 8, f"positions in the cache, chunks of {chunk_size}")
+        logits = prefill_in_chunks(tiny_llama(), prompt, ConcatCache(), chunk_size)
+        expect_close(logits, expected, f"logits of a small Llama, chunks of {chunk_size}", atol=1e-4)
+    expect_raises(
+        ValueError, lambda: prefill_in_chunks(ScriptedModel([1, 2]), [1], ConcatCache(), 0), "chunks of 0 tokens"
+    )
+    expect_raises(ValueError, lambda: prefill_in_chunks(ScriptedModel([1, 2]), [], ConcatCache(), 2), "an empty prompt")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 5 · For real
+#
+# Put your parts into SmolLM2: your attention in all 30 layers, your RoPE on its queries and keys, your cache behind it,
+# your loop around it. Then ask `transformers` for the same tokens.
+
+
+# %% tags=["for-real"]
+def new_cache(capacity):
+    c = model.config
+    return KVCache(c.layers, 1, c.kv_heads, capacity, c.head_dim, dtype=model.dtype, device=model.device)
+
+
+if scoreboard.ready("causal-attention", "rope", "kv-update", "generate"):
+    mine = model.with_parts(attention=causal_attention, rope=apply_rope)
+    yours = generate(mine, chat, 40, new_cache(128), stop_token=tokenizer.eos_token_id)
+    print(tokenizer.decode(yours))
+
+# %% tags=["for-real"]
+peer = models.load_transformers()
+
+if scoreboard.ready("causal-attention", "rope", "kv-update", "generate"):
+    inputs = torch.tensor([chat], device=peer.device)
+    theirs = peer.generate(inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=40, do_sample=False)
+    theirs = [token for token in theirs[0, len(chat) :].tolist() if token != tokenizer.eos_token_id]
+    print(f"{sum(a == b for a, b in zip(yours, theirs))} of {max(len(yours), len(theirs))} tokens are the same")
+
+# %% [markdown]
+# ### Time per token
+#
+# Four ways to get the next token, at contexts up to 1024: without a cache (measured above), with the concatenating
+# cache `fridge.caches.ConcatCache`, with yours (your attention and RoPE in both), and with `transformers` and its
+# `DynamicCache`. Each cache grows along one text, and at each context the median of five decode steps counts.
+
+# %% tags=["for-real"]
+from transformers import DynamicCache
+
+from fridge.caches import ConcatCache
+
+
+def decode_ms(step, cache, held):
+    times = []
+    for context in contexts:
+        step(prose[:, held(cache) : context - 6], cache)  # grow to just below the context, then time six steps
+        one = lambda: step(prose[:, held(cache) : held(cache) + 1], cache)
+        times.append(1000 * measure.seconds(one, repeats=5))
+    return times
+
+
+def step_of_transformers(tokens, cache):
+    with torch.no_grad():
+        return peer(tokens, past_key_values=cache, logits_to_keep=1)
+
+
+def step_of(model):
+    return lambda tokens, cache: model(tokens, cache, last_only=True)
+
+
+# %% tags=["for-real"]
+if scoreboard.ready("causal-attention", "rope", "kv-update"):
+    decode = {
+        "transformers' DynamicCache": decode_ms(step_of_transformers, DynamicCache(), lambda c: c.get_seq_length()),
+        "concatenating cache": decode_ms(step_of(mine), ConcatCache(), len),
+        "your cache": decode_ms(step_of(mine), new_cache(1024), len),
+    }
+    factor = no_cache_ms[3] / decode["your cache"][3]
+    ax = plots.axes(
+        f"At 512 tokens of context, a token with your cache costs {factor:.0f} times less",
+        "context (tokens)",
+        "time per token (ms)",
+    )
+    plots.lines(ax, contexts, {"no cache": no_cache_ms, **decode})
+    ax.set(xscale="log", yscale="log", xticks=contexts, xticklabels=contexts)
+
+# %% [markdown]
+# *In words: without a cache the time per token rises with the context. The three curves with a cache
+# lie close together and stay nearly flat.*
+
+# %% tags=["for-real"]
+if scoreboard.ready("causal-attention", "rope", "kv-update"):
+    print(f"{'ms per token at context':28}" + "".join(f"{n:>8}" for n in contexts))
+    for name, times in {"no cache": no_cache_ms, **decode}.items():
+        print(f"{name:28}" + "".join(f"{ms:8.0f}" for ms in times))
+
+# %% [markdown]
+# Two things to see in this table.
+#
+# - The big step is from *no cache* to *any cache*. That is the work count of exercise 1 turned into time.
+# - Concatenating or preallocating hardly matters here. SmolLM2's keys and values are 45 KiB per token; at 1024 tokens
+#   a concatenating step copies 47 MB, while the step reads all the weights, 538 MB in float32. Copying begins to hurt
+#   when the cache is as large as the weights, which is where a busy server lives: the 34 GB of your table above
+#   against 14 GB of weights. Your cache is ready for that, and unit 04 builds on it.
+#
+# ### Memory
+#
+# Does your formula hold for the memory that the process really uses? Reserve a cache for 4096 tokens and look at the
+# process's resident memory before and after. Then fill the concatenating cache and count its tensors.
+
+# %% tags=["for-real"]
+if scoreboard.ready("memory", "kv-update"):
+    c = model.config
+    shape = (c.layers, c.heads, c.kv_heads, c.head_dim)
+    width = torch.finfo(model.dtype).bits // 8
+    predicted = kv_cache_bytes(*shape, tokens=4096, bytes_per_value=width)
+    big = []
+    measured = measure.peak_memory(lambda: big.append(new_cache(4096)))
+    print(
+        f"4096 tokens: formula {predicted / 1e6:.1f} MB, cache.nbytes {big[0].nbytes / 1e6:.1f} MB, "
+        f"memory of the process grew by {measured / 1e6:.1f} MB"
+    )
+    growing = ConcatCache()
+    model(prose[:, :100], growing, last_only=True)
+    print(
+        f" 100 tokens: formula {kv_cache_bytes(*shape, tokens=100, bytes_per_value=width) / 1e6:.1f} MB, "
+        f"ConcatCache holds {growing.nbytes / 1e6:.1f} MB, and yours would still hold {big[0].nbytes / 1e6:.1f} MB"
+    )
+    del big
+
+# %% [markdown]
+# The last line is the catch. Your cache takes the memory of 4096 tokens even for a conversation of 100. A server that
+# reserves the maximum for everyone wastes most of its card: the authors of vLLM found that only 20 to 38 % of the KV
+# memory in earlier systems held anything. Reserving in small pages instead is what unit 04 is about.
+#
+# ## 6 · What others report, what we measured
+#
+# | claim | source | here |
+# |---|---|---|
+# | 27 → 144 → 166 tokens/s on a laptop's CPU: none, concatenating, preallocated (124M parameters, 200 tokens) | Raschka, *LLMs from scratch*, ch. 4 | the table above: a large step, then a small one |
+# | the advantage vanishes on a large GPU at that size | the same page | plausible: a GPU computes 200 positions as fast as one when it is idle; the weights' bytes decide |
+# | KV memory of one LLaMA-13B sequence: up to 1.7 GB | vLLM's blog, 2023 | 1.68 GB by your formula |
+# | 512 KiB a token (Llama-2-7B), 128 KiB (Llama-3-8B) | their configs | the same, to the byte |
+#
+# Fewer KV heads shrink the cache at the root: a token of Llama-3-8B costs a quarter of one of Llama-2-7B, in a larger model.
+#
+# ## 7 · What this unit doesn't claim
+#
+# - A cache makes decoding *cheaper*, not cheap: each step still reads every weight once. Units 02 (smaller weights) and
+#   05 (several tokens per read) go on from there.
+# - All sequences of your batch have the same length. Real ones don't; unit 04 repairs that.
+# - Nothing is ever dropped. Sliding windows, eviction and 8-bit caches trade exactness for room, and aren't built here.
+#
+# Three things to read next:
+#
+# 1. Pope et al., *Efficiently Scaling Transformer Inference*, 2022 (arXiv 2211.05102), section 2: the cost model of
+#    prefill and decode.
+# 2. Shazeer, *Fast Transformer Decoding: One Write-Head is All You Need*, 2019 (arXiv 1911.02150): why the cache's
+#    bytes decide the speed of decoding.
+# 3. Ainslie et al., *GQA*, 2023 (arXiv 2305.13245): fewer KV heads, nearly the same quality.
+#
+# ## Your score
+
+# %% tags=["scoreboard"]
+from fridge import scoreboard
+
+scoreboard.show("03-kv-cache")
