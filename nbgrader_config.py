@@ -2,11 +2,14 @@
 
 import os
 import sys
+import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 # nbgrader starts `alembic` by name when it makes a gradebook; without an activated environment PATH lacks it.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
+# SQLAlchemy tells nbgrader's authors something about their sessions that no user can act on.
+warnings.filterwarnings("ignore", message="Object of type .* not in session")
 
 c = get_config()  # noqa: F821 - nbgrader provides it
 
@@ -39,5 +42,6 @@ c.Autograde.autograde_preprocessors = [
 # Cells that run the real model are for the learner's eyes; no grade hangs on them.
 c.NotebookClient.skip_cells_with_tag = "for-real"
 c.Execute.timeout = 60
+c.KernelManager.transport_encryption = "auto"  # other users of the machine can't listen in on a kernel
 # Outputs come from a stranger's notebook and are shown on the instructor's own Jupyter origin.
 c.HTMLExporter.sanitize_html = True

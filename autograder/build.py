@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 import nbformat
-from jupytext.combine import combine_inputs_with_outputs
 from nbformat import NotebookNode
 
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
@@ -56,11 +55,16 @@ def differences(root: Path) -> list[str]:
 def _write_pair(unit: Unit) -> None:
     notebook = with_header(unit, read_master(unit))
     if unit.pair.exists():
-        ids = [cell.id for cell in notebook.cells]
-        notebook = combine_inputs_with_outputs(notebook, nbformat.read(unit.pair, as_version=4), fmt="py:percent")
-        for cell, cell_id in zip(notebook.cells, ids, strict=True):
-            cell.id = cell_id
+        _keep_outputs(notebook, nbformat.read(unit.pair, as_version=4))
     _write(notebook, unit.pair)
+
+
+def _keep_outputs(notebook: NotebookNode, rendered: NotebookNode) -> None:
+    # Only of cells whose code is the same to the letter; jupytext's own matching keeps those of edited cells too.
+    known = {(cell.id, cell.source): cell for cell in rendered.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if old := known.get((cell.get("id"), cell.source)):
+            cell.outputs, cell.execution_count = old.outputs, old.execution_count
 
 
 def _write_release(unit: Unit) -> None:

@@ -32,7 +32,7 @@ def lines(ax: Axes, x: list[float], series: dict[str, list[float]]) -> None:
     """Draw each named series over x, with a legend."""
     for (label, y), style in zip(series.items(), cycle(STYLES), strict=False):
         ax.plot(x[: len(y)], y, label=label, markersize=5, linewidth=1.8, **style)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the curves, never on them
 
 
 def diagram(title: str, size: tuple[float, float] = (7.2, 3.0)) -> Axes:

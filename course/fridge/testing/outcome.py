@@ -74,7 +74,8 @@ def _where(error: BaseException) -> list[str]:
     # a hidden test may stand in it.
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_LIBRARIES)]
     own = [frame for frame in frames if frame.filename != frames[0].filename]
-    return [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]
+    lines = [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]
+    return lines if len(lines) <= 5 else ["  …", *lines[-5:]]  # a recursion without an end has a thousand
 
 
 def _worth(points: float) -> str:

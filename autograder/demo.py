@@ -1,0 +1,118 @@
+"""`autograder demo`: three made-up learners go through nbgrader from handout to feedback, in grading/demo/.
+
+One solved everything, one handed the notebook in as it was, one made typical mistakes. The real
+gradebook isn't touched.
+"""
+
+import copy
+import shutil
+from pathlib import Path
+
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.build import build
+from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
+from autograder.notebooks import TEST_SUFFIX, exercise_points, grade_id, is_solution, read_master
+from autograder.samples import Sample, read_samples
+
+UNIT = "03-kv-cache"
+MISTAKES = 3
+
+
+def demo(root: Path) -> str:
+    """Grade the three learners; return the gradebook as a table, with the feedback's paths.
+
+    Raises:
+        CourseError: nbgrader failed, or a learner got other points than expected.
+    """
+    from nbgrader.api import Gradebook
+    from nbgrader.apps import NbGraderAPI
+
+    unit = _own_course(root)
+    mistakes = _typical_mistakes(find_units(root, [UNIT])[0])
+    learners = {"all-right": _answers(unit), "untouched": {}, "typical-mistakes": _answers(unit, mistakes)}
+    config = nbgrader_configuration(unit.root)
+    api = NbGraderAPI(config=config)
+    for learner, answers in learners.items():
+        _submit(unit, learner, answers)
+        for step in (api.autograde, api.generate_feedback):
+            result = step(unit.name, learner)
+            if not result["success"]:
+                raise CourseError(f"nbgrader's {step.__name__} failed for {learner}:\n{result['log']}")
+    with Gradebook(config.CourseDirectory.db_url) as gradebook:
+        scores = {learner: _scores(gradebook, unit, learner) for learner in learners}
+    lost = set().union(*(mistake.loses for mistake in mistakes))
+    _compare(unit, scores, {test.removesuffix(TEST_SUFFIX) for test in lost})
+    return _table(unit, scores, mistakes)
+
+
+def _own_course(root: Path) -> Unit:
+    # A course of its own under grading/demo: the same masters and settings, another gradebook.
+    folder = root / "grading" / "demo"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(root / "solutions" / UNIT, folder / "solutions" / UNIT)
+    (folder / "course" / "fridge").mkdir(parents=True)
+    for name in ("nbgrader_config.py", "pyproject.toml"):
+        shutil.copy(root / name, folder)
+    build(folder, [UNIT])
+    return find_units(folder, [UNIT])[0]
+
+
+def _typical_mistakes(unit: Unit) -> list[Sample]:
+    chosen: dict[frozenset[str], Sample] = {}
+    for sample in read_samples(unit, "wrong"):
+        answers = {answer for other in chosen.values() for answer in other.answers}
+        if not answers & set(sample.answers):
+            chosen[sample.loses] = sample
+    return list(chosen.values())[:MISTAKES]
+
+
+def _answers(unit: Unit, mistakes: list[Sample] | None = None) -> dict[str, str]:
+    master = {grade_id(cell): cell.source for cell in read_master(unit).cells if is_solution(cell)}
+    for mistake in mistakes or []:
+        master |= mistake.answers
+    return master
+
+
+def _submit(unit: Unit, learner: str, answers: dict[str, str]) -> None:
+    notebook: NotebookNode = copy.deepcopy(nbformat.read(unit.release, as_version=4))
+    for cell in notebook.cells:
+        if grade_id(cell) in answers:
+            cell.source = answers[grade_id(cell)]
+    folder = unit.root / "grading" / "submitted" / learner / unit.name
+    folder.mkdir(parents=True)
+    nbformat.write(notebook, folder / unit.release.name)
+
+
+def _scores(gradebook, unit: Unit, learner: str) -> dict[str, float]:
+    submission = gradebook.find_submission(unit.name, learner)
+    grades = [grade for notebook in submission.notebooks for grade in notebook.grades]
+    return {grade.name.removesuffix(TEST_SUFFIX): grade.score for grade in grades}
+
+
+def _compare(unit: Unit, scores: dict[str, dict[str, float]], lost: set[str]) -> None:
+    points = exercise_points(read_master(unit))
+    expected = {
+        "all-right": points,
+        "untouched": dict.fromkeys(points, 0.0),
+        "typical-mistakes": {name: 0.0 if name in lost else worth for name, worth in points.items()},
+    }
+    for learner, should in expected.items():
+        if scores[learner] != should:
+            raise CourseError(f"{learner} got {scores[learner]}, expected {should}")
+
+
+def _table(unit: Unit, scores: dict[str, dict[str, float]], mistakes: list[Sample]) -> str:
+    lines = [f"{unit.name:<20}{'points':>8}" + "".join(f"{learner:>18}" for learner in scores)]
+    points = exercise_points(read_master(unit))
+    for exercise, worth in points.items():
+        lines.append(f"{exercise:<20}{worth:>8g}" + "".join(f"{own[exercise]:>18g}" for own in scores.values()))
+    lines.append(
+        f"{'total':<20}{sum(points.values()):>8g}" + "".join(f"{sum(own.values()):>18g}" for own in scores.values())
+    )
+    lines.append("\nThe mistakes:")
+    lines += [f"  {' '.join(mistake.about.split())}" for mistake in mistakes]
+    lines.append("\nFeedback:")
+    lines += [f"  {path}" for path in sorted((unit.root / "grading" / "feedback").rglob("*.html"))]
+    return "\n".join(lines)

@@ -1,0 +1,96 @@
+"""`autograder check` sees tests that are too weak or too strict, and says which."""
+
+import json
+
+import pytest
+from conftest import write_sample
+
+from autograder import runner
+from autograder.check import check, table
+from autograder.cli import main
+from autograder.course import CourseError, find_units
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch):
+    monkeypatch.setattr(runner, "SECONDS_PER_CELL", 2)
+
+
+def test_tests_that_tell_right_from_wrong_are_fine(mini):
+    """Counts, scores and the for-real cell left out; a loop without end is a wrong answer like any other."""
+    report = check(mini)
+    assert report.fine, table(report)
+    assert report.as_json() == {
+        "units": {
+            "00-mini": {
+                "master": {"score": 3, "max": 3},
+                "handout": {"score": 0, "crashed": False},
+                "exercises": {
+                    "add": {"points": 3, "wrong_caught": 5, "wrong_total": 5, "right_accepted": 2, "right_total": 2}
+                },
+                "findings": [],
+            }
+        }
+    }
+
+
+def test_a_wrong_answer_that_keeps_its_points_is_a_finding(mini):
+    write_sample(mini, "wrong", "not_wrong_at_all", "return b + a", loses="add-test")
+    report = check(mini)
+    assert report.units["00-mini"].exercises["add"].wrong_caught == 5
+    assert "wrong/not_wrong_at_all: keeps its points in add-test: too weak a test" in table(report)
+
+
+def test_a_right_answer_that_is_refused_is_a_finding(mini):
+    write_sample(mini, "right", "refused", "return str(a + b)")
+    report = check(mini)
+    assert report.units["00-mini"].exercises["add"].right_accepted == 2
+    assert "right/refused: loses add-test, too strict a test" in table(report)
+
+
+def test_a_master_that_loses_points_is_a_finding(mini):
+    master = find_units(mini)[0].master
+    master.write_text(master.read_text().replace("return a + b ", "return a + b + 1 "))
+    assert "master: loses add-test" in table(check(mini))
+
+
+def test_a_handout_that_crashes_is_a_finding(mini):
+    """A handout must report "not attempted" in each test cell, not an error of its own."""
+    master = find_units(mini)[0].master
+    master.write_text(master.read_text().replace("def add(a, b):", "def add(a):"))
+    report = check(mini)
+    assert report.units["00-mini"].handout_crashed
+    assert "handout: add-test is not reported as not attempted" in table(report)
+
+
+def test_too_few_samples_are_a_finding(mini):
+    (mini / "tests/submissions/00-mini/wrong/subtracts.py").unlink()
+    assert "add: has 4 wrong and 2 right samples, needs 5 and 2" in table(check(mini))
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("loses: add-test", ""), ("loses: add-test", "loses: mul-test"), ('"add"', '"mul"'), ("A way to add.", "")],
+)
+def test_a_sample_out_of_form_is_a_sentence_with_its_name(mini, old, new):
+    sample = mini / "tests/submissions/00-mini/wrong/subtracts.py"
+    sample.write_text(sample.read_text().replace(old, new))
+    with pytest.raises(CourseError, match=r"subtracts\.py"):
+        check(mini)
+
+
+def test_exit_codes_and_json(mini, monkeypatch, capsys):
+    """0 fine, 1 something is off, 2 no such unit: what CI scripts hang on."""
+    monkeypatch.chdir(mini)
+    assert main(["check", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["units"]["00-mini"]["master"] == {"score": 3, "max": 3}
+    (mini / "tests/submissions/00-mini/wrong/subtracts.py").unlink()
+    assert main(["check", "00-mini"]) == 1
+    assert main(["check", "nonsense"]) == 2
+
+
+def test_the_course_s_own_tests_tell_right_from_wrong(root, monkeypatch):
+    """Every unit: master 100 %, handout 0, every wrong sample caught, every right one accepted."""
+    monkeypatch.setattr(runner, "SECONDS_PER_CELL", 60)
+    report = check(root)
+    assert report.fine, table(report)
