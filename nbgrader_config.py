@@ -31,13 +31,18 @@ c.ClearSolutions.code_stub = {"python": '# YOUR CODE HERE\nraise NotImplementedE
 
 # The seam for execution: whatever runs a submission's cells is named first in this list.
 c.Autograde.autograde_preprocessors = [
-    "autograder.execute.CourseExecute",
+    "autograder.execute.SplitExecute",
     "nbgrader.preprocessors.IgnorePattern",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
     "nbgrader.preprocessors.CheckCellMetadata",
+]
+c.GenerateFeedback.preprocessors = [
+    "nbgrader.preprocessors.GetGrades",
+    "autograder.feedback.HideTests",
+    "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
 # Cells that run the real model are for the learner's eyes; no grade hangs on them.
 c.NotebookClient.skip_cells_with_tag = "for-real"

@@ -107,7 +107,8 @@ def render(root: Path, names: list[str] | None = None) -> list[tuple[Unit, float
         _write_pair(unit)
         notebook = nbformat.read(unit.pair, as_version=4)
         start = time.perf_counter()
-        client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(unit.pair.parent)}})
+        where = {"metadata": {"path": str(unit.pair.parent)}}
+        client = NotebookClient(notebook, timeout=600, force_raise_errors=True, resources=where)  # tests must pass here
         try:
             client.execute()
         except CellExecutionError as error:

@@ -7,10 +7,13 @@ says) and every right one (loses nothing), and counts per exercise.
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nbformat import NotebookNode
+
 from autograder.course import Unit, find_units, nbgrader_configuration
 from autograder.notebooks import TEST_SUFFIX, exercise_points, grade_id, is_solution, is_test, read_master
-from autograder.runner import Verdict, run_all
+from autograder.runner import run_all
 from autograder.samples import Sample, answered, read_samples, untouched
+from autograder.verdict import Verdict
 
 FEWEST_WRONG, FEWEST_RIGHT = 5, 2  # samples that every exercise must have
 
@@ -77,9 +80,9 @@ class Report:
         }
 
 
-def check(root: Path, names: list[str] | None = None) -> Report:
-    """Grade everything of the named units, default all."""
-    return Report({unit.name: _check_unit(unit) for unit in find_units(root, names)})
+def check(root: Path, names: list[str] | None = None, mode: str = "inprocess") -> Report:
+    """Grade everything of the named units (default all); `mode` is one of `runner.MODES`."""
+    return Report({unit.name: _check_unit(unit, mode) for unit in find_units(root, names)})
 
 
 def table(report: Report) -> str:
@@ -99,17 +102,18 @@ def table(report: Report) -> str:
     return "\n".join(lines)
 
 
-def _check_unit(unit: Unit) -> UnitReport:
+def _check_unit(unit: Unit, mode: str) -> UnitReport:
     from nbgrader.preprocessors import ClearSolutions
 
     samples = {kind: read_samples(unit, kind) for kind in ("wrong", "right")}
-    notebooks = {"master": read_master(unit)}
-    notebooks["handout"] = untouched(unit, ClearSolutions(config=nbgrader_configuration(unit.root)))
+    master = read_master(unit)
+    clear_solutions = ClearSolutions(config=nbgrader_configuration(unit.root))
+    notebooks = {"master": master, "handout": untouched(master, clear_solutions)}
     for kind, found in samples.items():
-        notebooks |= {f"{kind}/{sample.name}": answered(unit, sample.answers) for sample in found}
-    verdicts = run_all(notebooks)
+        notebooks |= {f"{kind}/{sample.name}": answered(master, sample.answers) for sample in found}
+    verdicts = run_all(notebooks, master, mode)
 
-    exercises = {name: Exercise(points) for name, points in exercise_points(notebooks["master"]).items()}
+    exercises = {name: Exercise(points) for name, points in exercise_points(master).items()}
     report = UnitReport(
         master_score=_score(verdicts["master"]),
         handout_score=_score(verdicts["handout"]),
@@ -120,7 +124,7 @@ def _check_unit(unit: Unit) -> UnitReport:
     _judge_master_and_handout(report, verdicts)
     for sample in samples["wrong"]:
         _judge_wrong(report, sample, verdicts[f"wrong/{sample.name}"])
-    tests_of = _tests_of(unit)
+    tests_of = _tests_of(master)
     for sample in samples["right"]:
         _judge_right(report, sample, verdicts[f"right/{sample.name}"], tests_of)
     for name, counts in exercises.items():
@@ -168,10 +172,10 @@ def _judge_right(
             report.findings.append(f"right/{sample.name}: loses {test}, too strict a test: {verdict.message}")
 
 
-def _tests_of(unit: Unit) -> dict[str, list[str]]:
+def _tests_of(master: NotebookNode) -> dict[str, list[str]]:
     # An exercise's test cells are those between its cell and the next exercise's.
     tests: dict[str, list[str]] = {}
-    for cell in read_master(unit).cells:
+    for cell in master.cells:
         if is_solution(cell):
             current = tests.setdefault(grade_id(cell), [])
         elif is_test(cell):

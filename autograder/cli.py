@@ -8,6 +8,8 @@ from pathlib import Path
 
 from autograder.course import CourseError, find_root
 
+MODES = ("inprocess", "split")
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit code: 0 fine, 1 something is off, 2 wrong usage or a broken course."""
@@ -39,6 +41,10 @@ def _parser() -> argparse.ArgumentParser:
         "check", _check, "Grade the master, the handout and all sample submissions: do the tests tell them apart?"
     )
     sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    sub.add_argument(
+        "--mode", choices=MODES, default="inprocess", help="tests beside the learner's code, or apart from it"
+    )
+    command("doctor", _doctor, "Say which layers of the sandbox this host gives.", units=False)
     command("demo", _demo, "Grade three made-up learners with nbgrader, in grading/demo/.", units=False)
     return parser
 
@@ -75,9 +81,17 @@ def _render(root: Path, options: argparse.Namespace) -> int:
 def _check(root: Path, options: argparse.Namespace) -> int:
     from autograder.check import check, table
 
-    report = check(root, options.units)
+    report = check(root, options.units, options.mode)
     print(json.dumps(report.as_json(), indent=2) if options.json else table(report))
     return int(not report.fine)
+
+
+def _doctor(root: Path, options: argparse.Namespace) -> int:
+    from autograder.doctor import doctor
+
+    report, fit = doctor()
+    print(report)
+    return int(not fit)
 
 
 def _demo(root: Path, options: argparse.Namespace) -> int:

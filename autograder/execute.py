@@ -1,13 +1,73 @@
-"""The execution step of `nbgrader autograde`, named in nbgrader_config.py: how a submission's cells are run."""
+"""The execution step of `nbgrader autograde`, named in nbgrader_config.py: how a submission's cells are run.
 
-from nbgrader.preprocessors import Execute
+`SplitExecute` is for credit: tests apart from the learner's code, a sandbox around it, one warm process for all
+submissions of a run. `KernelExecute` is nbgrader's own way, one kernel for everything, kept for comparison.
+"""
 
-from autograder.notebooks import FOR_REAL
+import atexit
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+from nbgrader.preprocessors import Execute, NbGraderPreprocessor
+from traitlets import Bool
+
+from autograder import split
+from autograder.children import in_child
+from autograder.course import find_units
+from autograder.notebooks import FOR_REAL, read_master
+from autograder.sandbox import Sandbox, open_sandbox
+from autograder.verdict import Graded
+
+SLACK_SECONDS = 60  # for the child's own work, beyond the notebook's time
+
+_sandbox: Sandbox | None = None
 
 
-class CourseExecute(Execute):
+class SplitExecute(NbGraderPreprocessor):
+    """Runs a submission with `autograder.split`; outputs and points appear in the autograded notebook."""
+
+    unsafe = Bool(
+        False,
+        help="Grade although a layer of the sandbox is missing on this host. The verdict records it.",
+    ).tag(config=True)
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """Execute the notebook's cells; outputs of test cells carry their points.
+
+        Raises:
+            SandboxError: a layer is missing, and `unsafe` is not set.
+            ChildFailed: grading itself broke; nbgrader reports the submission as failed.
+        """
+        root = Path(self.config.CourseDirectory.root)  # nbgrader_config.py names it
+        unit = find_units(root, [resources["nbgrader"]["assignment"]])[0]
+        master, sandbox = read_master(unit), self._warm_sandbox()
+        seconds = split.SECONDS_PER_NOTEBOOK + SLACK_SECONDS
+        graded = Graded.from_json(in_child(lambda: split.grade(nb, master, sandbox).as_json(), seconds))
+        for index, outputs in graded.outputs.items():
+            nb.cells[index].outputs = [nbformat.from_dict(output) for output in outputs]
+        nb.metadata["autograder"] = {"layers": graded.layers}
+        for name, verdict in graded.verdicts.items():
+            if verdict.courses_fault:
+                self.log.error("%s: the test cell %s is broken: %s", unit.name, name, verdict.message)
+        return nb, resources
+
+    def _warm_sandbox(self) -> Sandbox:
+        global _sandbox
+        if _sandbox is None:
+            import fridge.testing  # noqa: F401 - imported once, for every child
+
+            _sandbox, layers = open_sandbox(self.unsafe)
+            atexit.register(_sandbox.close)
+            if layers.missing:
+                self.log.warning("UNSAFE: a learner's code is not kept apart by %s", ", ".join(layers.missing))
+        return _sandbox
+
+
+class KernelExecute(Execute):
     """nbgrader's own execution in one kernel, without the cells that run the real model."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.skip_cells_with_tag = FOR_REAL

@@ -12,6 +12,7 @@ from autograder.course import Unit, repository
 
 TEST_SUFFIX = "-test"
 FOR_REAL = "for-real"  # tag of cells that run the real model: shown to the learner, skipped in grading
+RAISES = "raises-exception"  # tag after whose errors Jupyter's Run All goes on; they still cost the points
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
 
@@ -23,7 +24,7 @@ def read_master(unit: Unit) -> NotebookNode:
 
 
 def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
-    """Put badges before the title and the set-up cell behind it; give every cell an id that outlives an edit."""
+    """Put badges before the title and the set-up cell behind it, tag the test cells, give every cell a lasting id."""
     address = repository(unit.root)
     badges = _template("badges.md").format(
         repository=address,
@@ -38,6 +39,8 @@ def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
         nbformat.v4.new_code_cell(setup.strip(), metadata={"tags": ["set-up"]}),
         *rest,
     ]
+    for cell in filter(is_test, notebook.cells):
+        cell.metadata.tags = [*cell.metadata.get("tags", []), RAISES]
     _set_ids(notebook)
     return notebook
 

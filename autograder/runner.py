@@ -1,48 +1,45 @@
-"""Run a notebook's cells in one process, learner's code and tests together, and say which test cells passed.
+"""Run notebooks side by side, each in a forked process of its own, and say which test cells passed.
 
-The form in which a learner's own kernel runs them. Each notebook has a forked process of its own, in which torch and
-fridge are imported already; for code that is trusted, such as the sample submissions of tests/submissions.
+In-process: learner's code and tests together, the form in which a learner's own kernel runs them; for code that is
+trusted, such as the sample submissions. Split: learner's code in the sandbox, tests apart from it, as for credit.
 """
 
 import contextlib
 import io
 import multiprocessing
 import signal
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
 
 from nbformat import NotebookNode
 
+from autograder.children import ChildFailed, in_child
 from autograder.notebooks import grade_id, is_for_real, is_test
+from autograder.verdict import Graded, Verdict
 
 WORKERS = 2
 SECONDS_PER_CELL = 20
+SECONDS_PER_NOTEBOOK = 400
+MODES = ("inprocess", "split")
+
+_sandbox = None  # one for each worker process in split mode
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """One test cell's result: its points or none of them, and the message that the learner would read."""
-
-    points: float
-    max_points: float
-    message: str
-
-    @property
-    def passed(self) -> bool:
-        """All points."""
-        return self.points == self.max_points
-
-
-def run_all(notebooks: dict[str, NotebookNode]) -> dict[str, dict[str, Verdict]]:
+def run_all(notebooks: dict[str, NotebookNode], master: NotebookNode, mode: str) -> dict[str, dict[str, Verdict]]:
     """Name -> notebook to name -> grade_id -> verdict, two notebooks at a time."""
-    import fridge.testing  # noqa: F401 - imported once, before the forks
+    # Imported once, before the forks: what the notebooks import, and what runs them.
+    import IPython.core.interactiveshell  # noqa: F401
+
+    from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401
 
     context = multiprocessing.get_context("fork")
-    with context.Pool(WORKERS, maxtasksperchild=1) as pool:
-        return dict(zip(notebooks, pool.map(run, notebooks.values(), chunksize=1), strict=True))
+    prepare = _make_sandbox if mode == "split" else None
+    with ProcessPoolExecutor(WORKERS, context, initializer=prepare) as pool:
+        jobs = [(notebook, master, mode, SECONDS_PER_CELL) for notebook in notebooks.values()]
+        return dict(zip(notebooks, pool.map(_run_apart, *zip(*jobs, strict=True)), strict=True))
 
 
-def run(notebook: NotebookNode) -> dict[str, Verdict]:
-    """Execute the code cells in order, those that run the real model left out; grade_id of each test cell -> verdict.
+def run(notebook: NotebookNode) -> Graded:
+    """Execute the code cells in order, tests and learner's code in this process.
 
     Changes this process's state (threads, alarm, IPython's instance): call it in a process of its own.
     """
@@ -52,16 +49,41 @@ def run(notebook: NotebookNode) -> dict[str, Verdict]:
     torch.set_num_threads(1)  # tiny tensors; the pool keeps the cores busy
     shell = InteractiveShell.instance()
     signal.signal(signal.SIGALRM, _out_of_time)
-    verdicts = {}
+    graded = Graded()
     for cell in notebook.cells:
         if cell.cell_type != "code" or is_for_real(cell):
             continue
         error = _execute(shell, cell.source)
         if is_test(cell):
             worth = cell.metadata.nbgrader.points
-            message = "" if error is None else f"{type(error).__name__}: {error}"
-            verdicts[grade_id(cell)] = Verdict(0.0 if error else worth, worth, message)
-    return verdicts
+            message = "" if error is None else str(error) or type(error).__name__
+            graded.verdicts[grade_id(cell)] = Verdict(0.0 if error else worth, worth, message)
+    return graded
+
+
+def _make_sandbox() -> None:
+    from autograder.sandbox import Sandbox
+
+    global _sandbox
+    _sandbox = Sandbox()
+
+
+def _run_apart(notebook: NotebookNode, master: NotebookNode, mode: str, seconds_per_cell: int) -> dict[str, Verdict]:
+    def job() -> dict:
+        global SECONDS_PER_CELL
+        SECONDS_PER_CELL = seconds_per_cell
+        if mode == "inprocess":
+            return run(notebook).as_json()
+        from autograder import split
+
+        split.SECONDS_PER_CELL = seconds_per_cell
+        return split.grade(notebook, master, _sandbox).as_json()
+
+    try:
+        return Graded.from_json(in_child(job, SECONDS_PER_NOTEBOOK)).verdicts
+    except ChildFailed as failed:
+        tests = [cell for cell in master.cells if is_test(cell)]
+        return {grade_id(cell): Verdict(0.0, cell.metadata.nbgrader.points, str(failed)) for cell in tests}
 
 
 def _execute(shell, source: str) -> BaseException | None:

@@ -39,36 +39,36 @@ def read_samples(unit: Unit, kind: str) -> list[Sample]:
     Raises:
         CourseError: a file that doesn't follow the form, with the file's name.
     """
-    return [_read(path, unit, kind) for path in sorted((unit.submissions / kind).glob("*.py"))]
+    master = read_master(unit)
+    return [_read(path, master, kind) for path in sorted((unit.submissions / kind).glob("*.py"))]
 
 
-def answered(unit: Unit, answers: dict[str, str]) -> NotebookNode:
+def answered(master: NotebookNode, answers: dict[str, str]) -> NotebookNode:
     """The master with some exercises' cells replaced, hidden tests in place: what a grader would execute."""
-    notebook = copy.deepcopy(read_master(unit))
+    notebook = copy.deepcopy(master)
     for cell in notebook.cells:
         if grade_id(cell) in answers:
             cell.source = answers[grade_id(cell)]
     return notebook
 
 
-def untouched(unit: Unit, clear_solutions: Preprocessor) -> NotebookNode:
+def untouched(master: NotebookNode, clear_solutions: Preprocessor) -> NotebookNode:
     """The master with every exercise's region empty, as nbgrader's own `ClearSolutions` leaves it in the handout."""
-    notebook, _ = clear_solutions.preprocess(copy.deepcopy(read_master(unit)), {})
+    notebook, _ = clear_solutions.preprocess(copy.deepcopy(master), {})
     return notebook
 
 
-def _read(path: Path, unit: Unit, kind: str) -> Sample:
+def _read(path: Path, master: NotebookNode, kind: str) -> Sample:
     text = path.read_text(encoding="utf-8")
     about, loses = _split(ast.get_docstring(ast.parse(text)) or "")
     cells = [cell for cell in jupytext.reads(text, fmt="py:percent").cells if cell.cell_type == "code"]
     answers = {grade_id(cell): cell.source for cell in cells if grade_id(cell)}
-    master = read_master(unit)
     exercises = {grade_id(cell) for cell in master.cells if is_solution(cell)}
     tests = {grade_id(cell) for cell in master.cells if grade_id(cell)} - exercises
     if not about or not answers or bool(loses) != (kind == "wrong"):
         raise CourseError(f"{path}: needs a docstring, at least one cell with a grade_id, and `loses:` if it is wrong")
     if strangers := (set(answers) - exercises) | (loses - tests):
-        raise CourseError(f"{path}: {unit.name} has no {', '.join(sorted(strangers))}")
+        raise CourseError(f"{path}: its unit has no {', '.join(sorted(strangers))}")
     return Sample(path.stem, about, loses, answers)
 
 

@@ -16,6 +16,7 @@ import contextlib
 import glob
 import hashlib
 import os
+import platform
 import re
 import shutil
 import signal
@@ -31,7 +32,7 @@ EXTRAS = {"lab": "lab", "test": "lab,grader,dev"}
 SATISFIED_BY = {"lab": ("lab", "test"), "test": ("test",)}
 PYTHONS = [(3, 13), (3, 12), (3, 11)]  # pyproject's requires-python; the order in which PATH is searched
 # Environment, model, and what pip and the conversion hold on top for a while.
-NEEDED_GB = {"cpu": 4, "cuda": 14}
+NEEDED_GB = {"cpu": 4, "cuda": 12}
 CPU_INDEX_SECONDS = 60
 
 BROKEN_CONNECTION = re.compile(r"(?:Connection|Protocol|Timeout|Resolution|Proxy|SSL)Error|IncompleteRead|[Tt]imed out")
@@ -69,15 +70,14 @@ def prepare(goal, here, again):
     prefix = sys.prefix if here else VENV
     if is_prepared(prefix, goal):
         return
-    if os.name == "nt":
-        raise Stop("On Windows the course runs inside WSL: type `wsl --install`, then `{}` in its shell.".format(again))
+    require_system(again)
     require_python(here, again)
     with one_at_a_time():
         if is_prepared(prefix, goal):
             return
         python = sys.executable if here else make_venv(again)
         if not packages_ready(prefix, goal):
-            print("[2/4] torch {}, about 1 GB{}".format(pinned("torch"), "" if wants_cpu_build() else " (CUDA: 7 GB)"))
+            say("[2/4] torch {}".format(pinned("torch")))
             with unfinished(prefix, "packages", here):
                 install_torch(python, again)
                 say("[3/4] The course and its tools: some 150 packages")
@@ -153,6 +153,19 @@ def unfinished(prefix, step, here):
 
 
 # A Python and its environment -----------------------------------------------------------------------------------
+
+
+def require_system(again):
+    """Stop where torch or the tools have no build."""
+    if os.name == "nt":
+        raise Stop("On Windows the course runs inside WSL: type `wsl --install`, then `{}` in its shell.".format(again))
+    if (sys.platform, platform.machine()) == ("darwin", "x86_64"):
+        raise Stop(
+            "torch {} has no build for a Mac with an Intel processor, nor for a Python that Rosetta translates. Use "
+            "the README's Colab or Binder badge; on Apple silicon, `{}` with a native Python.".format(
+                pinned("torch"), again
+            )
+        )
 
 
 def require_python(here, again):
@@ -251,7 +264,7 @@ def install_torch(python, again):
     # uv knows where that index is. Ask first, in silence: behind a mirror or a firewall it may not answer.
     if answers(uv + ["--dry-run"]) and run(uv, tee="stderr")[0] == 0:
         return None
-    say("torch's index of CPU builds doesn't answer: taking torch from pip's.")
+    say("The index of torch's CPU builds can't be reached: pip takes torch from its own, perhaps with CUDA (5 GB).")
     return install(python, ["torch"], again)
 
 

@@ -1,11 +1,14 @@
 # Set-up: on Colab this installs the course library and the model (a minute, once). Elsewhere it does nothing.
+import importlib
 import importlib.util
 import subprocess
 import sys
 
-if "google.colab" in sys.modules and importlib.util.find_spec("fridge") is None:
-    library = "elephant-in-the-fridge @ git+{repository}"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+if "google.colab" in sys.modules:
+    if importlib.util.find_spec("fridge") is None:
+        library = "elephant-in-the-fridge @ git+{repository}"
+        subprocess.run([sys.executable, "-m", "pip", "install", "-q", library], check=True)
+        importlib.invalidate_caches()
     from fridge import models
 
-    models.install()
+    models.install()  # does nothing where the model is there already

@@ -102,7 +102,10 @@ class Llama(nn.Module):
     Attributes:
         config: the shapes.
         inv_freq: [head_dim / 2], the rotary frequencies in float32.
+        learner_may: what a learner's code may use of it when a test in another process lends it.
     """
+
+    learner_may = ("__call__",)
 
     def __init__(self, config: LlamaConfig, inv_freq: Tensor | None = None):
         super().__init__()

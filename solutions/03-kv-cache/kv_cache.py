@@ -322,49 +322,56 @@ from fridge.testing import exercise, expect_close, randn
 with exercise("causal-attention"):
     # Queries of zero see all visible keys alike: the result is the mean of the visible values.
     values = torch.tensor([1.0, 2.0, 3.0, 4.0]).reshape(1, 1, 4, 1)
+    means = torch.tensor([1.0, 1.5, 2.0, 2.5]).reshape(1, 1, 4, 1)
     expect_close(
-        causal_attention(torch.zeros(1, 1, 4, 1), values, values).flatten(),
-        torch.tensor([1.0, 1.5, 2.0, 2.5]),
+        causal_attention(torch.zeros(1, 1, 4, 1), values, values),
+        means,
         "four queries, empty cache: means of 1; 1, 2; 1, 2, 3; 1, 2, 3, 4",
     )
     expect_close(
-        causal_attention(torch.zeros(1, 1, 2, 1), values, values).flatten(),
-        torch.tensor([2.0, 2.5]),
+        causal_attention(torch.zeros(1, 1, 2, 1), values, values),
+        means[:, :, 2:],
         "two queries after two cached positions: means of 1, 2, 3 and of 1, 2, 3, 4",
         cause="the mask's triangle must start after the cached positions",
     )
     q, k, v = randn(1, 2, 5, 8, seed=1), randn(1, 2, 5, 8, seed=2), randn(1, 2, 5, 8, seed=3)
+    expected = attend_causally(q, k, v)
     expect_close(
         causal_attention(q, k, v),
-        attend_causally(q, k, v),
+        expected,
         "random numbers, empty cache",
         cause="the scores are divided by sqrt(head_dim)",
     )
+
     ### BEGIN HIDDEN TESTS
+    def agrees(q, k, v, what, cause=""):
+        expected = attend_causally(q, k, v)
+        expect_close(causal_attention(q.clone(), k.clone(), v.clone()), expected, what, cause)
+
     q, k, v = randn(2, 6, 3, 8, seed=4), randn(2, 2, 10, 8, seed=5), randn(2, 2, 10, 8, seed=6)
-    expect_close(
-        causal_attention(q, k, v),
-        attend_causally(q, k, v),
+    agrees(
+        q,
+        k,
+        v,
         "batch 2, 6 heads that share 2 KV heads, 3 queries after 7 cached positions",
         cause="query heads 0, 1, 2 use KV head 0; repeat_interleave, not repeat",
     )
-    expect_close(
-        causal_attention(q[:, :, -1:], k, v),
-        attend_causally(q[:, :, -1:], k, v),
-        "one query after 9 cached positions",
-        cause="a decode step sees everything",
-    )
+    agrees(q[:, :, -1:], k, v, "one query after 9 cached positions", cause="a decode step sees everything")
     expect_close(
         causal_attention(q[:, :, :1], k[:, :, :1], v[:, :, :1]),
         v[:, :, :1].repeat_interleave(3, dim=1),
         "one query, one key: the value itself",
     )
-    large = 1000 * q
-    expect_close(
-        causal_attention(large, k, v),
-        attend_causally(large, k, v),
-        "large scores, one key takes all",
-        cause="subtract the row's maximum before exp, or use softmax",
+    agrees(
+        1000 * q, k, v, "large scores, one key takes all", cause="subtract the row's maximum before exp, or use softmax"
+    )
+    # Each query points away from its own key: the first one sees a single key, and that with a very low score.
+    agrees(
+        -10_000 * k[:, :, :3].repeat_interleave(3, dim=1),
+        k[:, :, :3],
+        v[:, :, :3],
+        "very low scores, empty cache",
+        cause="a hidden position gets the score minus infinity; a number that is only low can be the largest",
     )
     ### END HIDDEN TESTS
 
@@ -422,37 +429,38 @@ from fridge.testing import exercise, expect_close, randn
 
 with exercise("rope"):
     east = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 2)  # one pair: RoPE turns it by `position` radians
-    expect_close(apply_rope(east, 0).flatten(), torch.tensor([1.0, 0.0]), "position 0 turns nothing")
+    expect_close(apply_rope(east.clone(), 0), east, "position 0 turns nothing")
     expect_close(
-        apply_rope(east, 2).flatten(),
-        torch.tensor([math.cos(2), math.sin(2)]),
+        apply_rope(east.clone(), 2),
+        torch.tensor([math.cos(2), math.sin(2)]).reshape(1, 1, 1, 2),
         "[1, 0] at position 2",
         cause="the first new token stands at position `start`",
     )
     x = randn(1, 2, 6, 8, seed=1)
-    expect_close(apply_rope(x[:, :, 4:], 4), apply_rope(x, 0)[:, :, 4:], "positions 4 and 5 alone, and as part of six")
+    alone, all_six = apply_rope(x[:, :, 4:].clone(), 4), apply_rope(x.clone(), 0)
+    expect_close(alone, all_six[:, :, 4:], "positions 4 and 5 alone, and as part of six")
     ### BEGIN HIDDEN TESTS
     from fridge.llama import rope_frequencies, rope_table, rotate
 
-    def reference(x, start, theta):
-        positions = torch.arange(start, start + x.shape[2])
-        return rotate(x, *rope_table(positions, rope_frequencies(x.shape[3], theta), torch.float32))
+    def agrees(x, start, what, cause="", atol=1e-5, **options):
+        frequencies = rope_frequencies(x.shape[3], options.get("theta", 10_000.0))
+        expected = rotate(x, *rope_table(torch.arange(start, start + x.shape[2]), frequencies, torch.float32))
+        expect_close(apply_rope(x.clone(), start, **options), expected, what, cause, atol)
 
-    expect_close(
-        apply_rope(x, 0),
-        reference(x, 0, 10_000.0),
+    agrees(
+        x,
+        0,
         "six positions, head_dim 8",
         cause="number i is paired with number i + d/2, and its angle is position * theta ** (-2i/d)",
     )
-    expect_close(apply_rope(x, 3, theta=100.0), reference(x, 3, 100.0), "another theta", cause="theta is an argument")
-    batch = randn(2, 3, 5, 16, seed=2)
-    expect_close(
-        apply_rope(batch, 1),
-        reference(batch, 1, 10_000.0),
+    agrees(x, 3, "another theta", theta=100.0, cause="theta is an argument")
+    agrees(
+        randn(2, 3, 5, 16, seed=2),
+        1,
         "batch 2, three heads, head_dim 16",
         cause="positions run along dimension 2, the same for each head and sequence",
     )
-    expect_close(apply_rope(x, 5000), reference(x, 5000, 10_000.0), "far along a long text", atol=2e-3)
+    agrees(x, 5000, "far along a long text", atol=2e-3)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -615,6 +623,33 @@ with exercise("kv-update"):
     chunks_agree([1, 1, 1], 3, "one by one, up to the last free place")
     chunks_agree([5], 5, "all room in one chunk")
 
+    ahead = KVCache(layers=2, batch=1, kv_heads=2, capacity=5, head_dim=4)
+    ahead.update(0, k, v)
+    got_k, got_v = ahead.update(0, v[:, :, :2], k[:, :, :2])
+    expect_close(
+        got_k,
+        torch.cat((k, v[:, :, :2]), dim=2),
+        "keys of layer 0 after two chunks, while layer 1 has none",
+        cause="new positions go behind the layer's own last one, wherever the other layers are",
+    )
+    expect_close(
+        got_v, torch.cat((v, k[:, :, :2]), dim=2), "values of layer 0 after two chunks, while layer 1 has none"
+    )
+    expect_equal(
+        len(ahead),
+        0,
+        "length after two chunks in layer 0 and none in layer 1",
+        cause="a position counts when every layer holds it",
+    )
+
+    half = KVCache(2, 1, 2, 6, 4, dtype=torch.float16)
+    expect_equal(
+        half.nbytes, 2 * 2 * 2 * 6 * 4 * 2, "bytes reserved in float16", cause="dtype is an argument: 2 bytes a number"
+    )
+    got_k, got_v = half.update(1, k.half(), v.half())
+    expect_close(got_k, k.half(), "keys stored in float16")
+    expect_close(got_v, v.half(), "values stored in float16")
+
     one, other = (KVCache(1, 1, 2, 4, 4) for _ in range(2))
     one.update(0, k[:, :, :2], v[:, :, :2])
     expect_equal(len(other), 0, "length of a second cache", cause="caches must not share memory")
@@ -682,12 +717,49 @@ with exercise("kv-state"):
     deep = KVCache(layers=3, batch=1, kv_heads=1, capacity=2, head_dim=2)
     for layer in range(3):
         deep.update(layer, k[:, :, :2], v[:, :, :2])
+    reserved = deep.nbytes
     deep.rewind(1)
     for layer in range(3):
         got_k, got_v = deep.update(layer, k[:, :, 4:], v[:, :, 4:])
         expect_close(got_k, k[:, :, [0, 4]], f"keys of layer {layer} of 3 after a rewind", cause="every layer forgets")
         expect_close(got_v, v[:, :, [0, 4]], f"values of layer {layer} of 3 after a rewind")
-    expect_equal(len(deep), 2, "length of three layers after a rewind and one more position")
+    for layer in range(3):
+        expect_raises(
+            ValueError, lambda full=layer: deep.update(full, k[:, :, :1], v[:, :, :1]), f"a full layer {layer} of 3"
+        )
+    expect_equal(len(deep), 2, "length of three full layers")
+    expect_equal(
+        deep.nbytes, reserved, "bytes reserved, before and after a rewind", cause="a rewind gives no room back"
+    )
+
+    # A pass that was interrupted has left layer 0 ahead of layer 1.
+    torn = KVCache(layers=2, batch=1, kv_heads=1, capacity=4, head_dim=2)
+    for layer, held in ((0, 2), (1, 2), (0, 2)):
+        torn.update(layer, k[:, :, :held], v[:, :, :held])
+    expect_raises(
+        ValueError,
+        lambda: torn.update(0, k[:, :, :1], v[:, :, :1]),
+        "one more into layer 0, which is full",
+        cause="the layer's own positions decide whether there is room",
+    )
+    expect_raises(
+        ValueError,
+        lambda: torn.rewind(3),
+        "a rewind to 3 when layer 0 holds 4 positions and layer 1 holds 2",
+        cause="the length is what every layer holds",
+    )
+    expect_equal(len(torn), 2, "length of an interrupted pass after two errors")
+    torn.rewind(2)
+    for layer in range(2):
+        got_k, got_v = torn.update(layer, k[:, :, 4:], v[:, :, 4:])
+        expect_close(
+            got_k,
+            k[:, :, [0, 1, 4]],
+            f"keys of layer {layer} after an interrupted pass was taken back",
+            cause="rewind forgets the positions from `length` on in every layer, also in one that is ahead",
+        )
+        expect_close(got_v, v[:, :, [0, 1, 4]], f"values of layer {layer} after an interrupted pass was taken back")
+    expect_equal(len(torn), 3, "length after an interrupted pass was taken back and one position was stored")
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -758,14 +830,24 @@ with exercise("generate"):
         scripted.positions, 3 + 2, "positions when token 16 ends the reply", cause="a stop token is not fed back"
     )
 
-    def ask(conversation, prompt, max_new_tokens, what, reply, calls, stop_token=None):
-        scripted = ScriptedModel(conversation)
-        expect_equal(generate(scripted, prompt, max_new_tokens, ConcatCache(), stop_token), reply, what)
+    def ask(conversation, prompt, max_new_tokens, what, reply, calls, stop_token=None, earlier=()):
+        """The reply, and the positions of each call, when the cache holds the tokens `earlier`."""
+        scripted, cache = ScriptedModel(conversation), ConcatCache()
+        if earlier:
+            scripted(torch.tensor([earlier]), cache)
+            scripted.calls.clear()
+        expect_equal(generate(scripted, prompt, max_new_tokens, cache, stop_token), reply, what)
         expect_equal(
             [len(call.tokens) for call in scripted.calls],
             calls,
             f"{what}: positions in each call",
             cause="the prompt takes one call, each further token one call of one position",
+        )
+        expect_equal(
+            len(cache),
+            len(earlier) + sum(calls),
+            f"{what}: positions that the cache holds afterwards",
+            cause="hand the model the cache that you were given: the next turn goes on from it",
         )
 
     ask([11, 12, 13, 14, 15], [11, 12, 13, 14], 1, "a reply of one token", [15], [4])
@@ -775,13 +857,16 @@ with exercise("generate"):
     ask([11, 12, 13, 2], [11, 12], 2, "a stop token in the last place", [13], [2, 1], stop_token=2)
     ask([11, 12, 12, 12, 12], [11, 12], 3, "a model that repeats itself", [12, 12, 12], [2, 1, 1])
     ask([11, 0, 13, 14], [11], 2, "a token with the id 0", [0, 13], [1, 1])
+    ask([11, 12, 0, 14], [11], 3, "a stop token with the id 0", [12], [1, 1], stop_token=0)
+    ask([11, 2, 12, 13, 14], [11, 2, 12], 2, "a stop token in the prompt", [13, 14], [3, 1], stop_token=2)
+    ask([11, 2, 12, 13, 14, 15], [12, 13], 2, "a second turn", [14, 15], [2, 1], stop_token=2, earlier=[11, 2])
 
     tiny = tiny_llama(seed=3)
     turns = [5, 9, 2, 61]
     expected = list(turns)
     for _ in range(6):
         expected.append(int(tiny(torch.tensor([expected]))[0, -1].argmax()))
-    expect_equal(generate(tiny, turns, 6, ConcatCache()), expected[4:], "six tokens of a small Llama")
+    expect_equal(generate(tiny, list(turns), 6, ConcatCache()), expected[4:], "six tokens of a small Llama")
     cache = ConcatCache()
     tiny(torch.tensor([turns[:3]]), cache)
     expect_equal(
@@ -835,8 +920,8 @@ from fridge.testing import ConcatCache, ScriptedModel, exercise, expect_close, e
 with exercise("chunked-prefill"):
     scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])
     logits = prefill_in_chunks(scripted, [11, 12, 13, 14, 15], ConcatCache(), chunk_size=2)
-    expect_equal(list(logits.shape), [64], "shape of the logits")
-    expect_equal(int(logits.argmax()), 16, "the token that follows the prompt")
+    expected = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])(torch.tensor([[11, 12, 13, 14, 15]]))[0, -1]
+    expect_close(logits, expected, "logits after token 15", cause="those of the last position alone")
     expect_equal(
         [len(call.tokens) for call in scripted.calls], [2, 2, 1], "positions in each call, 5 tokens in chunks of 2"
     )
@@ -845,7 +930,7 @@ with exercise("chunked-prefill"):
     expected = tiny_llama()(torch.tensor([prompt]))[0, -1]
     for chunk_size, calls in ((3, [3, 3, 2]), (4, [4, 4]), (1, [1] * 8), (8, [8]), (100, [8])):
         scripted, cache = ScriptedModel(conversation=[*prompt, 7]), ConcatCache()
-        prefill_in_chunks(scripted, prompt, cache, chunk_size)
+        prefill_in_chunks(scripted, list(prompt), cache, chunk_size)
         expect_equal(
             [len(call.tokens) for call in scripted.calls],
             calls,
@@ -853,12 +938,29 @@ with exercise("chunked-prefill"):
             cause="full chunks, and one for the rest if there is one",
         )
         expect_equal(len(cache), 8, f"positions in the cache, chunks of {chunk_size}")
-        logits = prefill_in_chunks(tiny_llama(), prompt, ConcatCache(), chunk_size)
+        logits = prefill_in_chunks(tiny_llama(), list(prompt), ConcatCache(), chunk_size)
         expect_close(logits, expected, f"logits of a small Llama, chunks of {chunk_size}", atol=1e-4)
-    expect_raises(
-        ValueError, lambda: prefill_in_chunks(ScriptedModel([1, 2]), [1], ConcatCache(), 0), "chunks of 0 tokens"
+
+    tiny, cache = tiny_llama(), ConcatCache()
+    tiny(torch.tensor([prompt[:3]]), cache)
+    logits = prefill_in_chunks(tiny, prompt[3:], cache, 2)
+    expect_close(
+        logits,
+        expected,
+        "logits when the cache holds the first three tokens",
+        atol=1e-4,
+        cause="the cache may hold earlier turns; the prompt follows them",
     )
-    expect_raises(ValueError, lambda: prefill_in_chunks(ScriptedModel([1, 2]), [], ConcatCache(), 2), "an empty prompt")
+    expect_equal(len(cache), 8, "positions in the cache, three from before and five in chunks of 2")
+
+    def refuses(prompt, chunk_size, what):
+        scripted = ScriptedModel([1, 2, 3])
+        expect_raises(ValueError, lambda: prefill_in_chunks(scripted, prompt, ConcatCache(), chunk_size), what)
+        expect_equal(len(scripted.calls), 0, f"calls of the model for {what}", cause="check before you feed anything")
+
+    refuses([1, 2], 0, "chunks of 0 tokens")
+    refuses([1, 2], -1, "chunks of -1 tokens")
+    refuses([], 2, "an empty prompt")
     ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -64,12 +64,16 @@ def _judge(name: str, points: float, error: BaseException) -> Outcome:
     if isinstance(error, Wrong):
         return Wrong(f"✗ {name}: not right yet.\n{error}")
     lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": ")]
+    if "cannot unpack non-iterable NoneType" in str(error):
+        lines.append("Likely cause: a `return` is missing.")
     if isinstance(error, NameError):
         lines.append("Likely cause: the exercise's cell has not been run, or a name in it is misspelt.")
     return Wrong("\n".join(lines + _where(error)))
 
 
 def _where(error: BaseException) -> list[str]:
+    if hasattr(error, "learner_lines"):  # raised in a learner's own process, whose frames stayed there
+        return error.learner_lines
     # Outermost first: `exercise`, the test cell, the learner's cells, libraries. The test cell's lines stay out, for
     # a hidden test may stand in it.
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_LIBRARIES)]

@@ -25,7 +25,11 @@ class ScriptedModel:
 
     Attributes:
         calls: what was asked, in order.
+        learner_may: what a learner's code may use of it when the test runs in another process.
     """
+
+    learner_may = ("__call__", "device")
+    device = "cpu"
 
     def __init__(self, conversation: list[int], vocab_size: int = 64):
         outside = [token for token in conversation if not 0 <= token < vocab_size]

@@ -1,0 +1,51 @@
+"""Memory and process limits for a whole sandbox, by a control group of its own where this user may make one."""
+
+import os
+import time
+from pathlib import Path
+
+MOUNT = Path("/sys/fs/cgroup")
+MEMORY = 4 * 2**30  # bytes, the warm process and a learner's processes together
+PROCESSES = 256  # and threads
+
+# Version 1 has a tree for each controller, version 2 one for all: controller's tree -> {file: limit}.
+_VERSION_1 = {"memory": {"memory.limit_in_bytes": MEMORY}, "pids": {"pids.max": PROCESSES}}
+_VERSION_2 = {"": {"memory.max": MEMORY, "memory.swap.max": 0, "pids.max": PROCESSES}}
+
+
+class ControlGroup:
+    """A control group that limits whoever enters. Remove it when all have left.
+
+    Raises:
+        OSError: this user may not make one here, or the host's kernel has none.
+    """
+
+    def __init__(self) -> None:
+        trees = _VERSION_2 if (MOUNT / "cgroup.controllers").exists() else _VERSION_1
+        self._folders: list[Path] = []
+        try:
+            for tree, limits in trees.items():
+                folder = MOUNT / tree / f"autograder-{os.getpid()}-{id(self):x}"
+                folder.mkdir()
+                self._folders.append(folder)
+                for name, limit in limits.items():
+                    if (folder / name).exists() or name != "memory.swap.max":
+                        (folder / name).write_text(str(limit))
+        except OSError:
+            self.remove()
+            raise
+
+    def enter(self) -> None:
+        """Move this process, and so all that it starts, into the group."""
+        for folder in self._folders:
+            (folder / "cgroup.procs").write_text(str(os.getpid()))
+
+    def remove(self) -> None:
+        """Remove the group, once the last killed process has left it."""
+        for folder in self._folders:
+            for _ in range(100):
+                try:
+                    folder.rmdir()
+                    break
+                except OSError:
+                    time.sleep(0.02)

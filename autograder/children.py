@@ -1,0 +1,65 @@
+"""Call a function in a forked child, once, and take back a plain result: what it did to its process goes with it."""
+
+import json
+import os
+import select
+import signal
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+MAX_RESULT = 64 * 2**20
+
+
+class ChildFailed(Exception):
+    """The child ended without a result. The message holds its traceback where there is one."""
+
+
+def in_child(call: Callable[[], Any], seconds: float) -> Any:
+    """What `call()` returns, through JSON, from a forked child that is killed after `seconds`.
+
+    Raises:
+        ChildFailed: it raised, died, or took longer.
+    """
+    result, answer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(result)
+        try:
+            try:
+                message = {"value": call()}
+            except BaseException:
+                message = {"error": traceback.format_exc()}
+            with os.fdopen(answer, "wb") as file:
+                file.write(json.dumps(message).encode())
+        finally:
+            os._exit(0)
+    os.close(answer)
+    try:
+        data = _read(result, time.monotonic() + seconds)
+    finally:
+        os.close(result)
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+    if data is None:
+        raise ChildFailed(f"no result within {seconds:g} seconds")
+    if not data:
+        raise ChildFailed("the process died")
+    message = json.loads(data)
+    if "error" in message:
+        raise ChildFailed(message["error"])
+    return message["value"]
+
+
+def _read(descriptor: int, deadline: float) -> bytes | None:
+    data = bytearray()
+    while len(data) <= MAX_RESULT:
+        readable, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+        if not readable:
+            return None
+        part = os.read(descriptor, 2**20)
+        if not part:
+            return bytes(data)
+        data += part
+    return None

@@ -1,0 +1,125 @@
+"""Linux namespaces, mounts and limits for one learner's process, by the C library's own calls.
+
+Used inside the outer sandbox: each learner gets user, mount, pid, network, ipc and uts namespaces of its own, so that
+it sees no other learner and leaves nothing behind. Everything it started dies with its first process.
+"""
+
+import ctypes
+import os
+import resource
+from dataclasses import dataclass
+from pathlib import Path
+
+_NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
+_PR_SET_DUMPABLE, _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 4, 1, 38, 24
+_SIGKILL = 9
+_CAPABILITY_VERSION_3 = 0x20080522
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one learner's process and all that it starts may use."""
+
+    memory: int = 2 * 2**30  # bytes of private memory beyond the warm process's own
+    processes: int = 64  # and threads, which the kernel counts alike
+    files: int = 256  # open at once
+    file_size: int = 64 * 2**20
+    disk: int = 128 * 2**20  # of each private tmpfs
+    cpu_seconds: int = 600
+
+
+def enter() -> None:
+    """Move this process into new namespaces; its next child is the first process of the new pid namespace.
+
+    Raises:
+        OSError: the kernel or its administrator doesn't allow it.
+    """
+    user, group = os.getuid(), os.getgid()
+    _check(_libc.unshare(_NEWUSER | _NEWNS | _NEWPID | _NEWNET | _NEWIPC | _NEWUTS), "unshare")
+    Path("/proc/self/setgroups").write_text("deny")
+    Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+    Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def mount_private(folders: tuple[str, ...], size: int) -> None:
+    """Give the folders an empty tmpfs each, and this pid namespace its own /proc."""
+    _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount /")
+    for folder in folders:
+        options = f"size={size},mode=0700".encode()
+        _check(_libc.mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options), f"mount {folder}")
+    mount_proc()
+
+
+def mount_proc() -> None:
+    """Mount /proc for this process's pid namespace."""
+    _check(_libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None), "mount /proc")
+
+
+def limit(limits: Limits) -> None:
+    """Set this process's limits, for good."""
+    values = {
+        resource.RLIMIT_DATA: _private_memory() + limits.memory,
+        resource.RLIMIT_NPROC: limits.processes,
+        resource.RLIMIT_NOFILE: limits.files,
+        resource.RLIMIT_FSIZE: limits.file_size,
+        resource.RLIMIT_CPU: limits.cpu_seconds,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    for kind, value in values.items():
+        _, most = resource.getrlimit(kind)
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(kind, (value, value))
+
+
+def drop_capabilities() -> None:
+    """Give up every capability that a new user namespace brings, and the way back to them."""
+
+    class Header(ctypes.Structure):
+        _fields_ = (("version", ctypes.c_uint32), ("pid", ctypes.c_int))
+
+    for capability in range(64):
+        _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)  # fails beyond the kernel's last one
+    header = Header(_CAPABILITY_VERSION_3, 0)
+    _check(_libc.capset(ctypes.byref(header), (ctypes.c_uint32 * 6)()), "capset")
+    _check(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "no_new_privs")
+
+
+def die_with_parent() -> None:
+    """Be killed when the process that started this one ends."""
+    _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "pdeathsig")
+
+
+def hide_memory() -> None:
+    """Let no process of the same user read or trace this one."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
+
+
+def show_memory() -> None:
+    """Undo `hide_memory` in a child, which couldn't write its own /proc/self otherwise."""
+    _check(_libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0), "dumpable")
+
+
+def become(user: int) -> None:
+    """Change from root to an unprivileged user and group."""
+    os.setgroups([])
+    os.setresgid(user, user, user)
+    os.setresuid(user, user, user)
+
+
+def _private_memory() -> int:
+    # What RLIMIT_DATA counts: private writable memory, reserved or used.
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith("VmData:"):
+            return int(line.split()[1]) * 1024
+    raise OSError("/proc/self/status has no VmData")
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, f"{what}: {os.strerror(code)}")

@@ -1,0 +1,77 @@
+"""Outputs for an autograded notebook: what a learner's process showed, cut to size and to known kinds."""
+
+from typing import Any
+
+MIME_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
+PER_CELL, PER_NOTEBOOK = 2**20, 4 * 2**20  # characters
+MOST_OUTPUTS = 100
+CUT = "\n… the rest was cut: a cell may show 1 MB, a notebook 4 MB\n"
+
+
+class Budget:
+    """Characters of output that a notebook may still show."""
+
+    def __init__(self, left: int = PER_NOTEBOOK):
+        self._left = left
+
+    def clean(self, shown: Any) -> list[dict[str, Any]]:
+        """nbformat outputs from what the learner's process sent; whatever has another form is left out."""
+        if type(shown) is not list:
+            return []
+        cleaned, room = [], min(PER_CELL, self._left)
+        for output in shown[:MOST_OUTPUTS]:
+            known = _known(output)
+            size = _size(known)
+            if known is None or (size > room and known["output_type"] == "display_data"):
+                continue
+            if size > room:
+                known = _cut(known, room)
+                size = room
+            room -= size
+            self._left -= size
+            cleaned.append(known)
+        return cleaned
+
+
+def error(kind: str, message: str, lines: list[str] | None = None) -> dict[str, Any]:
+    """An error output. `lines` are what is shown; default the message."""
+    return {"output_type": "error", "ename": kind, "evalue": message, "traceback": lines or message.splitlines()}
+
+
+def stream(text: str) -> dict[str, Any]:
+    """Text on stdout."""
+    return {"output_type": "stream", "name": "stdout", "text": text}
+
+
+def score(points: float) -> dict[str, Any]:
+    """What nbgrader reads a test cell's points from: the cell's last value, a plain number."""
+    data = {"text/plain": repr(float(points))}
+    return {"output_type": "execute_result", "data": data, "metadata": {}, "execution_count": None}
+
+
+def _known(output: Any) -> dict[str, Any] | None:
+    if type(output) is not dict:
+        return None
+    kind = output.get("output_type")
+    if kind == "stream" and output.get("name") in ("stdout", "stderr") and type(output.get("text")) is str:
+        return {"output_type": "stream", "name": output["name"], "text": output["text"]}
+    if kind == "display_data" and type(output.get("data")) is dict:
+        data = {key: value for key, value in output["data"].items() if key in MIME_TYPES and type(value) is str}
+        return {"output_type": "display_data", "data": data, "metadata": {}}
+    if kind == "error" and all(type(output.get(name)) is str for name in ("ename", "evalue", "traceback")):
+        return error(output["ename"][:100], output["evalue"][:2000], output["traceback"].splitlines())
+    return None
+
+
+def _size(output: dict[str, Any] | None) -> int:
+    if output is None:
+        return 0
+    if output["output_type"] == "display_data":
+        return sum(map(len, output["data"].values()))
+    return len(output["text"]) if output["output_type"] == "stream" else sum(map(len, output["traceback"]))
+
+
+def _cut(output: dict[str, Any], room: int) -> dict[str, Any]:
+    if output["output_type"] == "stream":
+        return output | {"text": output["text"][:room] + CUT}
+    return output | {"traceback": ["\n".join(output["traceback"])[:room] + CUT]}

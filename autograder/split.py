@@ -1,0 +1,186 @@
+"""Grade a notebook with tests and learner apart: learner's cells in the sandbox, test cells in this process.
+
+Each exercise is its own failure domain. When the learner's process is lost (a crash, a time-out, a broken protocol),
+the exercise at hand loses its points with the reason, a new process replays the cells before it, and grading goes on.
+"""
+
+import ast
+import builtins
+import contextlib
+import io
+import signal
+import time
+from types import CodeType
+
+from nbformat import NotebookNode
+
+from autograder import outputs
+from autograder.notebooks import grade_id, is_for_real, is_solution, is_test
+from autograder.remote import LearnerLost, Session
+from autograder.sandbox import Sandbox
+from autograder.verdict import Graded, Verdict
+from autograder.wire import Channel
+from fridge.testing.outcome import Outcome
+
+SECONDS_PER_CELL = 20
+SECONDS_PER_TEST = 60  # a test cell as a whole; each of its calls has SECONDS_PER_CELL
+SECONDS_PER_NOTEBOOK = 300
+
+COURSES_FAULT = (
+    "This test cell is broken, which is the course's fault and not yours; your instructor has been told. "
+    "It counts when it is mended."
+)
+
+
+def grade(notebook: NotebookNode, master: NotebookNode, sandbox: Sandbox) -> Graded:
+    """Run a submitted notebook; the tests are the master's, whatever the notebook says.
+
+    Changes this process's state (signals, threads, the scoreboard): call it in a process of its own.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    return _Run(master, sandbox).grade(notebook)
+
+
+class TestTooLong(BaseException):
+    """A test cell used up its time."""
+
+
+class _Run:
+    def __init__(self, master: NotebookNode, sandbox: Sandbox):
+        self._sandbox = sandbox
+        self._tests = {grade_id(cell): cell for cell in master.cells if is_test(cell)}
+        self._exports = exported_names(master)
+        self._session: Session | None = None
+        self._replay: list[str] = []
+        self._deadline = time.monotonic() + SECONDS_PER_NOTEBOOK
+        self._budget = outputs.Budget()
+        self._graded = Graded()
+
+    def grade(self, notebook: NotebookNode) -> Graded:
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code" or is_for_real(cell):
+                continue
+            if grade_id(cell) in self._tests:
+                self._test(index, self._tests[grade_id(cell)])
+            elif cell.source.strip():
+                self._run_cell(index, cell.source)
+        self._end()
+        return self._graded
+
+    def _run_cell(self, index: int, source: str) -> None:
+        try:
+            result = self._learner().run_cell(source)
+            if type(result) is not dict:
+                raise LearnerLost("the learner's process sent something else than an answer")
+        except LearnerLost as lost:
+            self._end()
+            self._graded.outputs[index] = [outputs.error("Lost", f"This cell was stopped: {lost}")]
+            return
+        except Exception as error:
+            self._graded.outputs[index] = [outputs.error(type(error).__name__, str(error))]
+            return
+        self._replay.append(source)
+        self._graded.outputs[index] = self._budget.clean(result.get("outputs"))
+
+    def _test(self, index: int, cell: NotebookNode) -> None:
+        name, worth = grade_id(cell), float(cell.metadata.nbgrader.points)
+        if name in self._graded.verdicts:
+            return  # a copied test cell; the first counts
+        shown, verdict = io.StringIO(), None
+        started = time.monotonic()
+        try:
+            namespace = {"__name__": f"test {name}", **self._names(cell.source)}
+            with contextlib.redirect_stdout(shown), _time_limit(SECONDS_PER_TEST):
+                exec(compile(cell.source, f"<test {name}>", "exec"), namespace)
+            verdict = Verdict(worth, worth, shown.getvalue())
+        except LearnerLost as lost:
+            self._end()
+            verdict = Verdict(0.0, worth, f"✗ {name.removesuffix('-test')}: your code was stopped: {lost}")
+        except Outcome as outcome:
+            fault = self._is_courses_fault(outcome.__context__)
+            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else str(outcome), fault)
+        except TestTooLong:
+            waited = self._session.waited(started) if self._session else 0.0
+            fault = waited < 0.5 * SECONDS_PER_TEST
+            message = f"✗ {name.removesuffix('-test')}: your code was stopped: {SECONDS_PER_TEST} seconds are over"
+            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else message, fault)
+            self._end()
+        except Exception as error:
+            # Outside `with exercise(...)`: an import of the test's own, say. A learner's code isn't called there.
+            verdict = Verdict(0.0, worth, f"{COURSES_FAULT} ({type(error).__name__}: {error})", courses_fault=True)
+        self._graded.verdicts[name] = verdict
+        lines = verdict.message.splitlines()
+        said = outputs.stream(verdict.message) if verdict.passed else outputs.error("NotRight", lines[0], lines)
+        # The number comes first: nbgrader takes the first value or error that it finds.
+        self._graded.outputs[index] = [outputs.score(verdict.points), said]
+
+    def _names(self, source: str) -> dict:
+        wanted = sorted(self._exports & _global_names(compile(source, "<test>", "exec")))
+        session = self._learner()
+        session.begin_test()
+        return session.lookup(wanted)
+
+    def _is_courses_fault(self, error: BaseException | None) -> bool:
+        if error is None or getattr(error, "from_learner", False):
+            return False
+        if isinstance(error, NameError):
+            return error.name not in self._exports
+        return isinstance(error, ImportError | SyntaxError)
+
+    def _learner(self) -> Session:
+        if self._session is not None:
+            return self._session
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise LearnerLost(f"the whole notebook may run for {SECONDS_PER_NOTEBOOK} seconds, and they are over")
+        connection, layers = self._sandbox.learner()
+        self._graded.layers = vars(layers).copy()
+        session = Session(Channel(connection), min(SECONDS_PER_CELL, left))
+        for source in list(self._replay):
+            try:
+                session.run_cell(source)
+            except LearnerLost:
+                self._replay.remove(source)  # it ran the first time and doesn't now: leave it out
+                session.close()
+                return self._learner()
+        self._session = session
+        return session
+
+    def _end(self) -> None:
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self._sandbox.end_learner()
+
+
+def exported_names(master: NotebookNode) -> set[str]:
+    """Names that the exercises define: all that a test may take from a learner."""
+    names: set[str] = set()
+    for cell in filter(is_solution, master.cells):
+        for node in ast.parse(cell.source).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                names.add(node.name)
+            elif isinstance(node, ast.Assign):
+                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    return names - set(dir(builtins))
+
+
+def _global_names(code: CodeType) -> set[str]:
+    inner = [_global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: int):
+    def stop(signum: int, frame: object) -> None:
+        raise TestTooLong
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

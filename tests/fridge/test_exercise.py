@@ -1,0 +1,139 @@
+"""`exercise` tells its three outcomes apart, in words that a learner can act on. The cells run in IPython, as in a
+notebook: each has a file name of its own, and what it shows is what a learner sees."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from fridge import scoreboard
+from fridge.testing import NotAttempted, Wrong, exercise
+from fridge.testing.outcome import STUB_MESSAGE
+
+Cell = Callable[[str], Exception | None]
+
+
+@pytest.fixture
+def cell(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Cell]:
+    """Runs a cell of a notebook; returns what it raised."""
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    monkeypatch.setattr(scoreboard, "units", lambda: {"03-kv-cache": {"doubling": 2, "other": 1}})
+    shell = InteractiveShell()
+
+    def run(source: str) -> Exception | None:
+        result = shell.run_cell(source)
+        return result.error_before_exec or result.error_in_exec
+
+    run("import torch\nfrom fridge.testing import *")
+    yield run
+    shell.history_manager.end_session()
+
+
+TEST = (
+    "with exercise('doubling'):\n    expect_equal(double([1, 2, 3]), [2, 4, 6], 'a list', 'the items and not the list')"
+)
+RIGHT = "def double(x):\n    return [2 * i for i in x]"
+
+
+def test_right(cell: Cell, capsys: pytest.CaptureFixture) -> None:
+    """Guards against silence, or an exception, where all is well."""
+    cell(RIGHT)
+    assert cell(TEST) is None
+    assert capsys.readouterr().out == "✓ doubling: these tests pass (2 points).\n"
+    assert scoreboard.ready("doubling")
+
+
+def test_untouched(cell: Cell) -> None:
+    """Guards against an untouched exercise that reads like a mistake."""
+    cell(f"def double(x):\n    raise NotImplementedError({STUB_MESSAGE!r})")
+    error = cell(TEST)
+    assert type(error) is NotAttempted
+    assert "○ doubling: not attempted yet (2 points)" in str(error)
+    assert not isinstance(error, AssertionError)
+
+
+def test_wrong_value(cell: Cell) -> None:
+    """Guards against a message without what was expected, what came, and why that may be."""
+    cell("def double(x):\n    return x * 2")
+    error = cell(TEST)
+    assert type(error) is Wrong
+    assert str(error).splitlines() == [
+        "✗ doubling: not right yet.",
+        "  a list",
+        "  expected: [2, 4, 6]",
+        "  got:      [1, 2, 3, 1, 2, 3]",
+        "  likely cause: the items and not the list",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("return x / 0", "TypeError: unsupported operand type(s) for /: 'list' and 'int'"),
+        ("raise NotImplementedError('todo: lists')", "NotImplementedError: todo: lists"),
+        ("raise NotImplementedError", "NotImplementedError"),
+        ("return torch.zeros(2, device='meta').cpu()", "NotImplementedError: Cannot copy out of meta tensor"),
+        ("assert len(x) == 2, 'two only'", "AssertionError: two only"),
+        ("return torch.zeros(2) @ torch.zeros(3)", "RuntimeError: "),
+        ("raise SystemExit('done')", "SystemExit: done"),
+        ("return double(x)", "RecursionError: "),
+    ],
+)
+def test_the_learners_exception(cell: Cell, line: str, said: str) -> None:
+    """Guards against an exception that is reported as "not attempted", or without the learner's line."""
+    cell(f"def double(x):\n    {line}")
+    error = cell(TEST)
+    assert type(error) is Wrong
+    assert f"✗ doubling: your code raised {said}" in str(error)
+    assert f"line 2, in double:  {line}" in str(error)
+    assert "not attempted" not in str(error)
+    assert len(str(error)) < 1500
+
+
+def test_exceptions_from_deeper_down(cell: Cell) -> None:
+    """Guards against lines of a library in the message, the test's lines in it (a hidden test may stand there), and
+    the learner's inner function left out."""
+    cell("def double(x):\n    return [inner(i) for i in x]")
+    cell("def inner(i):\n    return torch.nn.functional.linear(torch.zeros(2), torch.zeros(3, 3))")
+    error = cell("with exercise('doubling'):\n    secret = [1]\n    expect_equal(double(secret), [2], 'one item')")
+    lines = str(error).splitlines()[1:]
+    assert "double" in lines[0]
+    assert lines[-1].startswith("  line 2, in inner:  return torch.nn.functional.linear")
+    assert "secret" not in str(error)
+    assert "site-packages" not in str(error)
+
+
+def test_a_cell_that_was_not_run(cell: Cell) -> None:
+    """Guards against a bare NameError for the learner who ran only the tests."""
+    error = cell(TEST)
+    assert type(error) is Wrong
+    assert "NameError: name 'double' is not defined" in str(error)
+    assert "has not been run" in str(error)
+
+
+def test_shown_without_a_traceback(cell: Cell, capsys: pytest.CaptureFixture) -> None:
+    """Guards against forty lines of the test's own traceback above the sentence that matters."""
+    cell("def double(x):\n    return x")
+    cell(TEST)
+    shown = "".join(capsys.readouterr())
+    assert "✗ doubling: not right yet." in shown
+    assert "Traceback" not in shown
+    assert "outcome.py" not in shown
+
+
+def test_the_last_run_counts(cell: Cell) -> None:
+    """Guards against a scoreboard that remembers a success after the code was broken again."""
+    cell(RIGHT)
+    cell(TEST)
+    for body in ("return x", "exit()", f"raise NotImplementedError({STUB_MESSAGE!r})"):
+        scoreboard.record("doubling", scoreboard.RIGHT)
+        cell(f"def double(x):\n    {body}")
+        cell(TEST)
+        assert not scoreboard.ready("doubling")
+
+
+def test_an_interrupt_is_no_answer() -> None:
+    """Guards against Ctrl-C, or JupyterLab's stop button, that counts as wrong."""
+    with pytest.raises(KeyboardInterrupt), exercise("doubling"):
+        raise KeyboardInterrupt
+    assert "doubling" not in scoreboard._outcomes

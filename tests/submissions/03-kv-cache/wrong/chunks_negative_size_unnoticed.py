@@ -1,0 +1,13 @@
+"""Leaves the check to range, which complains about 0 and not about -1.
+
+loses: chunked-prefill-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def prefill_in_chunks(model, prompt, cache, chunk_size):
+    """Feed a prompt in chunks of `chunk_size` tokens."""
+    if not prompt:
+        raise ValueError("the prompt is empty")
+    for i in range(0, len(prompt), chunk_size):
+        logits = model(torch.tensor([prompt[i : i + chunk_size]]), cache)
+    return logits[0, -1]

@@ -1,0 +1,14 @@
+"""Feeds the whole prompt at once.
+
+loses: chunked-prefill-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def prefill_in_chunks(model, prompt, cache, chunk_size):
+    """Feed a prompt in chunks of `chunk_size` tokens."""
+    if chunk_size < 1:
+        raise ValueError("chunk_size must be at least 1")
+    if not prompt:
+        raise ValueError("the prompt is empty")
+    logits = model(torch.tensor([prompt]), cache)
+    return logits[0, -1]

@@ -1,0 +1,15 @@
+"""Forgets to pass the cache, so each chunk stands alone.
+
+loses: chunked-prefill-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def prefill_in_chunks(model, prompt, cache, chunk_size):
+    """Feed a prompt in chunks of `chunk_size` tokens."""
+    if chunk_size < 1:
+        raise ValueError("chunk_size must be at least 1")
+    if not prompt:
+        raise ValueError("the prompt is empty")
+    for i in range(0, len(prompt), chunk_size):
+        logits = model(torch.tensor([prompt[i : i + chunk_size]]))
+    return logits[0, -1]

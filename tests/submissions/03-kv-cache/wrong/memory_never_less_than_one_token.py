@@ -1,0 +1,10 @@
+"""Rounds no tokens up to one.
+
+loses: memory-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "memory", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def kv_cache_bytes(layers, heads, kv_heads, head_dim, tokens, batch=1, bytes_per_value=2):
+
+    tokens = tokens or 1
+    return 2 * layers * kv_heads * head_dim * tokens * batch * bytes_per_value
