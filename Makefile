@@ -11,7 +11,7 @@ TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 JUPYTER = .venv/bin/jupyter-lab $(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
   $(if $(filter no,$(BROWSER)),--no-browser) $$(test "$$(id -u)" != 0 || echo --allow-root)
 
-.PHONY: help lab formgrader test course render grade-demo lint lock clean for-learners for-all
+.PHONY: help lab formgrader test course render grade-demo bench lint lock clean for-learners for-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -35,6 +35,9 @@ render: for-all ## execute the masters' pairs, for their figures
 
 grade-demo: for-all ## three made-up learners, graded, with feedback and a table
 	.venv/bin/autograder demo
+
+bench: for-all ## submissions per minute, ours and stock nbgrader; JSON in autograder/measurements/
+	.venv/bin/autograder bench
 
 lint: for-all ## ruff, and the rules for notebooks
 	.venv/bin/ruff check .

@@ -50,3 +50,8 @@ c.Execute.timeout = 60
 c.KernelManager.transport_encryption = "auto"  # other users of the machine can't listen in on a kernel
 # Outputs come from a stranger's notebook and are shown on the instructor's own Jupyter origin.
 c.HTMLExporter.sanitize_html = True
+# nbgrader's pages put Markdown cells through the first of these filters alone.
+c.HTMLExporter.filters = {
+    "markdown2html": "autograder.feedback.safe_markdown",
+    "clean_html": "autograder.feedback.safe_html",
+}

@@ -45,6 +45,7 @@ def _parser() -> argparse.ArgumentParser:
         "--mode", choices=MODES, default="inprocess", help="tests beside the learner's code, or apart from it"
     )
     command("doctor", _doctor, "Say which layers of the sandbox this host gives.", units=False)
+    command("bench", _bench, "Measure submissions per minute against stock nbgrader.", units=False)
     command("demo", _demo, "Grade three made-up learners with nbgrader, in grading/demo/.", units=False)
     return parser
 
@@ -92,6 +93,13 @@ def _doctor(root: Path, options: argparse.Namespace) -> int:
     report, fit = doctor()
     print(report)
     return int(not fit)
+
+
+def _bench(root: Path, options: argparse.Namespace) -> int:
+    from autograder.bench import bench
+
+    print(bench(root))
+    return 0
 
 
 def _demo(root: Path, options: argparse.Namespace) -> int:

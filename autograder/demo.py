@@ -31,11 +31,11 @@ def demo(root: Path) -> str:
 
     unit = _own_course(root)
     mistakes = _typical_mistakes(find_units(root, [UNIT])[0])
-    learners = {"all-right": _answers(unit), "untouched": {}, "typical-mistakes": _answers(unit, mistakes)}
+    learners = {"all-right": answers_of(unit, []), "untouched": {}, "typical-mistakes": answers_of(unit, mistakes)}
     config = nbgrader_configuration(unit.root)
     api = NbGraderAPI(config=config)
     for learner, answers in learners.items():
-        _submit(unit, learner, answers)
+        submit(unit, learner, answers)
         for step in (api.autograde, api.generate_feedback):
             result = step(unit.name, learner)
             if not result["success"]:
@@ -68,14 +68,16 @@ def _typical_mistakes(unit: Unit) -> list[Sample]:
     return list(chosen.values())[:MISTAKES]
 
 
-def _answers(unit: Unit, mistakes: list[Sample] | None = None) -> dict[str, str]:
+def answers_of(unit: Unit, samples: list[Sample]) -> dict[str, str]:
+    """Exercise's grade_id -> source: the master's answers, and the samples' in place of some."""
     master = {grade_id(cell): cell.source for cell in read_master(unit).cells if is_solution(cell)}
-    for mistake in mistakes or []:
-        master |= mistake.answers
+    for sample in samples:
+        master |= sample.answers
     return master
 
 
-def _submit(unit: Unit, learner: str, answers: dict[str, str]) -> None:
+def submit(unit: Unit, learner: str, answers: dict[str, str]) -> None:
+    """Hand in the handout with these answers filled in: a notebook under grading/submitted/."""
     notebook: NotebookNode = copy.deepcopy(nbformat.read(unit.release, as_version=4))
     for cell in notebook.cells:
         if grade_id(cell) in answers:

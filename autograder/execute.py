@@ -5,6 +5,7 @@ submissions of a run. `KernelExecute` is nbgrader's own way, one kernel for ever
 """
 
 import atexit
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,8 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from traitlets import Bool
 
-from autograder import split
 from autograder.children import in_child
-from autograder.course import find_units
+from autograder.course import Unit, find_units
 from autograder.notebooks import FOR_REAL, read_master
 from autograder.sandbox import Sandbox, open_sandbox
 from autograder.verdict import Graded
@@ -42,7 +42,10 @@ class SplitExecute(NbGraderPreprocessor):
         """
         root = Path(self.config.CourseDirectory.root)  # nbgrader_config.py names it
         unit = find_units(root, [resources["nbgrader"]["assignment"]])[0]
-        master, sandbox = read_master(unit), self._warm_sandbox()
+        sandbox = self._warm_sandbox()  # first: its process imports torch while this one does
+        from autograder import split
+
+        master = _master(unit, unit.master.stat().st_mtime_ns)
         seconds = split.SECONDS_PER_NOTEBOOK + SLACK_SECONDS
         graded = Graded.from_json(in_child(lambda: split.grade(nb, master, sandbox).as_json(), seconds))
         for index, outputs in graded.outputs.items():
@@ -55,9 +58,11 @@ class SplitExecute(NbGraderPreprocessor):
 
     def _warm_sandbox(self) -> Sandbox:
         global _sandbox
+        if _sandbox is not None and not _sandbox.alive():  # killed from outside, or gone with the thread that made it
+            atexit.unregister(_sandbox.close)
+            _sandbox.close()
+            _sandbox = None
         if _sandbox is None:
-            import fridge.testing  # noqa: F401 - imported once, for every child
-
             _sandbox, layers = open_sandbox(self.unsafe)
             atexit.register(_sandbox.close)
             if layers.missing:
@@ -71,3 +76,8 @@ class KernelExecute(Execute):
     def __init__(self, *args: Any, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.skip_cells_with_tag = FOR_REAL
+
+
+@lru_cache(maxsize=8)
+def _master(unit: Unit, changed: int) -> NotebookNode:
+    return read_master(unit)  # `changed` makes an edited master a new one

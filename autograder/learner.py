@@ -16,15 +16,27 @@ from autograder.wire import Channel, PeerGone, Reference, WireError, decode, enc
 
 MAX_TEXT = 200_000  # characters of output kept per cell; the grader has limits of its own
 MAX_MESSAGE = 2_000
+CUT = "\n… the rest was cut\n"
 FOREVER = math.inf
 
 
 def make_shell():
     """An IPython shell without history, files or threads, with figures shown inline. Called once, before the forks."""
+    from IPython.core.displayhook import DisplayHook
     from IPython.core.interactiveshell import InteractiveShell
+    from IPython.display import publish_display_data
     from traitlets.config import Config
 
+    class ShowLastValue(DisplayHook):  # as a rich output, not as text after "Out[3]:"
+        def write_output_prompt(self) -> None:
+            pass
+
+        def write_format_data(self, format_dict, md_dict=None) -> None:
+            publish_display_data(format_dict, md_dict or {})
+
     class Shell(InteractiveShell):
+        displayhook_class = ShowLastValue
+
         def enable_gui(self, gui=None) -> None:  # no event loop here; inline figures need none
             pass
 
@@ -75,7 +87,9 @@ class Server:
         outputs = []
         for name, text in (("stdout", captured.stdout), ("stderr", captured.stderr)):
             if text:
-                outputs.append({"output_type": "stream", "name": name, "text": text[:MAX_TEXT]})
+                outputs.append(
+                    {"output_type": "stream", "name": name, "text": text[:MAX_TEXT] + CUT * (len(text) > MAX_TEXT)}
+                )
         for rich in captured.outputs:
             data = {key: value for key, value in rich.data.items() if type(value) is str}
             outputs.append({"output_type": "display_data", "data": data})
@@ -115,7 +129,7 @@ class Server:
     def _send(self, message: list) -> None:
         try:
             data = encode(message, self._to_reference)
-        except WireError as error:
+        except (WireError, MemoryError) as error:
             data = encode(["error", *describe(error)], self._to_reference)
         self._channel.send(data, FOREVER)
 
@@ -163,7 +177,10 @@ class TestObject:
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        is_method, value = self._server.ask_test(self._number, "__getattr__", (name,), {})
+        try:
+            is_method, value = self._server.ask_test(self._number, "__getattr__", (name,), {})
+        except RuntimeError as error:  # hasattr must be able to say no
+            raise AttributeError(str(error)) from None
         if not is_method:
             return value
         return lambda *positional, **named: self._server.ask_test(self._number, name, positional, named)

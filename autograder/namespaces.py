@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REC, _MS_PRIVATE = 2, 4, 8, 16384, 1 << 18
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
 _PR_SET_DUMPABLE, _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 4, 1, 38, 24
 _SIGKILL = 9
 _CAPABILITY_VERSION_3 = 0x20080522
+
+MAX_FILES = 20_000  # in each private tmpfs
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -48,8 +50,10 @@ def mount_private(folders: tuple[str, ...], size: int) -> None:
     """Give the folders an empty tmpfs each, and this pid namespace its own /proc."""
     _check(_libc.mount(b"none", b"/", None, _MS_REC | _MS_PRIVATE, None), "mount /")
     for folder in folders:
-        options = f"size={size},mode=0700".encode()
+        options = f"size={size},nr_inodes={MAX_FILES},mode=0700".encode()  # an empty file takes memory too
         _check(_libc.mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options), f"mount {folder}")
+    # A shared mapping of /dev/zero is memory that no limit counts.
+    _check(_libc.mount(b"/dev/null", b"/dev/zero", None, _MS_BIND, None), "mount /dev/zero")
     mount_proc()
 
 
@@ -58,10 +62,19 @@ def mount_proc() -> None:
     _check(_libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None), "mount /proc")
 
 
+def limit_memory(more: int) -> None:
+    """Let this process take so many bytes beyond those that it has. Does nothing where the kernel has no such limit."""
+    if Path("/proc/self/status").exists():
+        _, most = resource.getrlimit(resource.RLIMIT_DATA)
+        limit = _memory("VmData") + more
+        resource.setrlimit(resource.RLIMIT_DATA, (limit if most == resource.RLIM_INFINITY else min(limit, most), most))
+
+
 def limit(limits: Limits) -> None:
     """Set this process's limits, for good."""
     values = {
-        resource.RLIMIT_DATA: _private_memory() + limits.memory,
+        resource.RLIMIT_AS: _memory("VmSize") + 4 * limits.memory,  # threads reserve far more than they use
+        resource.RLIMIT_DATA: _memory("VmData") + limits.memory,
         resource.RLIMIT_NPROC: limits.processes,
         resource.RLIMIT_NOFILE: limits.files,
         resource.RLIMIT_FSIZE: limits.file_size,
@@ -94,6 +107,11 @@ def die_with_parent() -> None:
     _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "pdeathsig")
 
 
+def die_first() -> None:
+    """Be the first whom the kernel ends when memory runs out."""
+    Path("/proc/self/oom_score_adj").write_text("1000")
+
+
 def hide_memory() -> None:
     """Let no process of the same user read or trace this one."""
     _check(_libc.prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0), "dumpable")
@@ -111,12 +129,12 @@ def become(user: int) -> None:
     os.setresuid(user, user, user)
 
 
-def _private_memory() -> int:
-    # What RLIMIT_DATA counts: private writable memory, reserved or used.
+def _memory(kind: str) -> int:
+    # VmData is what RLIMIT_DATA counts, private writable memory, reserved or used; VmSize is what RLIMIT_AS counts.
     for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmData:"):
+        if line.startswith(f"{kind}:"):
             return int(line.split()[1]) * 1024
-    raise OSError("/proc/self/status has no VmData")
+    raise OSError(f"/proc/self/status has no {kind}")
 
 
 def _check(result: int, what: str) -> None:

@@ -10,6 +10,8 @@ from nbformat import NotebookNode
 
 from autograder.course import Unit, repository
 
+# Folded in JupyterLab and in Colab: it is nobody's first lesson.
+SET_UP_METADATA = {"tags": ["set-up"], "jupyter": {"source_hidden": True}, "cellView": "form"}
 TEST_SUFFIX = "-test"
 FOR_REAL = "for-real"  # tag of cells that run the real model: shown to the learner, skipped in grading
 RAISES = "raises-exception"  # tag after whose errors Jupyter's Run All goes on; they still cost the points
@@ -36,7 +38,7 @@ def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
     notebook.cells = [
         nbformat.v4.new_markdown_cell(badges.strip()),
         title,
-        nbformat.v4.new_code_cell(setup.strip(), metadata={"tags": ["set-up"]}),
+        nbformat.v4.new_code_cell(setup.strip(), metadata=SET_UP_METADATA),
         *rest,
     ]
     for cell in filter(is_test, notebook.cells):

@@ -1,5 +1,6 @@
 """Outputs for an autograded notebook: what a learner's process showed, cut to size and to known kinds."""
 
+import re
 from typing import Any
 
 MIME_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
@@ -57,10 +58,16 @@ def _known(output: Any) -> dict[str, Any] | None:
         return {"output_type": "stream", "name": output["name"], "text": output["text"]}
     if kind == "display_data" and type(output.get("data")) is dict:
         data = {key: value for key, value in output["data"].items() if key in MIME_TYPES and type(value) is str}
+        data = {key: value for key, value in data.items() if not key.startswith("image/") or _is_base64(value)}
         return {"output_type": "display_data", "data": data, "metadata": {}}
     if kind == "error" and all(type(output.get(name)) is str for name in ("ename", "evalue", "traceback")):
-        return error(output["ename"][:100], output["evalue"][:2000], output["traceback"].splitlines())
+        return error(output["ename"][:100], output["evalue"][:2000], output["traceback"][:PER_CELL].splitlines())
     return None
+
+
+def _is_base64(text: str) -> bool:
+    # An image's text goes into an attribute of a page; it must not be able to end it.
+    return re.fullmatch(r"[A-Za-z0-9+/=\s]*", text) is not None
 
 
 def _size(output: dict[str, Any] | None) -> int:
@@ -68,7 +75,9 @@ def _size(output: dict[str, Any] | None) -> int:
         return 0
     if output["output_type"] == "display_data":
         return sum(map(len, output["data"].values()))
-    return len(output["text"]) if output["output_type"] == "stream" else sum(map(len, output["traceback"]))
+    if output["output_type"] == "stream":
+        return len(output["text"])
+    return sum(len(line) + 1 for line in output["traceback"])
 
 
 def _cut(output: dict[str, Any], room: int) -> dict[str, Any]:

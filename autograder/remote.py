@@ -4,14 +4,19 @@ The proxies allow what the course's test contract allows (call, construct, publi
 iteration) and nothing else. What comes back is decoded by `wire`; a peer that breaks the protocol is a `LearnerLost`.
 """
 
+import itertools
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from autograder.wire import Channel, Late, PeerGone, Reference, WireError, decode, encode
 
-MAX_CALLBACKS = 10_000  # of one request: a learner's loop around a test's model ends somewhere
+MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
+MAX_INNER = 20  # requests in callbacks in requests: the learner's cache in the test's model in the learner's loop
 MAX_ITEMS = 100_000  # of one iteration
+MAX_RECEIVED = 2**30  # bytes of one test, in all messages together: the test's objects may keep what they are given
+MAX_REASON = 2_000  # characters of what a test's object says when it refuses a call
 
 # Exceptions that may be raised here because a learner's code raised one of that name. All are the language's own.
 KNOWN_ERRORS: dict[str, type[Exception]] = {
@@ -19,8 +24,8 @@ KNOWN_ERRORS: dict[str, type[Exception]] = {
     for kind in (
         *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, Exception, FileNotFoundError),
         *(IndexError, KeyError, LookupError, MemoryError, NameError, NotImplementedError, OSError, OverflowError),
-        *(PermissionError, RecursionError, RuntimeError, StopIteration, SyntaxError, TypeError, UnboundLocalError),
-        *(UnicodeError, ValueError, ZeroDivisionError),
+        *(PermissionError, RecursionError, RuntimeError, SyntaxError, TypeError, UnboundLocalError, UnicodeError),
+        *(ValueError, ZeroDivisionError),  # not StopIteration: it would end a test's `all(map(...))` as a success
     )
 }
 
@@ -29,7 +34,14 @@ class LearnerLost(BaseException):
     """The learner's process is of no use any more: it died, was late or broke the protocol. It must be replaced.
 
     No `Exception`, so that no test's `except` takes it for an answer.
+
+    Attributes:
+        late: it was late, and would be again.
     """
+
+    def __init__(self, reason: str, late: bool = False):
+        super().__init__(reason)
+        self.late = late
 
 
 class Session:
@@ -37,15 +49,19 @@ class Session:
 
     Attributes:
         seconds: time limit of each request.
+        until: time.monotonic() at which the notebook's own time is over.
         stopped: set when a test's object refused a call; the learner's code may hide that, the grader does not.
     """
 
-    def __init__(self, channel: Channel, seconds: float):
+    def __init__(self, channel: Channel, seconds: float, until: float = math.inf):
         self._channel = channel
         self.seconds = seconds
+        self.until = until
         self.stopped: Exception | None = None
-        self._lent: list[Any] = []  # test objects that the learner may call, by number
-        self._waits: list[tuple[float, float]] = []  # when each wait for the learner began and ended
+        self._lent: dict[int, Any] = {}  # test objects that the learner may call; no number is used twice
+        self._numbers = itertools.count()
+        self._inner = self._callbacks = self._received = 0
+        self._waited = 0.0
 
     def run_cell(self, source: str) -> dict:
         """Run a cell; {"outputs": [...], "failed": bool} as the learner's process says it."""
@@ -67,29 +83,46 @@ class Session:
         return self._request(action, *arguments)
 
     def begin_test(self) -> None:
-        """Forget what the test before lent, and how it ended."""
+        """Forget what the test before lent, and how it ended. Call it again at the end: cells may call nothing."""
         self.stopped = None
         self._lent.clear()
+        self._waited = 0.0
+        self._inner = self._callbacks = self._received = 0
 
-    def waited(self, since: float) -> float:
-        """Seconds spent waiting for the learner's process since a time.monotonic()."""
-        return sum(ended - began for began, ended in self._waits if began >= since)
+    @property
+    def waited(self) -> float:
+        """Seconds of this test in the learner's hands: in its process, or in what it asked of the test's objects."""
+        return self._waited
+
+    @property
+    def received(self) -> int:
+        """Bytes of this test that the learner's process sent."""
+        return self._received
 
     def close(self) -> None:
         """Hang up: the learner's process ends."""
         self._channel.close()
 
     def _request(self, action: str, *arguments: Any) -> Any:
-        deadline = time.monotonic() + self.seconds
-        callbacks = 0
-        self._send([action, *arguments], deadline)
+        if self._inner > MAX_INNER:
+            raise LearnerLost(f"the code and the test's objects called one another more than {MAX_INNER} deep")
+        began, self._inner = time.monotonic(), self._inner + 1
+        try:
+            return self._converse([action, *arguments], min(began + self.seconds, self.until))
+        finally:
+            self._inner -= 1
+            if not self._inner:
+                self._waited += time.monotonic() - began
+
+    def _converse(self, request: list, deadline: float) -> Any:
+        self._send(request, deadline)
         while True:
             kind, rest = self._receive(deadline)
             if kind == "callback" and len(rest) == 4:
-                callbacks += 1
-                if callbacks > MAX_CALLBACKS:
+                self._callbacks += 1
+                if self._callbacks > MAX_CALLBACKS:
                     raise LearnerLost(f"the code called the test's objects more than {MAX_CALLBACKS} times")
-                self._send(self._run_callback(*rest), deadline)
+                self._answer_callback(rest, deadline)
             elif self.stopped is not None:
                 raise self.stopped
             elif kind == "ok" and len(rest) == 1:
@@ -99,22 +132,28 @@ class Session:
             else:
                 raise LearnerLost("the learner's process sent something else than an answer")
 
+    def _answer_callback(self, call: list, deadline: float) -> None:
+        try:
+            self._send(self._run_callback(*call), deadline)
+        except WireError as error:
+            raise LearnerLost(f"a test's object was made to answer what is too large to send: {error}") from error
+
     def _run_callback(self, number: Any, method: Any, positional: Any, named: Any) -> list:
         shapes = [type(number), type(method), type(positional), type(named)]
-        if (
-            shapes != [int, str, list, dict]
-            or not 0 <= number < len(self._lent)
-            or not all(type(k) is str for k in named)
-        ):
+        if shapes != [int, str, list, dict] or number not in self._lent or not all(type(k) is str for k in named):
             raise LearnerLost("the learner's process called something that it was not given")
         if self.stopped is not None:
             return ["raise", "the test has ended"]
         try:
-            return ["value", _allowed(self._lent[number], method, positional)(*positional, **named)]
+            call = _allowed(self._lent[number], method, positional)
+        except AttributeError as error:  # to ask for what isn't there is no mistake: hasattr does
+            return ["raise", str(error)[:MAX_REASON]]
+        try:
+            return ["value", call(*positional, **named)]
         except Exception as error:
             if not getattr(error, "from_learner", False):
                 self.stopped = error
-            return ["raise", str(error)]
+            return ["raise", str(error)[:MAX_REASON]]
 
     def _send(self, message: list, deadline: float) -> None:
         try:
@@ -123,16 +162,19 @@ class Session:
             raise LearnerLost(str(error)) from error
 
     def _receive(self, deadline: float) -> tuple[str, list]:
-        began = time.monotonic()
         try:
-            try:
-                data = self._channel.receive(deadline)
-            finally:
-                self._waits.append((began, time.monotonic()))
+            data = self._channel.receive(deadline)
+            self._received += len(data)
+            if self._received > MAX_RECEIVED:
+                raise LearnerLost(f"the code sent more than {MAX_RECEIVED >> 20} MB in one test")
             message = decode(data, self._from_reference)
+        except MemoryError as error:
+            raise LearnerLost("the answer was too large") from error
         except Late as error:
+            if deadline == self.until:
+                raise LearnerLost("the time of the whole notebook is over", late=True) from error
             raise LearnerLost(
-                f"no answer within {self.seconds:g} seconds: is there a loop that doesn't end?"
+                f"no answer within {self.seconds:g} seconds: is there a loop that doesn't end?", late=True
             ) from error
         except PeerGone as error:
             raise LearnerLost("the process ended: it crashed, exited, or used too much memory") from error
@@ -145,20 +187,21 @@ class Session:
     def _to_reference(self, value: Any) -> Reference:
         if type(value) is Remote:
             return Reference(mine=False, number=object.__getattribute__(value, "_number"))
-        for number, lent in enumerate(self._lent):
+        for number, lent in self._lent.items():
             if lent is value:
                 return Reference(mine=True, number=number)
         if not _may_be_lent(value):
             raise TypeError(
                 f"a test passes plain values, tensors and objects of fridge.testing, not a {type(value).__name__}"
             )
-        self._lent.append(value)
-        return Reference(mine=True, number=len(self._lent) - 1)
+        number = next(self._numbers)
+        self._lent[number] = value
+        return Reference(mine=True, number=number)
 
     def _from_reference(self, reference: Reference) -> Any:
         if reference.mine:
             return Remote(self, reference.number, reference.kind)
-        if not 0 <= reference.number < len(self._lent):
+        if reference.number not in self._lent:
             raise WireError("a reference to an object that was not lent")
         return self._lent[reference.number]
 
@@ -237,18 +280,15 @@ def _allowed(lent: Any, method: str, positional: list) -> Callable[..., Any]:
             return lent
         raise AttributeError("a function of the test can only be called")
     names = type(lent).learner_may
-    if method == "__getattr__" and len(positional) == 1:
-        return _attribute_of(lent, names)
-    if method in names:
-        return getattr(lent, names[names.index(method)])
-    raise AttributeError(f"{type(lent).__name__} has no {method!r} for you")
+    wanted = positional[0] if method == "__getattr__" and len(positional) == 1 else method
+    if wanted not in names:
+        raise AttributeError(f"{type(lent).__name__!r} object has no attribute {str(wanted)[:100]!r}")
+    listed = names[names.index(wanted)]
+    if method != "__getattr__":
+        return getattr(lent, listed)
 
-
-def _attribute_of(lent: Any, names: tuple[str, ...]) -> Callable[[str], tuple[bool, Any]]:
-    def attribute(name: str) -> tuple[bool, Any]:
-        if name not in names:
-            raise AttributeError(f"{type(lent).__name__!r} object has no attribute {name!r}")
-        value = getattr(lent, names[names.index(name)])
+    def attribute(_: str) -> tuple[bool, Any]:
+        value = getattr(lent, listed)
         return (True, None) if callable(value) else (False, value)
 
     return attribute

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder import namespaces
+from autograder import namespaces, zygote
 from autograder.cgroup import ControlGroup
 
 WARM_UP_SECONDS = 120
@@ -89,7 +89,8 @@ class Sandbox:
         self._buffer = b""
         self._busy = False
         self._owner = os.getpid()
-        if self._line(WARM_UP_SECONDS) != b"warm":
+        _import_course()  # for this process's forks, while the warm process does the same for its own
+        if self._line(b"warm", WARM_UP_SECONDS) is None:
             raise SandboxError(f"the sandbox did not start: {self._complaint()}")
 
     def learner(self) -> tuple[socket.socket, Layers]:
@@ -102,11 +103,10 @@ class Sandbox:
         ours, theirs = socket.socketpair()
         with theirs:
             descriptor = array.array("i", [theirs.fileno()])
-            self._control.sendmsg([b"+"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
-        self._busy = True
-        answer = self._line(START_SECONDS)
+            self._busy = True
+            answer = self._ask(zygote.START, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
         try:
-            made = json.loads(answer)
+            made = json.loads(answer or b"")
         except ValueError:
             raise SandboxError(f"a learner's process could not be made: {self._complaint()}") from None
         return ours, Layers(bubblewrap=not self._bare, cgroup=self._cgroup is not None, **made)
@@ -115,11 +115,7 @@ class Sandbox:
         """Kill the present learner's process with everything it started; do nothing if there is none."""
         if not self._busy:
             return
-        try:
-            self._control.sendall(b"-")
-        except OSError as error:
-            raise SandboxError(f"the sandbox is gone: {self._complaint()}") from error
-        if self._line(START_SECONDS) != b"ended":
+        if self._ask(zygote.END) != b"ended":
             raise SandboxError(f"a learner's process could not be ended: {self._complaint()}")
         self._busy = False
 
@@ -132,23 +128,42 @@ class Sandbox:
             if self._cgroup:
                 self._cgroup.remove()
 
-    def _line(self, seconds: float) -> bytes:
+    def alive(self) -> bool:
+        """Whether the warm process is still there."""
+        return self._process.poll() is None
+
+    def _ask(self, action: bytes, ancillary: list | tuple = ()) -> bytes | None:
+        token = os.urandom(zygote.TOKEN // 2).hex().encode()
+        try:
+            self._control.sendmsg([action + token], ancillary)
+        except OSError as error:
+            raise SandboxError(f"the sandbox is gone: {self._complaint()}") from error
+        return self._line(token, START_SECONDS)
+
+    def _line(self, beginning: bytes, seconds: float) -> bytes | None:
+        # The rest of the next line that begins so; one that a grader before this one asked for and didn't read begins
+        # otherwise.
         deadline = time.monotonic() + seconds
-        while b"\n" not in self._buffer:
-            self._control.settimeout(max(0.01, deadline - time.monotonic()))
-            try:
-                part = self._control.recv(4096)
-            except TimeoutError:
-                return b""
-            if not part:
-                return b""
-            self._buffer += part
-        line, _, self._buffer = self._buffer.partition(b"\n")
-        return line
+        while True:
+            while b"\n" not in self._buffer:
+                self._control.settimeout(max(0.01, deadline - time.monotonic()))
+                try:
+                    part = self._control.recv(4096)
+                except OSError:
+                    part = b""
+                if not part:
+                    return None
+                self._buffer += part
+            line, _, self._buffer = self._buffer.partition(b"\n")
+            if line.startswith(beginning):
+                return line.removeprefix(beginning)
 
     def _complaint(self) -> str:
-        self._process.kill()
-        return self._process.communicate()[1].decode(errors="replace").strip()[-2000:] or "no reason given"
+        # What is there, and no waiting for the end: other graders may go on with this sandbox.
+        os.set_blocking(self._process.stderr.fileno(), False)
+        time.sleep(0.1)
+        words = (self._process.stderr.read() or b"").decode(errors="replace").strip()
+        return words[-2000:] or "no reason given"
 
 
 def open_sandbox(unsafe: bool) -> tuple[Sandbox, Layers]:
@@ -169,6 +184,10 @@ def open_sandbox(unsafe: bool) -> tuple[Sandbox, Layers]:
         sandbox.close()
         raise SandboxError(f"not graded, for the sandbox lacks {', '.join(layers.missing)} on this host.\n{ADVICE}")
     return sandbox, layers
+
+
+def _import_course() -> None:
+    from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401
 
 
 def _control_group() -> ControlGroup | None:
@@ -204,14 +223,20 @@ def _bubblewrap_command() -> list[str]:
     else:
         command += ["--unshare-user"]
         proc = ["--proc", "/proc"]
+    # First the folders that a learner's process covers with its own, then what lies in them: a course under /tmp, say,
+    # whose learners then find /tmp read-only.
+    command += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/learner"]
     visible = _visible()
     # bubblewrap makes parents for its owner alone, and the learner's process is somebody else.
-    parents = {parent for source in visible for parent in source.parents if parent != Path("/")}
+    parents = {parent for source in visible for parent in source.parents} - {Path("/"), Path("/tmp")}
     for parent in sorted(parents):
         command += ["--perms", "0755", "--dir", str(parent)]
     for source in visible:
         command += ["--ro-bind", str(source), str(source)]
-    command += [*proc, "--dev", "/dev", "--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--dir", "/learner"]
+    # For anyone but root the learner's process owns /dev: it must not leave files there for the next one.
+    command += [*proc, "--dev", "/dev", "--remount-ro", "/dev"]
+    if any(Path("/tmp") in source.parents for source in visible):
+        command += ["--remount-ro", "/tmp"]
     environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     for name, value in environment.items():
         command += ["--setenv", name, value]
@@ -220,7 +245,7 @@ def _bubblewrap_command() -> list[str]:
 
 def _visible() -> list[Path]:
     import fridge
-    from fridge import models
+    from fridge import embedded
 
     wanted = [
         *map(Path, SYSTEM_FOLDERS),
@@ -228,6 +253,6 @@ def _visible() -> list[Path]:
         Path(sys.prefix),
         Path(fridge.__file__).parent,
         Path(namespaces.__file__).parent,
-        models.cache_folder(),
+        embedded.cache_folder(),
     ]
     return sorted({path for path in wanted if path.exists()})

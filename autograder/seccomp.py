@@ -10,18 +10,22 @@ import platform
 import struct
 
 _PR_SET_NO_NEW_PRIVS, _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 38, 22, 2
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+_LOAD, _AND, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x45, 0x06
 _ALLOW, _ERRNO, _KILL = 0x7FFF0000, 0x00050000, 0x80000000
-_NUMBER, _ARCHITECTURE, _ARGUMENT_0 = 0, 4, 16  # offsets in struct seccomp_data
+_NUMBER, _ARCHITECTURE, _ARGUMENT_0, _ARGUMENT_3 = 0, 4, 16, 40  # offsets in struct seccomp_data
 _CLONE_NEWUSER_AND_OTHERS = 0x7E020000  # CLONE_NEWNS, CGROUP, UTS, IPC, USER, PID, NET
 _X32 = 0x40000000
+# Memory that is shared and belongs to no file: no limit counts it, and no process need show it as its own.
+_SHARED_AND_ANONYMOUS = 0x21
+# AF_UNIX, AF_INET, AF_INET6, AF_NETLINK. A network namespace doesn't contain all the others: AF_VSOCK speaks with the
+# host of a virtual machine.
+_SOCKETS = (1, 2, 10, 16)
 
-# architecture: (audit number, clone, clone3, refused calls)
+# architecture: (audit number, {what is looked at more closely}, refused calls)
 _TABLES = {
     "x86_64": (
         0xC000003E,
-        56,
-        435,
+        {"clone": 56, "clone3": 435, "mmap": 9, "socket": 41},
         {
             "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "kcmp": 312, "pidfd_getfd": 438,
             "keyctl": 250, "add_key": 248, "request_key": 249, "bpf": 321, "userfaultfd": 323, "perf_event_open": 298,
@@ -32,13 +36,13 @@ _TABLES = {
             "kexec_load": 246, "kexec_file_load": 320, "reboot": 169, "swapon": 167, "swapoff": 168, "acct": 163,
             "syslog": 103, "quotactl": 179, "personality": 135, "mknod": 133, "mknodat": 259, "vhangup": 153,
             "settimeofday": 164, "clock_settime": 227, "clock_adjtime": 305, "adjtimex": 159, "iopl": 172,
-            "ioperm": 173,
+            "ioperm": 173, "modify_ldt": 154, "memfd_create": 319, "memfd_secret": 447, "shmget": 29, "semget": 64,
+            "msgget": 68, "fanotify_init": 300, "vmsplice": 278, "io_setup": 206, "quotactl_fd": 443,
         },
     ),
     "aarch64": (
         0xC00000B7,
-        220,
-        435,
+        {"clone": 220, "clone3": 435, "mmap": 222, "socket": 198},
         {
             "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "kcmp": 272, "pidfd_getfd": 438,
             "keyctl": 219, "add_key": 217, "request_key": 218, "bpf": 280, "userfaultfd": 282, "perf_event_open": 241,
@@ -49,6 +53,8 @@ _TABLES = {
             "kexec_load": 104, "kexec_file_load": 294, "reboot": 142, "swapon": 224, "swapoff": 225, "acct": 89,
             "syslog": 116, "quotactl": 60, "personality": 92, "mknodat": 33, "vhangup": 58,
             "settimeofday": 170, "clock_settime": 112, "clock_adjtime": 266, "adjtimex": 171,
+            "memfd_create": 279, "memfd_secret": 447, "shmget": 194, "semget": 190, "msgget": 186,
+            "fanotify_init": 262, "vmsplice": 75, "io_setup": 0, "quotactl_fd": 443,
         },
     ),
 }  # fmt: skip
@@ -84,7 +90,7 @@ def install() -> None:
         raise OSError(ctypes.get_errno(), "the kernel refused the seccomp filter")
 
 
-def _program(architecture: int, clone: int, clone3: int, refused: dict[str, int]) -> list[bytes]:
+def _program(architecture: int, looked_at: dict[str, int], refused: dict[str, int]) -> list[bytes]:
     def refuse(code: int) -> bytes:
         return _instruction(_RETURN, 0, 0, _ERRNO | code)
 
@@ -95,19 +101,31 @@ def _program(architecture: int, clone: int, clone3: int, refused: dict[str, int]
         _instruction(_LOAD, 0, 0, _NUMBER),
         _instruction(_JUMP_GREATER_EQUAL, 0, 1, _X32),
         refuse(errno.ENOSYS),
-        _instruction(_JUMP_EQUAL, 0, 1, clone3),
+        _instruction(_JUMP_EQUAL, 0, 1, looked_at["clone3"]),
         refuse(errno.ENOSYS),  # its flags lie in memory, where a filter can't look: libc falls back to clone
     ]
     for number in refused.values():
         program += [_instruction(_JUMP_EQUAL, 0, 1, number), refuse(errno.EPERM)]
-    program += [
-        _instruction(_JUMP_EQUAL, 0, 3, clone),
+    allow = _instruction(_RETURN, 0, 0, _ALLOW)
+    return [
+        *program,
+        _instruction(_JUMP_EQUAL, 0, 4, looked_at["clone"]),
         _instruction(_LOAD, 0, 0, _ARGUMENT_0),
         _instruction(_JUMP_ANY_BIT, 0, 1, _CLONE_NEWUSER_AND_OTHERS),
         refuse(errno.EPERM),
-        _instruction(_RETURN, 0, 0, _ALLOW),
+        allow,
+        _instruction(_JUMP_EQUAL, 0, 5, looked_at["mmap"]),
+        _instruction(_LOAD, 0, 0, _ARGUMENT_3),
+        _instruction(_AND, 0, 0, _SHARED_AND_ANONYMOUS),
+        _instruction(_JUMP_EQUAL, 0, 1, _SHARED_AND_ANONYMOUS),
+        refuse(errno.EPERM),
+        allow,
+        _instruction(_JUMP_EQUAL, 0, len(_SOCKETS) + 2, looked_at["socket"]),
+        _instruction(_LOAD, 0, 0, _ARGUMENT_0),
+        *(_instruction(_JUMP_EQUAL, len(_SOCKETS) - place, 0, family) for place, family in enumerate(_SOCKETS)),
+        refuse(errno.EAFNOSUPPORT),
+        allow,
     ]
-    return program
 
 
 def _instruction(code: int, if_true: int, if_false: int, operand: int) -> bytes:

@@ -14,7 +14,7 @@ from types import CodeType
 
 from nbformat import NotebookNode
 
-from autograder import outputs
+from autograder import namespaces, outputs
 from autograder.notebooks import grade_id, is_for_real, is_solution, is_test
 from autograder.remote import LearnerLost, Session
 from autograder.sandbox import Sandbox
@@ -25,7 +25,11 @@ from fridge.testing.outcome import Outcome
 SECONDS_PER_CELL = 20
 SECONDS_PER_TEST = 60  # a test cell as a whole; each of its calls has SECONDS_PER_CELL
 SECONDS_PER_NOTEBOOK = 300
+MAX_MEMORY = 2 * 2**30  # bytes that grading one notebook may take in this process
+MAX_MESSAGE = 10_000  # characters
+LARGE = 10 * 2**20  # bytes from a learner's process over which a test may take its time
 
+NOT_A_TEST = "This cell is not one of the course's tests. It is worth no points."
 COURSES_FAULT = (
     "This test cell is broken, which is the course's fault and not yours; your instructor has been told. "
     "It counts when it is mended."
@@ -40,6 +44,7 @@ def grade(notebook: NotebookNode, master: NotebookNode, sandbox: Sandbox) -> Gra
     import torch
 
     torch.set_num_threads(1)
+    namespaces.limit_memory(MAX_MEMORY)  # what a learner's code makes the test's objects do, it must not do to the host
     return _Run(master, sandbox).grade(notebook)
 
 
@@ -53,6 +58,7 @@ class _Run:
         self._tests = {grade_id(cell): cell for cell in master.cells if is_test(cell)}
         self._exports = exported_names(master)
         self._session: Session | None = None
+        self._tested = False  # whether a test ran in this session
         self._replay: list[str] = []
         self._deadline = time.monotonic() + SECONDS_PER_NOTEBOOK
         self._budget = outputs.Budget()
@@ -60,11 +66,13 @@ class _Run:
 
     def grade(self, notebook: NotebookNode) -> Graded:
         for index, cell in enumerate(notebook.cells):
-            if cell.cell_type != "code" or is_for_real(cell):
+            if cell.cell_type != "code":
                 continue
-            if grade_id(cell) in self._tests:
+            if grade_id(cell) in self._tests:  # before any tag is looked at: a tag must not make a test cell go away
                 self._test(index, self._tests[grade_id(cell)])
-            elif cell.source.strip():
+            elif is_test(cell):  # a cell of the learner's that says of itself that it is worth points
+                self._graded.outputs[index] = [outputs.score(0.0), outputs.error("NotATest", NOT_A_TEST)]
+            elif cell.source.strip() and not is_for_real(cell):
                 self._run_cell(index, cell.source)
         self._end()
         return self._graded
@@ -75,7 +83,11 @@ class _Run:
             if type(result) is not dict:
                 raise LearnerLost("the learner's process sent something else than an answer")
         except LearnerLost as lost:
+            tested = self._tested
             self._end()
+            if tested and not lost.late:  # what an earlier exercise's calls left behind must not cost this one
+                self._run_cell(index, source)
+                return
             self._graded.outputs[index] = [outputs.error("Lost", f"This cell was stopped: {lost}")]
             return
         except Exception as error:
@@ -86,10 +98,10 @@ class _Run:
 
     def _test(self, index: int, cell: NotebookNode) -> None:
         name, worth = grade_id(cell), float(cell.metadata.nbgrader.points)
-        if name in self._graded.verdicts:
-            return  # a copied test cell; the first counts
+        if name in self._graded.verdicts:  # a copied test cell; the first counts, and a copy must not be left empty:
+            self._show(index, self._graded.verdicts[name])  # nbgrader gives an empty one all points
+            return
         shown, verdict = io.StringIO(), None
-        started = time.monotonic()
         try:
             namespace = {"__name__": f"test {name}", **self._names(cell.source)}
             with contextlib.redirect_stdout(shown), _time_limit(SECONDS_PER_TEST):
@@ -100,17 +112,25 @@ class _Run:
             verdict = Verdict(0.0, worth, f"✗ {name.removesuffix('-test')}: your code was stopped: {lost}")
         except Outcome as outcome:
             fault = self._is_courses_fault(outcome.__context__)
-            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else str(outcome), fault)
+            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else str(outcome)[:MAX_MESSAGE], fault)
         except TestTooLong:
-            waited = self._session.waited(started) if self._session else 0.0
-            fault = waited < 0.5 * SECONDS_PER_TEST
+            # Of its own accord: not while the learner's code had the word, nor over what that sent.
+            mine = self._session is None or self._session.waited < 0.5 * SECONDS_PER_TEST
+            fault = mine and (self._session is None or self._session.received < LARGE)
             message = f"✗ {name.removesuffix('-test')}: your code was stopped: {SECONDS_PER_TEST} seconds are over"
             verdict = Verdict(0.0, worth, COURSES_FAULT if fault else message, fault)
             self._end()
         except Exception as error:
             # Outside `with exercise(...)`: an import of the test's own, say. A learner's code isn't called there.
-            verdict = Verdict(0.0, worth, f"{COURSES_FAULT} ({type(error).__name__}: {error})", courses_fault=True)
+            fault = not getattr(error, "from_learner", False)
+            words = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
+            verdict = Verdict(0.0, worth, f"{COURSES_FAULT} ({words})" if fault else f"✗ {words}", fault)
+        if self._session is not None:
+            self._session.begin_test()  # takes back what was lent
         self._graded.verdicts[name] = verdict
+        self._show(index, verdict)
+
+    def _show(self, index: int, verdict: Verdict) -> None:
         lines = verdict.message.splitlines()
         said = outputs.stream(verdict.message) if verdict.passed else outputs.error("NotRight", lines[0], lines)
         # The number comes first: nbgrader takes the first value or error that it finds.
@@ -119,6 +139,7 @@ class _Run:
     def _names(self, source: str) -> dict:
         wanted = sorted(self._exports & _global_names(compile(source, "<test>", "exec")))
         session = self._learner()
+        self._tested = True
         session.begin_test()
         return session.lookup(wanted)
 
@@ -130,14 +151,13 @@ class _Run:
         return isinstance(error, ImportError | SyntaxError)
 
     def _learner(self) -> Session:
+        if time.monotonic() >= self._deadline:
+            raise LearnerLost(f"the whole notebook may run for {SECONDS_PER_NOTEBOOK} seconds, and they are over")
         if self._session is not None:
             return self._session
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise LearnerLost(f"the whole notebook may run for {SECONDS_PER_NOTEBOOK} seconds, and they are over")
         connection, layers = self._sandbox.learner()
         self._graded.layers = vars(layers).copy()
-        session = Session(Channel(connection), min(SECONDS_PER_CELL, left))
+        session = Session(Channel(connection), SECONDS_PER_CELL, self._deadline)
         for source in list(self._replay):
             try:
                 session.run_cell(source)
@@ -149,6 +169,7 @@ class _Run:
         return session
 
     def _end(self) -> None:
+        self._tested = False
         if self._session is not None:
             self._session.close()
             self._session = None

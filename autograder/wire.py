@@ -3,7 +3,7 @@
 None, bool, int, float, str, bytes, list, tuple, dict, tensors and arrays (dtype, shape, little-endian bytes), dtypes
 by name, and references: numbers that stand for an object that stays where it is. Framing and scalars are MessagePack.
 There is no pickle, and nothing that a peer sends is looked up as an attribute, imported or evaluated. Sizes are checked
-before anything is built.
+before anything is built: `_measure` walks over a message's tags first.
 """
 
 import math
@@ -20,7 +20,9 @@ import torch
 
 MAX_FRAME = 32 * 2**20  # bytes of one message
 MAX_DEPTH = 24  # containers in containers
-MAX_ITEMS = 200_000  # elements of one container
+MAX_ITEMS = 500_000  # elements of all containers of one message together
+MAX_NESTED = 4 * MAX_FRAME  # bytes of extensions in extensions: each level is copied once
+MAX_KIND = 100  # characters of a type's name
 
 _TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT = range(1, 7)
 _HEADER = struct.Struct(">I")
@@ -72,9 +74,12 @@ def encode(value: Any, to_reference: ToReference) -> bytes:
     """Bytes of a value; objects of other types become what `to_reference` says.
 
     Raises:
-        WireError: too deep or too large.
+        WireError: too deep or too large, or nothing that can be written down.
     """
-    data = msgpack.packb(_pack(value, to_reference, 0), use_bin_type=True)
+    try:
+        data = msgpack.packb(_pack(value, to_reference, 0), use_bin_type=True)
+    except (ValueError, OverflowError, RecursionError) as error:  # half a surrogate pair, a key beyond 64 bits
+        raise WireError(f"a value can't cross: {error}") from error
     if len(data) > MAX_FRAME:
         raise WireError(f"a value of {len(data)} bytes is too large; the limit is {MAX_FRAME}")
     return data
@@ -86,7 +91,15 @@ def decode(data: bytes, from_reference: FromReference) -> Any:
     Raises:
         WireError: the bytes are not in the format.
     """
-    return _unpack(data, from_reference, 0)
+    return _unpack(data, from_reference, 0, _Budget())
+
+
+class _Budget:
+    """What one message may still cost."""
+
+    def __init__(self) -> None:
+        self.items = MAX_ITEMS
+        self.nested = MAX_NESTED
 
 
 class Channel:
@@ -121,20 +134,19 @@ class Channel:
         self._socket.close()
 
     def _read(self, length: int, deadline: float) -> bytes:
-        parts, missing = [], length
-        while missing:
+        data = bytearray()  # no list of parts: a peer that sends byte by byte would make one object of each
+        while len(data) < length:
             try:
                 self._wait(deadline)
-                part = self._socket.recv(min(missing, 2**20))
+                part = self._socket.recv(min(length - len(data), 2**20))
             except TimeoutError as error:
                 raise Late("no whole reply in time") from error
             except OSError as error:
                 raise PeerGone(str(error)) from error
             if not part:
                 raise PeerGone("the process has gone")
-            parts.append(part)
-            missing -= len(part)
-        return b"".join(parts)
+            data += part
+        return bytes(data)
 
     def _wait(self, deadline: float) -> None:
         # Each wait gets what is left of the whole message's time: a byte now and then doesn't prolong it.
@@ -170,7 +182,7 @@ def _pack(value: Any, to_reference: ToReference, depth: int) -> Any:
     if isinstance(value, tuple):  # a named one: its items are what counts
         return _pack(tuple(tuple.__iter__(value)), to_reference, depth)
     reference = to_reference(value)
-    return msgpack.ExtType(_REFERENCE, msgpack.packb([reference.mine, reference.number, reference.kind[:100]]))
+    return msgpack.ExtType(_REFERENCE, msgpack.packb([reference.mine, reference.number, reference.kind[:MAX_KIND]]))
 
 
 def _key(key: Any) -> Any:
@@ -180,19 +192,71 @@ def _key(key: Any) -> Any:
 
 
 def _pack_tensor(tensor: torch.Tensor) -> bytes:
-    plain = tensor.detach().cpu().resolve_conj().contiguous()
-    name = str(plain.dtype).removeprefix("torch.")
-    if name not in _TORCH_DTYPES or plain.layout is not torch.strided:
-        raise WireError(f"a tensor of dtype {name} and layout {plain.layout} can't cross")
-    raw = plain.reshape(-1).view(torch.uint8).numpy().tobytes() if plain.numel() else b""
+    name = str(tensor.dtype).removeprefix("torch.")
+    if name not in _TORCH_DTYPES or tensor.layout is not torch.strided or tensor.is_meta:
+        raise WireError(f"a tensor of dtype {name} and layout {tensor.layout} on {tensor.device} can't cross")
+    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    flat = plain.reshape(-1).clone(memory_format=torch.contiguous_format)  # a side of 1 may have any stride before
+    raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
     return msgpack.packb([name, list(plain.shape), raw])
 
 
-def _unpack(data: bytes, from_reference: FromReference, depth: int) -> Any:
+# What follows each tag of MessagePack: (bytes of a length field, further bytes, elements for each unit of the length).
+# Tags that hold their length themselves are looked at in `_measure`; 0xC1 is none.
+_FIXED = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2, 0xD2: 4, 0xD3: 8}
+_FIXED |= {0xC0: 0, 0xC2: 0, 0xC3: 0} | {0xD4 + power: 1 + 2**power for power in range(5)}
+_BLOBS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bytes, extensions, text
+_CONTAINERS = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}  # lists, and maps with two elements an entry
+
+
+def _measure(data: bytes, depth: int, budget: _Budget) -> None:
+    # Walks over the tags and builds nothing: a few bytes can ask MessagePack for gigabytes of empty containers.
+    position, size = 0, len(data)
+    open_containers = [1]  # elements that are still to come in each
+    while open_containers:
+        if not open_containers[-1]:
+            open_containers.pop()
+            continue
+        open_containers[-1] -= 1
+        budget.items -= 1
+        if position >= size or budget.items < 0:
+            raise WireError("a message that is cut off, or with too many elements")
+        tag = data[position]
+        position += 1
+        elements = 0
+        if tag < 0x80 or tag >= 0xE0:
+            continue
+        if tag < 0x90:
+            elements = 2 * (tag & 15)
+        elif tag < 0xA0:
+            elements = tag & 15
+        elif tag < 0xC0:
+            position += tag & 31
+        elif tag in _FIXED:
+            position += _FIXED[tag]
+        elif tag in _BLOBS:
+            width = _BLOBS[tag]
+            length = int.from_bytes(data[position : position + width], "big")
+            position += width + (tag in (0xC7, 0xC8, 0xC9)) + length
+        elif tag in _CONTAINERS:
+            width, each = _CONTAINERS[tag]
+            elements = each * int.from_bytes(data[position : position + width], "big")
+            position += width
+        else:
+            raise WireError("not a message: an unknown tag")
+        if elements:
+            if elements > size - position or depth + len(open_containers) > MAX_DEPTH:
+                raise WireError("a message that announces more than it holds, or is too deep")
+            open_containers.append(elements)
+    if position != size:
+        raise WireError("a message of another length than its elements have")
+
+
+def _unpack(data: bytes, from_reference: FromReference, depth: int, budget: _Budget) -> Any:
     if depth > MAX_DEPTH:
         raise WireError(f"more than {MAX_DEPTH} containers in one another")
+    _measure(data, depth, budget)
     try:
-        # MessagePack's own limit on nesting stands below ours; its C unpacker doesn't recurse without bound.
         packed = msgpack.unpackb(
             data,
             raw=False,
@@ -201,19 +265,19 @@ def _unpack(data: bytes, from_reference: FromReference, depth: int) -> Any:
             max_map_len=MAX_ITEMS,
             ext_hook=lambda code, payload: msgpack.ExtType(code, payload),
         )
-    except (ValueError, TypeError, RecursionError, msgpack.UnpackException) as error:
+    except (ValueError, TypeError, RecursionError, OverflowError, msgpack.UnpackException) as error:
         raise WireError(f"not a message: {type(error).__name__}") from error
-    return _build(packed, from_reference, depth)
+    return _build(packed, from_reference, depth, budget)
 
 
-def _build(packed: Any, from_reference: FromReference, depth: int) -> Any:
+def _build(packed: Any, from_reference: FromReference, depth: int, budget: _Budget) -> Any:
     if depth > MAX_DEPTH:
         raise WireError(f"more than {MAX_DEPTH} containers in one another")
     kind = type(packed)
     if kind is list:
-        return [_build(item, from_reference, depth + 1) for item in packed]
+        return [_build(item, from_reference, depth + 1, budget) for item in packed]
     if kind is dict:
-        return {_key(key): _build(item, from_reference, depth + 1) for key, item in packed.items()}
+        return {_key(key): _build(item, from_reference, depth + 1, budget) for key, item in packed.items()}
     if kind is not msgpack.ExtType:
         if packed is None or kind in (bool, int, float, str, bytes):
             return packed
@@ -224,7 +288,10 @@ def _build(packed: Any, from_reference: FromReference, depth: int) -> Any:
         return _known(_TORCH_DTYPES, packed.data.decode("ascii", "replace"))
     if packed.code not in (_TUPLE, _TENSOR, _ARRAY, _REFERENCE):
         raise WireError(f"extension {packed.code} is not in the format")
-    inner = _unpack(packed.data, from_reference, depth + 1)
+    budget.nested -= len(packed.data)
+    if budget.nested < 0:
+        raise WireError(f"more than {MAX_NESTED} bytes in extensions of one another")
+    inner = _unpack(packed.data, from_reference, depth + 1, budget)
     if type(inner) is not list:
         raise WireError("an extension without its list")
     if packed.code == _TUPLE:
@@ -243,16 +310,21 @@ def _big_int(digits: bytes) -> int:
 def _reference(fields: list) -> Reference:
     if [type(field) for field in fields] != [bool, int, str]:
         raise WireError("not a reference")
-    return Reference(*fields)
+    mine, number, kind = fields
+    return Reference(mine, number, kind[:MAX_KIND])
 
 
 def _tensor(fields: list) -> torch.Tensor:
     name, shape, raw = _buffer(fields)
     dtype = _known(_TORCH_DTYPES, name)
     _check_size(shape, torch.empty((), dtype=dtype).element_size(), raw)
-    if not raw:
-        return torch.empty(shape, dtype=dtype)
-    return torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype).reshape(shape)
+    _check_truth(name, raw)
+    try:
+        if not raw:
+            return torch.empty(shape, dtype=dtype)
+        return torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype).reshape(shape)
+    except RuntimeError as error:  # an empty shape with sides that overflow
+        raise WireError(f"a tensor of shape {shape}") from error
 
 
 def _array(fields: list) -> np.ndarray:
@@ -261,7 +333,11 @@ def _array(fields: list) -> np.ndarray:
         raise WireError("an array of an unknown dtype")
     dtype = np.dtype(name)
     _check_size(shape, dtype.itemsize, raw)
-    return np.frombuffer(bytearray(raw), dtype=dtype).reshape(shape)
+    _check_truth(name, raw)
+    try:
+        return np.frombuffer(bytearray(raw), dtype=dtype).reshape(shape) if raw else np.empty(shape, dtype)
+    except ValueError as error:
+        raise WireError(f"an array of shape {shape}") from error
 
 
 def _buffer(fields: list) -> tuple[str, list[int], bytes]:
@@ -276,6 +352,12 @@ def _buffer(fields: list) -> tuple[str, list[int], bytes]:
 def _check_size(shape: list[int], itemsize: int, raw: bytes) -> None:
     if math.prod(shape) * itemsize != len(raw):
         raise WireError(f"a tensor of shape {shape} with {len(raw)} bytes")
+
+
+def _check_truth(name: str, raw: bytes) -> None:
+    # A truth value of 2 is neither: what reads it is undefined.
+    if name == "bool" and raw.translate(None, b"\x00\x01"):
+        raise WireError("a truth value that is neither True nor False")
 
 
 def _known(table: dict[str, Any], name: str) -> Any:

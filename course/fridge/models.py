@@ -16,6 +16,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, P
 from transformers.utils import logging as hf_logging
 
 from fridge import embedded
+from fridge.embedded import cache_folder
 from fridge.llama import Llama
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
@@ -94,13 +95,6 @@ def folder() -> Path:
     if chosen.startswith("modelscope:"):
         return _modelscope_folder(chosen.removeprefix("modelscope:"))
     return _hub_folder(chosen)
-
-
-def cache_folder() -> Path:
-    """Where converted models are kept: `FRIDGE_CACHE`, else `elephant-in-the-fridge` in the user's cache folder."""
-    if own := os.environ.get("FRIDGE_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "elephant-in-the-fridge"
 
 
 def install() -> Path:

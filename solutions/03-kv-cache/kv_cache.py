@@ -30,7 +30,7 @@
 # %%
 import torch
 
-from fridge import measure, models, plots, scoreboard, text
+from fridge import measure, models, pictures, plots, scoreboard, text
 
 # %% tags=["for-real"]
 model = models.load()
@@ -62,7 +62,8 @@ chat = tokenizer.apply_chat_template(question, add_generation_prompt=True, retur
 print(tokenizer.decode(generate_without_cache(chat, 24)))
 
 # %% [markdown]
-# It works. Now watch the clock while the text gets longer. The *context* is the number of tokens that the model has to
+# It works, as well as a model of this size can: it is fluent, and it makes things up. What matters here is the clock.
+# Watch it while the text gets longer. The *context* is the number of tokens that the model has to
 # take into account for the next one.
 
 # %% tags=["for-real"]
@@ -85,26 +86,7 @@ for context in contexts[:4]:
 # Each row below is one step of generation, each square one position that the model computes in that step.
 
 # %% tags=["for-real"]
-ax = plots.diagram("Without a cache each step repeats the last one; with it, a step is one position", size=(8.4, 2.6))
-for left, cached in ((0, False), (11, True)):
-    for step in range(4):
-        for position in range(4 + step):
-            new = position == 3 + step or step == 0
-            if new or not cached:
-                plots.cell(
-                    ax,
-                    left + position,
-                    3 - step,
-                    "new" if new else "again",
-                    plots.PALE if new else plots.ACCENT,
-                    plots.INK if new else "white",
-                )
-            else:
-                plots.cell(ax, left + position, 3 - step, "kept", "white", "#777777")
-    ax.text(left, 4.3, "with a cache" if cached else "without a cache", fontsize=9)
-ax.set(xlim=(-2.2, 18.5), ylim=(-0.3, 5))
-for step, label in enumerate(("prompt", "token 2", "token 3", "token 4")):
-    ax.text(-0.3, 3.5 - step, label, ha="right", va="center", fontsize=8)
+pictures.repeated_work()
 
 # %% [markdown]
 # *In words: the first step computes the prompt's four positions. Without a cache the steps after it compute 5, 6 and 7
@@ -159,7 +141,11 @@ from fridge.testing import exercise, expect_equal
 
 with exercise("work"):
     without_cache, with_cache = positions_processed(4, 4)
-    expect_equal(without_cache, 4 + 5 + 6 + 7, "positions without a cache, prompt 4, reply 4 (the figure above)")
+    expect_equal(
+        without_cache,
+        4 + 5 + 6 + 7,
+        "positions without a cache, prompt 4, reply 4 (the figure above)",
+    )
     expect_equal(
         with_cache,
         4 + 1 + 1 + 1,
@@ -226,7 +212,11 @@ with exercise("memory"):
         "SmolLM2, one token, float32",
         cause="a key and a value for each KV head",
     )
-    expect_equal(kv_cache_bytes(30, 9, 3, 64, tokens=100, bytes_per_value=4), 4_608_000, "SmolLM2, 100 tokens, float32")
+    expect_equal(
+        kv_cache_bytes(30, 9, 3, 64, tokens=100, bytes_per_value=4),
+        4_608_000,
+        "SmolLM2, 100 tokens, float32",
+    )
     ### BEGIN HIDDEN TESTS
     expect_equal(
         kv_cache_bytes(32, 32, 32, 128, tokens=1),
@@ -246,7 +236,11 @@ with exercise("memory"):
         "Llama-3-8B, 16 sequences of 8192",
         cause="every sequence of the batch has keys and values of its own",
     )
-    expect_equal(kv_cache_bytes(30, 9, 3, 64, tokens=7, batch=3, bytes_per_value=1), 241_920, "an 8-bit cache")
+    expect_equal(
+        kv_cache_bytes(30, 9, 3, 64, tokens=7, batch=3, bytes_per_value=1),
+        241_920,
+        "an 8-bit cache",
+    )
     expect_equal(kv_cache_bytes(30, 9, 3, 64, tokens=0), 0, "no tokens, no bytes")
     ### END HIDDEN TESTS
 
@@ -256,11 +250,21 @@ with exercise("memory"):
 
 # %% tags=["for-real"]
 if scoreboard.ready("memory"):
-    for name, shape in {"Llama-2-7B": (32, 32, 32, 128), "Llama-3-8B": (32, 32, 8, 128)}.items():
-        one, busy = kv_cache_bytes(*shape, tokens=1), kv_cache_bytes(*shape, tokens=4096, batch=16)
-        print(f"{name}: {one / 1024:.0f} KiB per token, {busy / 1e9:.1f} GB for 16 sequences of 4096 tokens")
+    for name, shape in {
+        "Llama-2-7B": (32, 32, 32, 128),
+        "Llama-3-8B": (32, 32, 8, 128),
+    }.items():
+        one, busy = (
+            kv_cache_bytes(*shape, tokens=1),
+            kv_cache_bytes(*shape, tokens=4096, batch=16),
+        )
+        print(
+            f"{name}: {one / 1024:.0f} KiB per token, {busy / 1e9:.1f} GB for 16 sequences of 4096 tokens"
+        )
     one_sequence = kv_cache_bytes(layers=40, heads=40, kv_heads=40, head_dim=128, tokens=2048)
-    print(f"LLaMA-13B: {one_sequence / 1e9:.2f} GB for one sequence of 2048 (vLLM's authors write: up to 1.7 GB)")
+    print(
+        f"LLaMA-13B: {one_sequence / 1e9:.2f} GB for one sequence of 2048 (vLLM's authors write: up to 1.7 GB)"
+    )
 
 # %% [markdown]
 # ## 4 · Build it
@@ -308,7 +312,9 @@ def causal_attention(q, k, v):
     k = k.repeat_interleave(heads // kv_heads, dim=1)
     v = v.repeat_interleave(heads // kv_heads, dim=1)
     scores = q @ k.transpose(2, 3) / head_dim**0.5
-    visible = torch.ones(new, total, dtype=torch.bool, device=q.device).tril(diagonal=total - new)
+    visible = torch.ones(new, total, dtype=torch.bool, device=q.device).tril(
+        diagonal=total - new
+    )
     return scores.masked_fill(~visible, -torch.inf).softmax(dim=-1) @ v
     ### END SOLUTION
 
@@ -356,14 +362,24 @@ with exercise("causal-attention"):
         "batch 2, 6 heads that share 2 KV heads, 3 queries after 7 cached positions",
         cause="query heads 0, 1, 2 use KV head 0; repeat_interleave, not repeat",
     )
-    agrees(q[:, :, -1:], k, v, "one query after 9 cached positions", cause="a decode step sees everything")
+    agrees(
+        q[:, :, -1:],
+        k,
+        v,
+        "one query after 9 cached positions",
+        cause="a decode step sees everything",
+    )
     expect_close(
         causal_attention(q[:, :, :1], k[:, :, :1], v[:, :, :1]),
         v[:, :, :1].repeat_interleave(3, dim=1),
         "one query, one key: the value itself",
     )
     agrees(
-        1000 * q, k, v, "large scores, one key takes all", cause="subtract the row's maximum before exp, or use softmax"
+        1000 * q,
+        k,
+        v,
+        "large scores, one key takes all",
+        cause="subtract the row's maximum before exp, or use softmax",
     )
     # Each query points away from its own key: the first one sees a single key, and that with a very low score.
     agrees(
@@ -412,7 +428,9 @@ def apply_rope(x, start, theta=10_000.0):
     ### BEGIN SOLUTION
     new, head_dim = x.shape[2:]
     positions = torch.arange(start, start + new, device=x.device, dtype=torch.float32)
-    frequencies = theta ** (-torch.arange(0, head_dim, 2, device=x.device, dtype=torch.float32) / head_dim)
+    frequencies = theta ** (
+        -torch.arange(0, head_dim, 2, device=x.device, dtype=torch.float32) / head_dim
+    )
     angles = positions[:, None] * frequencies
     cos, sin = angles.cos().to(x.dtype), angles.sin().to(x.dtype)
     first, second = x.chunk(2, dim=-1)
@@ -428,7 +446,9 @@ import torch
 from fridge.testing import exercise, expect_close, randn
 
 with exercise("rope"):
-    east = torch.tensor([1.0, 0.0]).reshape(1, 1, 1, 2)  # one pair: RoPE turns it by `position` radians
+    east = torch.tensor([1.0, 0.0]).reshape(
+        1, 1, 1, 2
+    )  # one pair: RoPE turns it by `position` radians
     expect_close(apply_rope(east.clone(), 0), east, "position 0 turns nothing")
     expect_close(
         apply_rope(east.clone(), 2),
@@ -444,7 +464,9 @@ with exercise("rope"):
 
     def agrees(x, start, what, cause="", atol=1e-5, **options):
         frequencies = rope_frequencies(x.shape[3], options.get("theta", 10_000.0))
-        expected = rotate(x, *rope_table(torch.arange(start, start + x.shape[2]), frequencies, torch.float32))
+        expected = rotate(
+            x, *rope_table(torch.arange(start, start + x.shape[2]), frequencies, torch.float32)
+        )
         expect_close(apply_rope(x.clone(), start, **options), expected, what, cause, atol)
 
     agrees(
@@ -503,7 +525,9 @@ class KVCache:
         nbytes: bytes reserved, an int that never changes.
     """
 
-    def __init__(self, layers, batch, kv_heads, capacity, head_dim, dtype=torch.float32, device="cpu"):
+    def __init__(
+        self, layers, batch, kv_heads, capacity, head_dim, dtype=torch.float32, device="cpu"
+    ):
         ### BEGIN SOLUTION
         shape = (layers, batch, kv_heads, capacity, head_dim)
         self.k = torch.zeros(shape, dtype=dtype, device=device)
@@ -573,7 +597,9 @@ with exercise("kv-update"):
             f"keys of layer {layer} after a prefill of three positions",
             cause="return what the layer holds, not the whole reserved room",
         )
-        expect_close(got_v, v + layer, f"values of layer {layer} after a prefill of three positions")
+        expect_close(
+            got_v, v + layer, f"values of layer {layer} after a prefill of three positions"
+        )
     expect_equal(
         len(cache),
         3,
@@ -607,17 +633,30 @@ with exercise("kv-update"):
         )
         for step, new in enumerate(chunks):
             for layer in range(3):
-                k, v = randn(2, 2, new, 4, seed=10 * step + layer), randn(2, 2, new, 4, seed=10 * step + layer + 5)
-                (got_k, got_v), (all_k, all_v) = mine.update(layer, k, v), oracle.update(layer, k, v)
+                k, v = (
+                    randn(2, 2, new, 4, seed=10 * step + layer),
+                    randn(2, 2, new, 4, seed=10 * step + layer + 5),
+                )
+                (got_k, got_v), (all_k, all_v) = (
+                    mine.update(layer, k, v),
+                    oracle.update(layer, k, v),
+                )
                 expect_close(
                     got_k,
                     all_k,
                     f"{what}: keys of layer {layer} after chunk {step}",
                     cause="new positions go behind the layer's own last one",
                 )
-                expect_close(got_v, all_v, f"{what}: values of layer {layer} after chunk {step}")
+                expect_close(
+                    got_v, all_v, f"{what}: values of layer {layer} after chunk {step}"
+                )
             expect_equal(len(mine), len(oracle), f"{what}: length after chunk {step}")
-        expect_equal(mine.nbytes, reserved, f"{what}: bytes reserved in the end", cause="the room never grows")
+        expect_equal(
+            mine.nbytes,
+            reserved,
+            f"{what}: bytes reserved in the end",
+            cause="the room never grows",
+        )
 
     chunks_agree([4, 3, 1, 2], 12, "chunks of 4, 3, 1 and 2")
     chunks_agree([1, 1, 1], 3, "one by one, up to the last free place")
@@ -633,7 +672,9 @@ with exercise("kv-update"):
         cause="new positions go behind the layer's own last one, wherever the other layers are",
     )
     expect_close(
-        got_v, torch.cat((v, k[:, :, :2]), dim=2), "values of layer 0 after two chunks, while layer 1 has none"
+        got_v,
+        torch.cat((v, k[:, :, :2]), dim=2),
+        "values of layer 0 after two chunks, while layer 1 has none",
     )
     expect_equal(
         len(ahead),
@@ -644,7 +685,10 @@ with exercise("kv-update"):
 
     half = KVCache(2, 1, 2, 6, 4, dtype=torch.float16)
     expect_equal(
-        half.nbytes, 2 * 2 * 2 * 6 * 4 * 2, "bytes reserved in float16", cause="dtype is an argument: 2 bytes a number"
+        half.nbytes,
+        2 * 2 * 2 * 6 * 4 * 2,
+        "bytes reserved in float16",
+        cause="dtype is an argument: 2 bytes a number",
     )
     got_k, got_v = half.update(1, k.half(), v.half())
     expect_close(got_k, k.half(), "keys stored in float16")
@@ -652,10 +696,17 @@ with exercise("kv-update"):
 
     one, other = (KVCache(1, 1, 2, 4, 4) for _ in range(2))
     one.update(0, k[:, :, :2], v[:, :, :2])
-    expect_equal(len(other), 0, "length of a second cache", cause="caches must not share memory")
+    expect_equal(
+        len(other), 0, "length of a second cache", cause="caches must not share memory"
+    )
     other_k, _ = other.update(0, -k[:, :, :2], v[:, :, :2])
     one_k, _ = one.update(0, k[:, :, 2:3], v[:, :, 2:3])
-    expect_close(one_k, k, "keys of one cache after another was written", cause="caches must not share memory")
+    expect_close(
+        one_k,
+        k,
+        "keys of one cache after another was written",
+        cause="caches must not share memory",
+    )
 
     tiny = tiny_llama()
     tokens = torch.tensor([[5, 9, 2, 61, 33, 7, 7]])
@@ -666,7 +717,12 @@ with exercise("kv-update"):
         tiny(tokens[:, 5:6], cache),
         tiny(tokens[:, 6:], cache),
     ]
-    expect_close(torch.cat(stepwise, dim=1), tiny(tokens), "logits of a small Llama in steps of 3, 2, 1, 1", atol=1e-4)
+    expect_close(
+        torch.cat(stepwise, dim=1),
+        tiny(tokens),
+        "logits of a small Llama in steps of 3, 2, 1, 1",
+        atol=1e-4,
+    )
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "kv-state-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
@@ -679,16 +735,33 @@ with exercise("kv-state"):
     k, v = randn(1, 1, 5, 2, seed=1), randn(1, 1, 5, 2, seed=2)
     cache.update(0, k[:, :, :3], v[:, :, :3])
     cache.rewind(1)
-    expect_equal(len(cache), 1, "length after rewind(1)", cause="the argument is the length to keep")
+    expect_equal(
+        len(cache), 1, "length after rewind(1)", cause="the argument is the length to keep"
+    )
     got_k, _ = cache.update(0, k[:, :, 3:4], v[:, :, 3:4])
-    expect_close(got_k, torch.cat((k[:, :, :1], k[:, :, 3:4]), dim=2), "keys when a new one follows a rewind")
-    expect_raises(ValueError, lambda: cache.update(0, k[:, :, :3], v[:, :, :3]), "three more into two free places")
-    expect_equal(len(cache), 2, "length after the error", cause="an error changes nothing: check before you write")
+    expect_close(
+        got_k,
+        torch.cat((k[:, :, :1], k[:, :, 3:4]), dim=2),
+        "keys when a new one follows a rewind",
+    )
+    expect_raises(
+        ValueError,
+        lambda: cache.update(0, k[:, :, :3], v[:, :, :3]),
+        "three more into two free places",
+    )
+    expect_equal(
+        len(cache),
+        2,
+        "length after the error",
+        cause="an error changes nothing: check before you write",
+    )
     ### BEGIN HIDDEN TESTS
     before_k, before_v = (part.clone() for part in cache.update(0, k[:, :, :0], v[:, :, :0]))
     expect_equal(before_k.shape[2], 2, "positions returned when no new one is stored")
     expect_raises(ValueError, lambda: cache.update(0, k, v), "more than the whole capacity")
-    expect_raises(ValueError, lambda: cache.rewind(3), "a rewind forwards", cause="rewind only takes back")
+    expect_raises(
+        ValueError, lambda: cache.rewind(3), "a rewind forwards", cause="rewind only takes back"
+    )
     expect_raises(ValueError, lambda: cache.rewind(-1), "a rewind to a negative length")
     expect_equal(len(cache), 2, "length after three errors", cause="an error changes nothing")
     got_k, got_v = cache.update(0, k[:, :, 4:], v[:, :, 4:])
@@ -698,7 +771,9 @@ with exercise("kv-state"):
         "keys stored after the errors",
         cause="an error changes nothing, not even the room behind the last position",
     )
-    expect_close(got_v, torch.cat((before_v, v[:, :, 4:]), dim=2), "values stored after the errors")
+    expect_close(
+        got_v, torch.cat((before_v, v[:, :, 4:]), dim=2), "values stored after the errors"
+    )
 
     cache.rewind(3)
     expect_equal(len(cache), 3, "length after a rewind to the present length")
@@ -711,8 +786,14 @@ with exercise("kv-state"):
         "keys of a cache that was emptied and filled to its capacity",
         cause="what was forgotten must not come back",
     )
-    expect_close(got_v, k[:, :, :4], "values of a cache that was emptied and filled to its capacity")
-    expect_raises(ValueError, lambda: cache.update(0, k[:, :, :1], v[:, :, :1]), "one more into a full cache")
+    expect_close(
+        got_v, k[:, :, :4], "values of a cache that was emptied and filled to its capacity"
+    )
+    expect_raises(
+        ValueError,
+        lambda: cache.update(0, k[:, :, :1], v[:, :, :1]),
+        "one more into a full cache",
+    )
 
     deep = KVCache(layers=3, batch=1, kv_heads=1, capacity=2, head_dim=2)
     for layer in range(3):
@@ -721,15 +802,25 @@ with exercise("kv-state"):
     deep.rewind(1)
     for layer in range(3):
         got_k, got_v = deep.update(layer, k[:, :, 4:], v[:, :, 4:])
-        expect_close(got_k, k[:, :, [0, 4]], f"keys of layer {layer} of 3 after a rewind", cause="every layer forgets")
+        expect_close(
+            got_k,
+            k[:, :, [0, 4]],
+            f"keys of layer {layer} of 3 after a rewind",
+            cause="every layer forgets",
+        )
         expect_close(got_v, v[:, :, [0, 4]], f"values of layer {layer} of 3 after a rewind")
     for layer in range(3):
         expect_raises(
-            ValueError, lambda full=layer: deep.update(full, k[:, :, :1], v[:, :, :1]), f"a full layer {layer} of 3"
+            ValueError,
+            lambda full=layer: deep.update(full, k[:, :, :1], v[:, :, :1]),
+            f"a full layer {layer} of 3",
         )
     expect_equal(len(deep), 2, "length of three full layers")
     expect_equal(
-        deep.nbytes, reserved, "bytes reserved, before and after a rewind", cause="a rewind gives no room back"
+        deep.nbytes,
+        reserved,
+        "bytes reserved, before and after a rewind",
+        cause="a rewind gives no room back",
     )
 
     # A pass that was interrupted has left layer 0 ahead of layer 1.
@@ -758,8 +849,16 @@ with exercise("kv-state"):
             f"keys of layer {layer} after an interrupted pass was taken back",
             cause="rewind forgets the positions from `length` on in every layer, also in one that is ahead",
         )
-        expect_close(got_v, v[:, :, [0, 1, 4]], f"values of layer {layer} after an interrupted pass was taken back")
-    expect_equal(len(torn), 3, "length after an interrupted pass was taken back and one position was stored")
+        expect_close(
+            got_v,
+            v[:, :, [0, 1, 4]],
+            f"values of layer {layer} after an interrupted pass was taken back",
+        )
+    expect_equal(
+        len(torn),
+        3,
+        "length after an interrupted pass was taken back and one position was stored",
+    )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -824,13 +923,22 @@ with exercise("generate"):
         cause="each position is computed once, and the last token is not fed back",
     )
     scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16, 17])
-    expect_equal(generate(scripted, [11, 12, 13], 4, ConcatCache(), stop_token=16), [14, 15], "stop token 16")
+    expect_equal(
+        generate(scripted, [11, 12, 13], 4, ConcatCache(), stop_token=16),
+        [14, 15],
+        "stop token 16",
+    )
     ### BEGIN HIDDEN TESTS
     expect_equal(
-        scripted.positions, 3 + 2, "positions when token 16 ends the reply", cause="a stop token is not fed back"
+        scripted.positions,
+        3 + 2,
+        "positions when token 16 ends the reply",
+        cause="a stop token is not fed back",
     )
 
-    def ask(conversation, prompt, max_new_tokens, what, reply, calls, stop_token=None, earlier=()):
+    def ask(
+        conversation, prompt, max_new_tokens, what, reply, calls, stop_token=None, earlier=()
+    ):
         """The reply, and the positions of each call, when the cache holds the tokens `earlier`."""
         scripted, cache = ScriptedModel(conversation), ConcatCache()
         if earlier:
@@ -854,19 +962,55 @@ with exercise("generate"):
     ask([11, 12, 13], [11, 12], 0, "a reply of no token", [], [])
     ask([11, 12, 13, 14], [11], 3, "a prompt of one token", [12, 13, 14], [1, 1, 1])
     ask([11, 12, 2, 14], [11, 12], 5, "a stop token that comes first", [], [2], stop_token=2)
-    ask([11, 12, 13, 2], [11, 12], 2, "a stop token in the last place", [13], [2, 1], stop_token=2)
-    ask([11, 12, 12, 12, 12], [11, 12], 3, "a model that repeats itself", [12, 12, 12], [2, 1, 1])
+    ask(
+        [11, 12, 13, 2],
+        [11, 12],
+        2,
+        "a stop token in the last place",
+        [13],
+        [2, 1],
+        stop_token=2,
+    )
+    ask(
+        [11, 12, 12, 12, 12],
+        [11, 12],
+        3,
+        "a model that repeats itself",
+        [12, 12, 12],
+        [2, 1, 1],
+    )
     ask([11, 0, 13, 14], [11], 2, "a token with the id 0", [0, 13], [1, 1])
     ask([11, 12, 0, 14], [11], 3, "a stop token with the id 0", [12], [1, 1], stop_token=0)
-    ask([11, 2, 12, 13, 14], [11, 2, 12], 2, "a stop token in the prompt", [13, 14], [3, 1], stop_token=2)
-    ask([11, 2, 12, 13, 14, 15], [12, 13], 2, "a second turn", [14, 15], [2, 1], stop_token=2, earlier=[11, 2])
+    ask(
+        [11, 2, 12, 13, 14],
+        [11, 2, 12],
+        2,
+        "a stop token in the prompt",
+        [13, 14],
+        [3, 1],
+        stop_token=2,
+    )
+    ask(
+        [11, 2, 12, 13, 14, 15],
+        [12, 13],
+        2,
+        "a second turn",
+        [14, 15],
+        [2, 1],
+        stop_token=2,
+        earlier=[11, 2],
+    )
 
     tiny = tiny_llama(seed=3)
     turns = [5, 9, 2, 61]
     expected = list(turns)
     for _ in range(6):
         expected.append(int(tiny(torch.tensor([expected]))[0, -1].argmax()))
-    expect_equal(generate(tiny, list(turns), 6, ConcatCache()), expected[4:], "six tokens of a small Llama")
+    expect_equal(
+        generate(tiny, list(turns), 6, ConcatCache()),
+        expected[4:],
+        "six tokens of a small Llama",
+    )
     cache = ConcatCache()
     tiny(torch.tensor([turns[:3]]), cache)
     expect_equal(
@@ -915,15 +1059,29 @@ def prefill_in_chunks(model, prompt, cache, chunk_size):
 # %% nbgrader={"grade": true, "grade_id": "chunked-prefill-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import ConcatCache, ScriptedModel, exercise, expect_close, expect_equal, expect_raises, tiny_llama
+from fridge.testing import (
+    ConcatCache,
+    ScriptedModel,
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    tiny_llama,
+)
 
 with exercise("chunked-prefill"):
     scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])
     logits = prefill_in_chunks(scripted, [11, 12, 13, 14, 15], ConcatCache(), chunk_size=2)
-    expected = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])(torch.tensor([[11, 12, 13, 14, 15]]))[0, -1]
-    expect_close(logits, expected, "logits after token 15", cause="those of the last position alone")
+    expected = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])(
+        torch.tensor([[11, 12, 13, 14, 15]])
+    )[0, -1]
+    expect_close(
+        logits, expected, "logits after token 15", cause="those of the last position alone"
+    )
     expect_equal(
-        [len(call.tokens) for call in scripted.calls], [2, 2, 1], "positions in each call, 5 tokens in chunks of 2"
+        [len(call.tokens) for call in scripted.calls],
+        [2, 2, 1],
+        "positions in each call, 5 tokens in chunks of 2",
     )
     ### BEGIN HIDDEN TESTS
     prompt = [3, 1, 4, 1, 5, 9, 2, 6]
@@ -939,7 +1097,9 @@ with exercise("chunked-prefill"):
         )
         expect_equal(len(cache), 8, f"positions in the cache, chunks of {chunk_size}")
         logits = prefill_in_chunks(tiny_llama(), list(prompt), ConcatCache(), chunk_size)
-        expect_close(logits, expected, f"logits of a small Llama, chunks of {chunk_size}", atol=1e-4)
+        expect_close(
+            logits, expected, f"logits of a small Llama, chunks of {chunk_size}", atol=1e-4
+        )
 
     tiny, cache = tiny_llama(), ConcatCache()
     tiny(torch.tensor([prompt[:3]]), cache)
@@ -951,12 +1111,23 @@ with exercise("chunked-prefill"):
         atol=1e-4,
         cause="the cache may hold earlier turns; the prompt follows them",
     )
-    expect_equal(len(cache), 8, "positions in the cache, three from before and five in chunks of 2")
+    expect_equal(
+        len(cache), 8, "positions in the cache, three from before and five in chunks of 2"
+    )
 
     def refuses(prompt, chunk_size, what):
         scripted = ScriptedModel([1, 2, 3])
-        expect_raises(ValueError, lambda: prefill_in_chunks(scripted, prompt, ConcatCache(), chunk_size), what)
-        expect_equal(len(scripted.calls), 0, f"calls of the model for {what}", cause="check before you feed anything")
+        expect_raises(
+            ValueError,
+            lambda: prefill_in_chunks(scripted, prompt, ConcatCache(), chunk_size),
+            what,
+        )
+        expect_equal(
+            len(scripted.calls),
+            0,
+            f"calls of the model for {what}",
+            cause="check before you feed anything",
+        )
 
     refuses([1, 2], 0, "chunks of 0 tokens")
     refuses([1, 2], -1, "chunks of -1 tokens")
@@ -973,7 +1144,9 @@ with exercise("chunked-prefill"):
 # %% tags=["for-real"]
 def new_cache(capacity):
     c = model.config
-    return KVCache(c.layers, 1, c.kv_heads, capacity, c.head_dim, dtype=model.dtype, device=model.device)
+    return KVCache(
+        c.layers, 1, c.kv_heads, capacity, c.head_dim, dtype=model.dtype, device=model.device
+    )
 
 
 if scoreboard.ready("causal-attention", "rope", "kv-update", "generate"):
@@ -986,9 +1159,15 @@ peer = models.load_transformers()
 
 if scoreboard.ready("causal-attention", "rope", "kv-update", "generate"):
     inputs = torch.tensor([chat], device=peer.device)
-    theirs = peer.generate(inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=40, do_sample=False)
-    theirs = [token for token in theirs[0, len(chat) :].tolist() if token != tokenizer.eos_token_id]
-    print(f"{sum(a == b for a, b in zip(yours, theirs))} of {max(len(yours), len(theirs))} tokens are the same")
+    theirs = peer.generate(
+        inputs, attention_mask=torch.ones_like(inputs), max_new_tokens=40, do_sample=False
+    )
+    theirs = [
+        token for token in theirs[0, len(chat) :].tolist() if token != tokenizer.eos_token_id
+    ]
+    print(
+        f"{sum(a == b for a, b in zip(yours, theirs))} of {max(len(yours), len(theirs))} tokens are the same"
+    )
 
 # %% [markdown]
 # ### Time per token
@@ -1006,7 +1185,9 @@ from fridge.caches import ConcatCache
 def decode_ms(step, cache, held):
     times = []
     for context in contexts:
-        step(prose[:, held(cache) : context - 6], cache)  # grow to just below the context, then time six steps
+        step(
+            prose[:, held(cache) : context - 6], cache
+        )  # grow to just below the context, then time six steps
         one = lambda: step(prose[:, held(cache) : held(cache) + 1], cache)
         times.append(1000 * measure.seconds(one, repeats=5))
     return times
@@ -1024,7 +1205,9 @@ def step_of(model):
 # %% tags=["for-real"]
 if scoreboard.ready("causal-attention", "rope", "kv-update"):
     decode = {
-        "transformers' DynamicCache": decode_ms(step_of_transformers, DynamicCache(), lambda c: c.get_seq_length()),
+        "transformers' DynamicCache": decode_ms(
+            step_of_transformers, DynamicCache(), lambda c: c.get_seq_length()
+        ),
         "concatenating cache": decode_ms(step_of(mine), ConcatCache(), len),
         "your cache": decode_ms(step_of(mine), new_cache(1024), len),
     }

@@ -1,9 +1,10 @@
-"""`make lab` on a copy of the repository, and Debian's chromium in front of it.
+"""`make lab` and `make formgrader` on copies of the repository, and Debian's chromium in front of them.
 
 The environment isn't copied (a gigabyte): the copy's .venv is a folder of links, stamped with the copy's own
 fingerprint, so that binder/prepare.py finds nothing to do and the Makefile's own command starts JupyterLab.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -23,7 +24,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
-NOT_COPIED = (".git", ".venv", "grading", "tests", "solutions", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
+NOT_COPIED = (".git", ".venv", "grading", "tests", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -41,6 +42,7 @@ JUPYTER_FOLDERS = (
     "IPYTHONDIR",
 )
 START_SECONDS = 120  # seen: 10 s
+BUILD_SECONDS = 120
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the machine's knows no loopback
 
@@ -51,6 +53,7 @@ class Lab:
 
     url: str  # as printed, with its token
     root: Path  # the copied repository
+    process: int  # make's; JupyterLab is a child of it
 
     def api(self, path: str) -> object:
         """The answer of Jupyter's REST API."""
@@ -78,21 +81,20 @@ def artifacts() -> Path:
 
 @pytest.fixture(scope="module")
 def lab(chromium: Path, tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator[Lab]:
-    """`make lab BROWSER=no PORT=…`, stopped at the end with all that it started."""
-    root = tmp_path_factory.mktemp("learner") / "course"
-    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*NOT_COPIED))
-    link_environment(root)
-    answer_about_news(root.parent / "jupyterlab_settings_dir")
-    log = artifacts / "lab.log"
-    command = ["make", "lab", "BROWSER=no", f"PORT={free_port()}", f"PYTHON={sys.executable}"]
-    with log.open("w") as said:
-        server = subprocess.Popen(
-            command, cwd=root, env=environment(root.parent), stdout=said, stderr=said, start_new_session=True
-        )
-    try:
-        yield Lab(printed_url(server, log), root)
-    finally:
-        stop(server)
+    """`make lab` for a learner, who has no masters."""
+    root = copied(tmp_path_factory.mktemp("learner"), "lab", "solutions")
+    with served(root, "lab", artifacts) as (url, process):
+        yield Lab(url, root, process)
+
+
+@pytest.fixture(scope="module")
+def formgrader(chromium: Path, tmp_path_factory: pytest.TempPathFactory, artifacts: Path) -> Iterator[Lab]:
+    """`make formgrader` for an instructor, with the gradebook that `autograder build` made."""
+    # The linked environment has the package of the original, and nbgrader would find the copy's first.
+    root = copied(tmp_path_factory.mktemp("instructor"), "test", "autograder")
+    subprocess.run([root / ".venv" / "bin" / "autograder", "build"], cwd=root, check=True, timeout=BUILD_SECONDS)
+    with served(root, "formgrader", artifacts) as (url, process):
+        yield Lab(url, root, process)
 
 
 @pytest.fixture
@@ -113,7 +115,15 @@ def page(chromium: Path, tmp_path: Path, artifacts: Path) -> Iterator[object]:
         browser.close()
 
 
-def link_environment(root: Path) -> None:
+def copied(folder: Path, goal: str, *without: str) -> Path:
+    """A copy of the repository in a folder, prepared for a goal of binder/prepare.py."""
+    root = folder / "course"
+    shutil.copytree(ROOT, root, ignore=shutil.ignore_patterns(*NOT_COPIED, *without))
+    link_environment(root, goal)
+    return root
+
+
+def link_environment(root: Path, goal: str) -> None:
     """Give the copied repository the environment that runs this test, and the model that it has prepared."""
     from fridge import models
 
@@ -124,10 +134,26 @@ def link_environment(root: Path) -> None:
             (venv / entry.name).symlink_to(entry)
     prepare = runpy.run_path(str(root / "binder" / "prepare.py"))
     write, stamp, prefix = prepare["write"], prepare["stamp"], str(venv)
-    write(stamp(prefix, "lab"), prepare["fingerprint"](prefix))
+    write(stamp(prefix, goal), prepare["fingerprint"](prefix))
     write(stamp(prefix, "model"), f"{prepare['model_choice']()}\n{models.install()}")
-    # If not, `make lab` would spend its minutes on an environment of its own.
-    assert prepare["is_prepared"](prefix, "lab"), "binder/prepare.py has other stamps than this fixture knows"
+    # If not, make would spend its minutes on an environment of its own.
+    assert prepare["is_prepared"](prefix, goal), "binder/prepare.py has other stamps than this fixture knows"
+
+
+@contextlib.contextmanager
+def served(root: Path, target: str, artifacts: Path) -> Iterator[tuple[str, int]]:
+    """`make TARGET BROWSER=no PORT=…`: the address that it prints, its process. Stopped with all that it started."""
+    answer_about_news(root.parent / "jupyterlab_settings_dir")
+    log = artifacts / f"{target}.log"
+    command = ["make", target, "BROWSER=no", f"PORT={free_port()}", f"PYTHON={sys.executable}"]
+    with log.open("w") as said:
+        server = subprocess.Popen(
+            command, cwd=root, env=environment(root.parent), stdout=said, stderr=said, start_new_session=True
+        )
+    try:
+        yield printed_url(server, log), server.pid
+    finally:
+        stop(server)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -150,13 +176,13 @@ def free_port() -> int:
 
 
 def printed_url(server: subprocess.Popen, log: Path) -> str:
-    """The address that `make lab` prints for a learner to click on."""
+    """The address that JupyterLab prints for a person to click on."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and server.poll() is None:
         if found := re.search(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", log.read_text()):
             return found.group()
         time.sleep(0.2)
-    raise AssertionError(f"`make lab` printed no address; it said:\n{log.read_text()}")
+    raise AssertionError(f"`{' '.join(server.args[:2])}` printed no address; it said:\n{log.read_text()}")
 
 
 def stop(server: subprocess.Popen) -> None:

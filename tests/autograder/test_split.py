@@ -1,0 +1,283 @@
+"""Grading with tests and learner apart: what a learner sees of IPython, failure domains, and whose fault it was."""
+
+import copy
+from collections.abc import Callable
+
+import jupytext
+import pytest
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell
+
+from autograder import split
+from autograder.children import in_child
+from autograder.notebooks import grade_id, is_test
+from autograder.sandbox import Sandbox, SandboxError
+from autograder.verdict import Graded
+
+EXERCISE = '# %% nbgrader={{"grade": false, "grade_id": "{0}", "solution": true}}\ndef {0}(a, b):\n    return a + b\n\n'
+TEST = '# %% nbgrader={{"grade": true, "grade_id": "{0}-test", "points": {1}, "solution": false}}\n{2}\n\n'
+GOOD = "from fridge.testing import exercise, expect_equal\nwith exercise('{0}'):\n    expect_equal({0}(1, 2), 3, 'sum')"
+NAMES = ("one", "two", "three")
+
+
+def master_with(test: str = GOOD) -> NotebookNode:
+    """A master of three exercises; the first one's test is `test`."""
+    text = "".join(
+        EXERCISE.format(name) + TEST.format(name, 2, (test if name == "one" else GOOD).format(name)) for name in NAMES
+    )
+    return jupytext.reads(text, fmt="py:percent")
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    import fridge.testing  # noqa: F401
+
+    try:
+        warm = Sandbox()
+        warm.learner()
+        warm.end_learner()
+    except SandboxError as error:
+        pytest.skip(f"this host gives no sandbox: {error}")
+    yield warm
+    warm.close()
+
+
+@pytest.fixture
+def grade(sandbox, monkeypatch) -> Callable[..., Graded]:
+    """Grade a notebook of the three exercises with cells put in front of an exercise or in its place."""
+    monkeypatch.setattr(split, "SECONDS_PER_CELL", 3)
+    monkeypatch.setattr(split, "SECONDS_PER_TEST", 4)
+
+    def grade_(
+        before: dict[str, list[str]] | None = None,
+        answers: dict[str, str] | None = None,
+        test: str = GOOD,
+        edit: Callable[[NotebookNode], None] | None = None,
+    ) -> Graded:
+        master = master_with(test)
+        notebook = copy.deepcopy(master)
+        cells = []
+        for cell in notebook.cells:
+            cells += [new_code_cell(source) for source in (before or {}).get(grade_id(cell), [])]
+            cell.source = (answers or {}).get(grade_id(cell), cell.source)
+            cells.append(cell)
+        notebook.cells = cells
+        if edit:
+            edit(notebook)
+        return Graded.from_json(in_child(lambda: split.grade(notebook, master, sandbox).as_json(), 60))
+
+    return grade_
+
+
+def points(graded: Graded) -> list[float]:
+    return [graded.verdicts[f"{name}-test"].points for name in NAMES]
+
+
+def shown(graded: Graded, index: int = 0) -> list[dict]:
+    return graded.outputs[index]
+
+
+# --- what a learner's cells show ---------------------------------------------------------------------------------
+
+
+def test_a_last_value_is_shown_with_its_rich_form(grade):
+    """Guards against "Out[1]: ..." printed as text, which loses tables and pictures."""
+    (output,) = shown(grade(before={"one": ["from IPython.display import HTML\nHTML('<b>bold</b>')"]}))
+    assert output["output_type"] == "display_data"
+    assert output["data"]["text/html"] == "<b>bold</b>"
+    assert "Out[" not in output["data"]["text/plain"]
+
+
+def test_a_figure_is_shown(grade):
+    """Guards against plots that are missing from the autograded notebook."""
+    graded = grade(before={"one": ["import matplotlib.pyplot as plt\nplt.plot([1, 2])\nplt.show()"]})
+    assert any("image/png" in output.get("data", {}) for output in shown(graded))
+
+
+def test_magics_and_shell_commands_work(grade):
+    """Guards against cells that run as plain Python."""
+    graded = grade(
+        before={"one": ["%%capture kept\nprint('inside')", "print(kept.stdout)\n!echo shell", "%timeit -n1 -r1 1"]}
+    )
+    assert "inside" in shown(graded, 1)[0]["text"]
+    assert "shell" in str(shown(graded, 1))
+    assert "ns" in str(shown(graded, 2)) or "µs" in str(shown(graded, 2))
+
+
+def test_stderr_and_warnings_cost_nothing_and_are_shown(grade):
+    """Guards against nbgrader's rule that anything on stderr is worth 0 points."""
+    noisy = (
+        "import sys, warnings\ndef one(a, b):\n    warnings.warn('old')\n    print('x', file=sys.stderr)\n    return a + b\n"
+        "print('seen', file=sys.stderr)"
+    )
+    graded = grade(answers={"one": noisy})
+    assert points(graded) == [2, 2, 2]
+    assert {"output_type": "stream", "name": "stderr", "text": "seen\n"} in shown(graded)
+
+
+def test_an_error_in_a_cell_is_shown_and_the_next_cells_run(grade):
+    """Guards against one broken experiment that costs all points."""
+    graded = grade(before={"one": ["1 / 0"], "two": ["print('next')"]})
+    assert shown(graded)[0]["ename"] == "ZeroDivisionError"
+    assert any("1 / 0" in line for line in shown(graded)[0]["traceback"])
+    assert points(graded) == [2, 2, 2]
+
+
+def test_half_a_character_is_shown_and_kills_nobody(grade):
+    """Guards against text that can't be encoded."""
+    assert points(grade(before={"one": ["print('\\ud800')", "raise ValueError('\\ud800')"]})) == [2, 2, 2]
+
+
+# --- failure domains ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        ("import os; os._exit(1)", "the process ended"),
+        ("import ctypes; ctypes.string_at(0)", "the process ended"),
+        ("while True: pass", "no answer within 3 seconds"),
+        ("exit()", "raised"),
+        ("raise KeyboardInterrupt", "raised"),
+    ],
+)
+def test_an_exercise_that_ends_the_process_costs_itself_alone(grade, ends, words):
+    """Guards against one crash or loop that takes the other exercises' points."""
+    graded = grade(answers={"two": f"def two(a, b):\n    {ends}"})
+    assert points(graded) == [2, 0, 2]
+    assert words in graded.verdicts["two-test"].message
+    assert not graded.verdicts["two-test"].courses_fault
+
+
+def test_definitions_from_before_a_crash_are_there_after_it(grade):
+    """Guards against a new process that doesn't know the learner's earlier cells."""
+    graded = grade(
+        before={"one": ["OFFSET = 0"], "two": ["import os; os._exit(0)"], "three": ["print(OFFSET, one(1, 1))"]},
+        answers={"three": "def three(a, b):\n    return one(a, b) + OFFSET"},
+    )
+    assert points(graded) == [2, 2, 2]
+    assert shown(graded, 6)[0]["text"] == "0 2\n"
+    assert "was stopped" in shown(graded, 3)[0]["evalue"]
+
+
+def test_what_a_call_left_behind_does_not_cost_the_next_exercise_its_cell(grade):
+    """Guards against a thread of an earlier exercise that ends the process while another one's cell runs."""
+    late = (
+        "def one(a, b):\n    import os, threading\n    threading.Timer(0.2, os._exit, (0,)).start()\n    return a + b"
+    )
+    graded = grade(answers={"one": late}, before={"two": ["import time; time.sleep(0.5)"]})
+    assert points(graded) == [2, 2, 2]
+
+
+def test_the_notebooks_time_ends_every_wait(grade, monkeypatch):
+    """Guards against many cells, each within its limit, that together take for ever and lose all points."""
+    monkeypatch.setattr(split, "SECONDS_PER_NOTEBOOK", 4)
+    graded = grade(before={"two": ["import time; time.sleep(2)"] * 20})
+    assert points(graded) == [2, 0, 0]
+    assert "the whole notebook may run for 4 seconds" in graded.verdicts["three-test"].message
+
+
+# --- whose fault ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "test",
+    [
+        "from fridge.testing import exercise\nwith exercise('{0}'):\n    no_such_name",
+        "import no_such_module",
+        "from fridge.testing import no_such_helper",
+        "1 / 0",
+        "this is no Python",
+        "while True: pass",
+    ],
+)
+def test_a_broken_test_is_the_courses_fault(grade, test):
+    """Guards against a learner who is told that a mistake of the course's is theirs."""
+    verdict = grade(test=test).verdicts["one-test"]
+    assert verdict.courses_fault
+    assert verdict.points == 0
+    assert "course's fault" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "one = None\ndel one",
+        "def one(a, b):\n    return no_such_name",
+        "def one(a, b):\n    import no_such_module",
+        "def one(a, b):\n    raise SyntaxError('mine')",
+        "def one(a, b):\n    while True: pass",
+        "def one(a, b): return",
+        "raise ValueError",
+    ],
+)
+def test_a_learners_mistake_is_never_the_courses_fault(grade, answer):
+    """Guards against an alarm for the instructor that a learner can raise."""
+    graded = grade(answers={"one": answer})
+    assert points(graded) == [0, 2, 2]
+    assert not graded.verdicts["one-test"].courses_fault
+
+
+# --- scores ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_score_is_the_first_output_of_a_test_cell_and_explicit(grade):
+    """Guards against nbgrader's guesses from what a cell shows."""
+    graded = grade(answers={"two": "def two(a, b):\n    return 0"})
+    for index, worth in ((1, "2.0"), (3, "0.0"), (5, "2.0")):
+        assert graded.outputs[index][0]["data"] == {"text/plain": worth}
+    assert graded.outputs[3][1]["output_type"] == "error"
+
+
+@pytest.mark.parametrize("tag", ["for-real", "scoreboard", "raises-exception"])
+def test_no_tag_makes_a_test_cell_go_away(grade, tag):
+    """Guards against an unexecuted test cell, which nbgrader gives all points."""
+
+    def tag_tests(notebook):
+        for cell in filter(is_test, notebook.cells):
+            cell.metadata.tags = [tag]
+
+    graded = grade(answers={"one": "def one(a, b): return 0"}, edit=tag_tests)
+    assert points(graded) == [0, 2, 2]
+    assert graded.outputs[1][0]["data"] == {"text/plain": "0.0"}
+
+
+def test_copies_and_strangers_that_claim_points_get_their_own_zero(grade):
+    """Guards against a graded cell without outputs, which nbgrader gives all points."""
+
+    def add(notebook):
+        copied = copy.deepcopy(next(cell for cell in notebook.cells if grade_id(cell) == "one-test"))
+        stranger = new_code_cell("100", metadata={"nbgrader": {"grade": True, "grade_id": "bonus", "points": 100}})
+        notebook.cells += [copied, stranger]
+
+    graded = grade(answers={"one": "def one(a, b): return 0"}, edit=add)
+    assert set(graded.verdicts) == {f"{name}-test" for name in NAMES}
+    assert graded.outputs[6][0]["data"] == graded.outputs[7][0]["data"] == {"text/plain": "0.0"}
+
+
+def test_an_endless_iteration_ends(grade):
+    """Guards against a test that lists what a learner's endless or heavy iterator gives."""
+    test = (
+        "from fridge.testing import exercise, expect_equal\n"
+        "with exercise('{0}'):\n    expect_equal(list({0}(1, 2)), [3], 'all')"
+    )
+    heavy = (
+        "def one(a, b):\n    class Endless:\n        def __iter__(self):\n            while True:\n"
+        "                yield b'x' * 2**24\n    return Endless()"
+    )
+    graded = grade(test=test, answers={"one": heavy})
+    assert points(graded) == [0, 2, 2]
+    assert (
+        "more than 1024 MB" in graded.verdicts["one-test"].message or "seconds" in graded.verdicts["one-test"].message
+    )
+
+
+def test_stop_iteration_does_not_end_a_tests_loop_as_a_success(grade):
+    """Guards against `all(map(f, ...))`, which a StopIteration from f would end as True."""
+    test = (
+        "from fridge.testing import exercise, expect_true\n"
+        "with exercise('{0}'):\n"
+        "    expect_true(all(map(lambda n: {0}(n, 1) == n + 1, range(3))), 'all', 'right', 'wrong')"
+    )
+    graded = grade(test=test, answers={"one": "def one(a, b):\n    raise StopIteration"})
+    assert points(graded) == [0, 2, 2]

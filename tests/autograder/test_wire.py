@@ -1,0 +1,297 @@
+"""The format in which values cross, and the framing: round trips, and bytes from a hostile peer."""
+
+import contextlib
+import math
+import socket
+import struct
+import threading
+import time
+import tracemalloc
+
+import msgpack
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from autograder import wire
+from autograder.wire import Channel, Late, PeerGone, Reference, WireError, decode, encode
+
+KEYS = st.one_of(st.text(max_size=8), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.binary(max_size=8))
+PLAIN = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(-(10**200), 10**200),
+    st.floats(),
+    st.text(max_size=20),
+    st.binary(max_size=20),
+)
+VALUES = st.recursive(
+    PLAIN,
+    lambda inner: st.one_of(
+        st.lists(inner, max_size=4), st.lists(inner, max_size=4).map(tuple), st.dictionaries(KEYS, inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+SHAPES = st.lists(st.integers(0, 3), max_size=4)
+TORCH_DTYPES = st.sampled_from(sorted(wire._TORCH_DTYPES))
+NUMPY_DTYPES = st.sampled_from(wire._NUMPY_DTYPES)
+
+
+def no_reference(value):
+    raise AssertionError(f"{value!r} needs no reference")
+
+
+def cross(value):
+    return decode(encode(value, no_reference), no_reference)
+
+
+def same(got, expected):
+    if type(expected) in (list, tuple):
+        return type(got) is type(expected) and len(got) == len(expected) and all(map(same, got, expected))
+    if type(expected) is dict:
+        return list(got) == list(expected) and all(same(got[key], expected[key]) for key in expected)
+    if type(expected) is float and math.isnan(expected):
+        return type(got) is float and math.isnan(got)
+    return type(got) is type(expected) and got == expected
+
+
+@settings(deadline=None, max_examples=150)
+@given(VALUES)
+def test_plain_values_come_back_as_they_were(value):
+    """Guards against a tuple that becomes a list, True that becomes 1, a large integer that loses digits."""
+    assert same(cross(value), value)
+
+
+@settings(deadline=None, max_examples=100)
+@given(TORCH_DTYPES, SHAPES, st.binary(min_size=2000, max_size=2000))
+def test_tensors_come_back_bit_for_bit(name, shape, noise):
+    """Guards against a dtype, an empty shape or a NaN that doesn't survive."""
+    dtype = wire._TORCH_DTYPES[name]
+    size = math.prod(shape) * torch.empty((), dtype=dtype).element_size()
+    raw = bytes(byte & 1 for byte in noise[:size]) if dtype is torch.bool else noise[:size]
+    tensor = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype) if raw else torch.empty(0, dtype=dtype)
+    tensor = tensor.reshape(shape)
+    got = cross([(tensor,)])[0][0]
+    assert (got.dtype, got.shape) == (tensor.dtype, tensor.shape)
+    assert not raw or bytes(got.reshape(-1).view(torch.uint8).numpy()) == raw
+
+
+@settings(deadline=None, max_examples=100)
+@given(NUMPY_DTYPES, SHAPES)
+def test_arrays_and_their_scalars_come_back(name, shape):
+    """Guards against arrays of size 0 and against NumPy scalars, which cross as Python's."""
+    array = np.arange(math.prod(shape)).astype(name).reshape(shape)
+    got = cross(array)
+    assert (got.dtype, got.shape) == (array.dtype, array.shape)
+    assert (got == array).all()
+    if array.size and "complex" not in name:
+        assert cross(array.reshape(-1)[0]) == array.reshape(-1)[0].item()
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(6).reshape(2, 3).T,
+        torch.arange(4.0)[::2],
+        torch.ones(2, requires_grad=True),
+        torch.nn.Parameter(torch.ones(2)),
+        torch.zeros(1).expand(3),
+        torch.tensor([1 + 2j]).conj(),
+        torch.tensor([1 + 2j]).conj().imag,
+    ],
+)
+def test_views_cross_as_their_values(tensor):
+    """Guards against bytes of the storage instead of the view's elements."""
+    assert torch.equal(cross(tensor), tensor.detach())
+
+
+def test_references_come_back_as_what_they_stand_for():
+    """Guards against a reference whose owner is mixed up."""
+    thing = object()
+    data = encode([thing, 1], lambda value: Reference(True, 7, "k" * 500))
+    assert decode(data, lambda reference: reference) == [Reference(True, 7, "k" * wire.MAX_KIND), 1]
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("\ud800", {2**70: 1}, {(1,): 1}, {1.5: 1}, {None: 1}, 10**5000),
+        *(torch.zeros(1).to_sparse(), torch.empty(1, device="meta")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_can_not_cross_is_a_wire_error(value):
+    """Guards against another exception than the one that callers handle."""
+    with pytest.raises(WireError):
+        encode([value], no_reference)
+
+
+def test_circles_and_towers_are_refused():
+    """Guards against a recursion without an end, on the way out."""
+    circle = []
+    circle.append(circle)
+    tower = 0
+    for _ in range(10_000):
+        tower = (tower,)
+    for value in (circle, tower):
+        with pytest.raises(WireError):
+            encode(value, no_reference)
+
+
+EXTENSIONS = st.builds(
+    lambda code, payload: msgpack.ExtType(code, payload),
+    st.integers(0, 8),
+    st.one_of(
+        st.binary(max_size=30),
+        st.builds(
+            lambda *fields: msgpack.packb(list(fields)),
+            st.one_of(
+                st.sampled_from(["float32", "bool", "int64", "object", "complex64"]), st.integers(), st.booleans()
+            ).filter(lambda field: type(field) is not int or -(2**63) <= field < 2**64),
+            st.one_of(
+                st.lists(st.one_of(st.integers(-(2**63), 2**64 - 1), st.floats(), st.booleans()), max_size=20),
+                st.integers(-(2**63), 2**64 - 1),
+            ),
+            st.one_of(st.binary(max_size=20), st.text(max_size=5)),
+        ),
+    ),
+)
+HOSTILE = st.recursive(
+    st.one_of(PLAIN.filter(lambda v: type(v) is not int or -(2**63) <= v < 2**64), EXTENSIONS),
+    lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(KEYS, inner, max_size=3)),
+    max_leaves=8,
+)
+
+
+@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow])
+@given(st.one_of(st.binary(max_size=200), HOSTILE.map(lambda message: msgpack.packb(message))))
+def test_arbitrary_bytes_raise_nothing_but_wire_errors(data):
+    """Guards against a message that ends the grader by an exception which nobody expects."""
+    with contextlib.suppress(WireError):
+        decode(data, lambda reference: reference)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.data())
+def test_a_changed_byte_raises_nothing_but_wire_errors(data):
+    """The same, near valid messages: lengths, tags and codes one byte off."""
+    message = bytearray(encode(["ok", (1, [torch.ones(2, 3), np.ones(2)], {"a": 2**80}, torch.float16)], no_reference))
+    place = data.draw(st.integers(0, len(message) - 1))
+    message[place] = data.draw(st.integers(0, 255))
+    with contextlib.suppress(WireError):
+        decode(bytes(message), lambda reference: reference)
+
+
+BOMBS = {
+    "empty maps": b"\xdd\x00\xff\xff\xff" + b"\x80" * (2**24 - 1),
+    "empty lists": b"\xdd\x00\xff\xff\xff" + b"\x90" * (2**24 - 1),
+    "announced lists": b"\xdd\xff\xff\xff\xff" * 100_000,
+    "announced maps": b"\xdf\x00\x10\x00\x00" * 100_000,
+    "a tower": b"\x91" * 2**24 + b"\xc0",
+    "a tower of extensions": b"",
+    "short texts": b"\xdd\x00\x55\x55\x55" + b"\xa2ab" * 0x555555,
+    "a giant shape": msgpack.packb(msgpack.ExtType(2, msgpack.packb(["float32", [2**39], b""]))),
+    "an empty giant": msgpack.packb(msgpack.ExtType(2, msgpack.packb(["int8", [0, 2**39, 2**39, 2**39], b""]))),
+}
+_tower = b"x" * 2**22
+for _ in range(40):
+    _tower = msgpack.packb([msgpack.ExtType(1, _tower)])
+BOMBS["a tower of extensions"] = _tower
+
+
+@pytest.mark.parametrize("name", BOMBS)
+def test_bombs_are_refused_before_they_are_built(name):
+    """Guards against a small or large message that asks for many times its size."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(WireError):
+            decode(BOMBS[name], no_reference)
+        assert tracemalloc.get_traced_memory()[1] < 150 * 2**20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", ["torch", "numpy"])
+def test_a_truth_value_of_two_is_refused(name):
+    """Guards against a bool that is neither True nor False, whose comparisons are undefined."""
+    code = {"torch": 2, "numpy": 3}[name]
+    with pytest.raises(WireError, match="neither"):
+        decode(msgpack.packb(msgpack.ExtType(code, msgpack.packb(["bool", [1], b"\x02"]))), no_reference)
+
+
+def test_timestamps_and_unknown_extensions_are_refused():
+    """Guards against types of MessagePack that are not in our format."""
+    for value in (msgpack.Timestamp(0, 0), msgpack.ExtType(100, b"")):
+        with pytest.raises(WireError):
+            decode(msgpack.packb(value), no_reference)
+
+
+def test_there_is_no_pickle():
+    """Guards against a decoder that runs code: none of the modules on this way knows one."""
+    from pathlib import Path
+
+    for module in ("wire", "remote", "learner", "split", "sandbox", "zygote", "children"):
+        source = Path(wire.__file__).with_name(f"{module}.py").read_text()
+        for word in ("import pickle", "import dill", "torch.load", "eval(", "np.load", "marshal"):
+            assert word not in source, (module, word)
+
+
+@pytest.fixture
+def pair():
+    ours, theirs = socket.socketpair()
+    yield Channel(ours), theirs
+    ours.close()
+    theirs.close()
+
+
+def test_frames_arrive_whole(pair):
+    """Guards against a reader that takes what one recv gives for a message."""
+    channel, peer = pair
+    data = bytes(range(256)) * 10_000
+    threading.Thread(target=lambda: peer.sendall(struct.pack(">I", len(data)) + data), daemon=True).start()
+    assert channel.receive(time.monotonic() + 10) == data
+
+
+def test_an_announced_giant_is_refused(pair):
+    """Guards against memory taken because a header says so."""
+    channel, peer = pair
+    peer.sendall(b"\xff\xff\xff\xff")
+    with pytest.raises(WireError, match="announced"):
+        channel.receive(time.monotonic() + 1)
+
+
+def test_a_drip_does_not_prolong_the_time(pair):
+    """Guards against a time limit that each byte begins anew."""
+    channel, peer = pair
+
+    def drip():
+        try:
+            for _ in range(100):
+                peer.send(b"\x00\x00\x00\x09"[:1])
+                time.sleep(0.05)
+        except OSError:
+            pass
+
+    threading.Thread(target=drip, daemon=True).start()
+    began = time.monotonic()
+    with pytest.raises((Late, WireError)):
+        channel.receive(began + 0.1)
+    assert time.monotonic() - began < 1
+
+
+def test_a_peer_that_takes_nothing_is_late(pair):
+    """Guards against a grader that hangs while it sends."""
+    channel, _ = pair
+    with pytest.raises(Late):
+        channel.send(b"x" * 2**24, time.monotonic() + 0.2)
+
+
+def test_a_peer_that_is_gone_is_gone(pair):
+    """Guards against an end of the process taken for an empty answer."""
+    channel, peer = pair
+    peer.sendall(b"\x00\x00")
+    peer.close()
+    with pytest.raises(PeerGone):
+        channel.receive(time.monotonic() + 1)

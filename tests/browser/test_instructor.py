@@ -1,0 +1,273 @@
+"""An instructor grades three learners with formgrader, in a real browser, beside `nbgrader autograde` in a shell.
+
+One journey, in the order in which an instructor makes it; each stage needs what the one before left in the gradebook.
+One of the learners tries to run scripts in the pages that the instructor opens. Each stage leaves a picture in
+tests/artifacts/browser/.
+"""
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import nbformat
+import psutil
+import pytest
+
+from autograder.course import Unit, find_units, nbgrader_configuration
+from autograder.demo import answers_of, submit
+from autograder.feedback import BEGIN, END
+from autograder.notebooks import TEST_SUFFIX, exercise_points, read_master
+from autograder.samples import Sample, read_samples
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+ROOT = Path(__file__).resolve().parents[2]
+UNIT = "03-kv-cache"
+RIGHT, UNTOUCHED, WRONG = "all-right", "untouched", "typical-mistakes"
+AUTOGRADE_SECONDS = 180  # for one submission, with the start of the sandbox; seen: 20 s
+
+ASKED = {"cdnjs.cloudflare.com"}  # what the pages load from other machines: nbconvert's MathJax
+
+MISTAKES = ("memory_query_heads_counted", "rope_interleaved_pairs", "chunks_rest_dropped")
+TITLE = "document.title='pwned'"
+SCRIPTS = (
+    f'<script>{TITLE}</script><img src=x onerror="{TITLE}"><img src="https://learner.test"><svg onload="{TITLE}"></svg>'
+    f'<iframe srcdoc="<script>parent.{TITLE}</script>"></iframe><a href="javascript:{TITLE}">help</a>'
+    # formgrade.js finds a test's buttons by the first element with its id: a click here would give all points.
+    '<div class="nbgrader_cell"><b id="work-test"></b><span class="full-credit">My figure</span></div>'
+)
+# Loses the exercise `work`, whose message then quotes the scripts; the cell's outputs hold them in other forms.
+WORK_WITH_SCRIPTS = f"""from IPython.display import HTML, Latex, Markdown, display
+
+scripts = {SCRIPTS!r}
+for form in (HTML, Markdown, Latex):
+    display(form(scripts))
+print(scripts)
+
+
+def positions_processed(prompt_tokens, new_tokens):
+    raise ValueError("a message of mine: " + scripts)
+"""
+LOST = {"work", "memory", "rope", "chunked-prefill"}
+
+
+def test_an_instructor_grades_a_unit(formgrader, page, artifacts):
+    """Guards against a grader that works from a shell and not in JupyterLab's process, and against learners' scripts.
+
+    Other grades by the button, a sandbox that dies between two clicks, a folder that isn't a unit among the
+    assignments, an origin taken over by an output, hidden tests in the feedback.
+    """
+    unit = find_units(formgrader.root, [UNIT])[0]
+    expected = hand_in(unit)
+    nbgrader(formgrader.root, "autograde", UNIT, "--student", WRONG)
+    by_shell = grades(unit, WRONG)
+    assert by_shell == expected[WRONG]
+
+    # From the printed address to the submissions.
+    strangers = only_this_machine(page)
+    picture = pictures(page, artifacts)
+    base, _, token = formgrader.url.partition("/lab?")
+    page.goto(f"{base}/formgrader?{token}")
+    assignments = page.locator("#main-table td.name")
+    assignments.first.wait_for()
+    assert assignments.all_text_contents() == [UNIT], "`course/` and `solutions/` hold more folders than units"
+    picture("1-assignments")
+    page.locator("#main-table td.num-submissions a").click()
+    page.locator("#main-table tr").nth(2).wait_for()
+    assert status(page) == {RIGHT: "needs autograding", UNTOUCHED: "needs autograding", WRONG: "graded"}
+    picture("2-submissions")
+
+    # The button: those that remain, then again the one that the shell has graded.
+    for learner in (RIGHT, UNTOUCHED, WRONG):
+        if learner == WRONG:
+            end_sandbox(formgrader.process)  # as a person or a full memory may, while the server goes on
+        log = press(page, learner, "autograde", f"Successfully autograded '{UNIT}' for student '{learner}'")
+        assert "Traceback" not in log
+        assert grades(unit, learner) == expected[learner], learner
+        picture(f"3-autograded-{learner}")
+        close_dialog(page)
+    assert status(page) == dict.fromkeys((RIGHT, UNTOUCHED, WRONG), "graded")
+    points = exercise_points(read_master(unit))
+    totals = {learner: f"{sum(expected[learner].values()):g} / {sum(points.values()):g}" for learner in expected}
+    assert {learner: row(page, learner).locator(".score").text_content() for learner in expected} == totals
+    picture("4-graded")
+
+    # One submission, as it is read for grading by hand.
+    row(page, WRONG).locator(".student-name a").click()
+    page.locator("#main-table td.name a").click()
+    page.locator("input[id='memory-test'][placeholder]").wait_for()  # the points; a person's would be the value
+    picture("5-read")
+    no_script_ran(page)
+    for exercise in points:
+        assert page.locator(f"[id='{exercise}{TEST_SUFFIX}']").count() == 1, "a learner's element poses as a test's"
+    for exercise, worth in expected[WRONG].items():
+        field = page.locator(f"input[id='{exercise}{TEST_SUFFIX}']")
+        assert float(field.get_attribute("placeholder")) == worth, exercise
+        assert f"/ {points[exercise]:.1f}" in field.locator("..").text_content(), exercise
+    shown = page.locator("#notebook-container").first.inner_text()
+    assert "46080" in shown, "what the exercise `memory` expected"
+    assert "138240" in shown, "what it got"
+    assert "likely cause: a key and a value for each KV head" in shown
+    assert "a message of mine: <script>" in shown, "the learner's own exception, as text"
+    picture("6-read-wrong", page.locator("[id='memory-test']"))
+    picture("7-read-scripts", page.get_by_text("a message of mine").first)
+
+    # Feedback, by the button.
+    page.goto(f"{base}/formgrader/manage_submissions/{UNIT}")
+    press(page, WRONG, "generate-feedback", f"Successfully generated feedback for '{UNIT}' for student '{WRONG}'")
+    picture("8-feedback-generated")
+    close_dialog(page)
+    feedback = formgrader.root / "grading" / "feedback" / WRONG / UNIT / f"{unit.notebook}.html"
+    page.goto(feedback.as_uri())
+    said = page.locator("#notebook-container").first.inner_text()
+    assert "likely cause: a key and a value for each KV head" in said
+    written = " ".join(page.locator("html").text_content().split())
+    for line in hidden_lines(unit):
+        assert line not in written, f"the feedback shows a hidden test: {line}"
+    no_script_ran(page)
+    picture("9-feedback")
+    picture("10-feedback-wrong", page.locator("[name='memory-test']").first)
+    assert strangers <= ASKED, "a page that an instructor opened told somebody"
+
+
+def hand_in(unit: Unit) -> dict[str, dict[str, float]]:
+    """Make the three submissions; return the points that each learner must get for each exercise."""
+    (ours,) = find_units(ROOT, [UNIT])
+    samples = {sample.name: sample for sample in read_samples(ours, "wrong")}
+    mistakes = [samples[name] for name in MISTAKES]
+    mistakes.append(Sample("scripts", "", frozenset({"work-test"}), {"work": WORK_WITH_SCRIPTS}))
+    assert {test.removesuffix(TEST_SUFFIX) for mistake in mistakes for test in mistake.loses} == LOST
+    for learner, answers in {RIGHT: answers_of(unit, []), UNTOUCHED: {}, WRONG: answers_of(unit, mistakes)}.items():
+        submit(unit, learner, answers)
+    add_markdown(unit.root / "grading" / "submitted" / WRONG / UNIT / f"{unit.notebook}.ipynb")
+    points = exercise_points(read_master(unit))
+    return {
+        RIGHT: points,
+        UNTOUCHED: dict.fromkeys(points, 0.0),
+        WRONG: {exercise: 0.0 if exercise in LOST else worth for exercise, worth in points.items()},
+    }
+
+
+def add_markdown(submission: Path) -> None:
+    """Put the scripts into a cell of text, too, and into a page beside the notebook, which formgrader would serve."""
+    notebook = nbformat.read(submission, as_version=4)
+    text = f"Words of mine. {SCRIPTS}\n\n{SCRIPTS}\n\n[help](javascript:{TITLE}) [figure](figure.html)"
+    notebook.cells.insert(1, nbformat.v4.new_markdown_cell(text))
+    nbformat.write(notebook, submission)
+    submission.with_name("figure.html").write_text(SCRIPTS, encoding="utf-8")
+
+
+def nbgrader(root: Path, *arguments: str) -> None:
+    """Run stock nbgrader in a shell, in the course's folder."""
+    command = [root / ".venv" / "bin" / "nbgrader", *arguments]
+    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=AUTOGRADE_SECONDS)
+    assert done.returncode == 0, done.stderr
+
+
+def grades(unit: Unit, learner: str) -> dict[str, float]:
+    """Exercise -> points in the gradebook."""
+    from nbgrader.api import Gradebook
+
+    with Gradebook(nbgrader_configuration(unit.root).CourseDirectory.db_url) as gradebook:
+        notebooks = gradebook.find_submission(UNIT, learner).notebooks
+        found = [grade for notebook in notebooks for grade in notebook.grades]
+        assert not any(grade.needs_manual_grade for grade in found)
+        return {grade.name.removesuffix(TEST_SUFFIX): grade.score for grade in found}
+
+
+def end_sandbox(server: int) -> None:
+    """Kill the warm process that the server keeps for all its clicks."""
+    tree = psutil.Process(server).children(recursive=True)
+    sandbox = [process for process in tree if "autograder.zygote" in process.cmdline()]
+    assert sandbox, "no sandbox is kept warm"
+    for process in sandbox:
+        process.kill()
+    psutil.wait_procs(sandbox, timeout=10)
+
+
+def only_this_machine(page: "Page") -> set[str]:
+    """Let the browser load nothing from other machines; the set fills with those that it wanted to ask."""
+    wanted: set[str] = set()
+
+    def decide(route) -> None:
+        address = urlsplit(route.request.url)
+        if address.scheme in ("http", "https") and address.hostname != "127.0.0.1":
+            wanted.add(address.hostname)
+            route.abort()
+        else:
+            route.continue_()
+
+    page.route("**/*", decide)
+    return wanted
+
+
+def pictures(page: "Page", folder: Path) -> Callable:
+    """A function that keeps a picture of the window, scrolled to an element."""
+
+    def picture(name: str, of: "Locator | None" = None) -> None:
+        if of:
+            of.evaluate("element => element.scrollIntoView({block: 'center'})")
+        page.wait_for_timeout(500)  # dialogs fade in
+        page.screenshot(path=folder / f"instructor-{name}.png")
+
+    return picture
+
+
+def row(page: "Page", learner: str) -> "Locator":
+    """A learner's line in the table of submissions."""
+    learners = page.locator("#main-table tr", has=page.locator(".student-id", has_text=re.compile(f"^{learner}$")))
+    learners.wait_for()
+    return learners
+
+
+def status(page: "Page") -> dict[str, str]:
+    """Learner -> what the table of submissions says about the grading."""
+    return {learner: row(page, learner).locator(".status").text_content() for learner in (RIGHT, UNTOUCHED, WRONG)}
+
+
+def press(page: "Page", learner: str, button: str, success: str) -> str:
+    """Press a button in a learner's line; return all that the dialog says, which must be a success."""
+    row(page, learner).locator(f".{button} a").click()
+    dialog = page.locator(".modal-content")
+    dialog.wait_for(timeout=AUTOGRADE_SECONDS * 1000)
+    said = dialog.text_content()
+    assert success in said, said
+    return said
+
+
+def close_dialog(page: "Page") -> None:
+    page.locator(".modal-footer button").click()
+    page.locator(".modal-content").wait_for(state="detached")
+
+
+def no_script_ran(page: "Page") -> None:
+    """Neither did one change the title, nor waits one for a click in the page."""
+    page.wait_for_timeout(1000)  # a picture that can't be loaded takes a moment to fail
+    assert page.title() != "pwned", "a learner's script ran in the instructor's page"
+    waiting = page.locator("#notebook-container").first.evaluate(
+        """container => [...container.querySelectorAll('*')].filter(element =>
+            ['SCRIPT', 'IFRAME', 'OBJECT', 'EMBED'].includes(element.tagName)
+            || [...element.attributes].some(({name}) => name.startsWith('on'))
+            || (element.hasAttribute('href') && !/^(https?:|mailto:|#)/.test(element.getAttribute('href')))
+        ).map(element => element.outerHTML)"""
+    )
+    assert not waiting, waiting
+
+
+def hidden_lines(unit: Unit) -> list[str]:
+    """The lines of the hidden tests that say something and stand nowhere else in the handout."""
+    handout = " ".join(unit.release.read_text(encoding="utf-8").split())
+    lines, hidden = [], False
+    for line in unit.master.read_text(encoding="utf-8").splitlines():
+        if BEGIN in line or END in line:
+            hidden = BEGIN in line
+        elif hidden and len(line.strip()) > 20:
+            lines.append(" ".join(line.split()))
+    assert lines
+    return [line for line in lines if line.replace('"', '\\"') not in handout]
