@@ -27,7 +27,7 @@ from autograder.notebooks import read_master  # noqa: E402
 from autograder.sandbox import Sandbox, SandboxError  # noqa: E402
 from autograder.verdict import Graded  # noqa: E402
 
-SECONDS_PER_CELL, SECONDS_PER_TEST, SECONDS_PER_NOTEBOOK = 3, 4, 60
+SECONDS_PER_CELL, SECONDS_PER_TEST, SECONDS_PER_NOTEBOOK = 4, 6, 60
 PORT, ABSTRACT_NAME = 47631, "\0autograder-attack"  # what the network attack knocks at
 STOCK = Path(__file__).with_name("stock.json")
 

@@ -5,7 +5,7 @@ import pytest
 from autograder import doctor, sandbox
 from autograder.sandbox import Layers, SandboxError, open_sandbox
 
-ALL = {name: True for name in ("bubblewrap", "namespaces", "unprivileged", "limits", "seccomp", "cgroup")}
+ALL = dict.fromkeys(("bubblewrap", "namespaces", "unprivileged", "limits", "seccomp", "cgroup"), True)
 
 
 @pytest.mark.parametrize(("absent", "missing"), [("namespaces", ["namespaces"]), ("seccomp", []), ("cgroup", [])])

@@ -107,7 +107,8 @@ def test_magics_and_shell_commands_work(grade):
 def test_stderr_and_warnings_cost_nothing_and_are_shown(grade):
     """Guards against nbgrader's rule that anything on stderr is worth 0 points."""
     noisy = (
-        "import sys, warnings\ndef one(a, b):\n    warnings.warn('old')\n    print('x', file=sys.stderr)\n    return a + b\n"
+        "import sys, warnings\n"
+        "def one(a, b):\n    warnings.warn('old')\n    print('x', file=sys.stderr)\n    return a + b\n"
         "print('seen', file=sys.stderr)"
     )
     graded = grade(answers={"one": noisy})

@@ -5,7 +5,7 @@ import os
 wanted = {"kv_cache.py", "kv_cache.ipynb", "gradebook.db", "units.py", "submitted", "solutions", "autograded"}
 seen = 0
 for folder, folders, files in os.walk("/"):
-    folders[:] = [f for f in folders if f not in ("proc", "usr", "sys", "site-packages") and not f.startswith("python3")]
+    folders[:] = [f for f in folders if f not in ("proc", "usr", "sys", "lib", "lib64", "bin", "include", "site-packages")]
     seen += len(files)
     for name in wanted & set(files + folders):
         print("LEAKED", folder, name)
@@ -17,4 +17,4 @@ for place in ("/work/main/solutions", "/work/main/grading", "/work/main/course/0
         print("refused", type(error).__name__)
     else:
         pass
-print("walked", seen > 100)
+print("walked", seen > 20)
