@@ -9,7 +9,7 @@ def positions_processed(prompt_tokens, new_tokens):
 from IPython.display import HTML, Image, Javascript, Latex, Markdown, SVG, display
 display(HTML(BAD), Markdown(BAD + "\n\n[x](javascript:alert(1)) ![y](javascript:alert(1))"), Latex("$" + BAD + "$"), Javascript("alert(1)"))
 display({"image/svg+xml": "<svg onload=alert(1)><script>alert(1)</script></svg>", "image/png": '"><script>alert(1)</script>', "image/jpeg": "x' onerror='alert(1)",
-         "application/javascript": "alert(1)", "text/html": BAD, "text/latex": BAD, "text/markdown": BAD, "application/vnd.jupyter.widget-view+json": "{}", "text/plain": BAD}, raw=True)
+         "application/javascript": "alert(1)", "text/html": BAD, "text/latex": BAD, "text/markdown": BAD, "text/plain": BAD}, raw=True)
 print(BAD)
 import sys
 print("\x1b[31m" + BAD + "\x1b]8;;javascript:alert(1)\x07link\x1b]8;;\x07", file=sys.stderr)
