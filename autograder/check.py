@@ -81,7 +81,7 @@ class Report:
 
 
 def check(root: Path, names: list[str] | None = None, mode: str = "inprocess") -> Report:
-    """Grade everything of the named units (default all); `mode` is one of `runner.MODES`."""
+    """Grade everything of the named units (default all); `mode` is "inprocess" or "split"."""
     return Report({unit.name: _check_unit(unit, mode) for unit in find_units(root, names)})
 
 

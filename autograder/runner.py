@@ -19,7 +19,6 @@ from autograder.verdict import Graded, Verdict
 WORKERS = 2
 SECONDS_PER_CELL = 20
 SECONDS_PER_NOTEBOOK = 400
-MODES = ("inprocess", "split")
 
 _sandbox = None  # one for each worker process in split mode
 
