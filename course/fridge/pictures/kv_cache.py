@@ -1,4 +1,4 @@
-"""The course's drawings of ideas: code that a notebook would only hide."""
+"""Unit 03: the work that a KV cache saves."""
 
 from matplotlib.axes import Axes
 
