@@ -5,13 +5,14 @@ PYTHON ?= python3
 PORT ?=
 BROWSER ?=
 ARGS ?=
+VLLM ?=
 # `make lock` renews all versions but torch's, which decides about CUDA and Colab: make lock TORCH=2.14.0
 TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 
 JUPYTER = .venv/bin/jupyter-lab $(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
   $(if $(filter no,$(BROWSER)),--no-browser) $$(test "$$(id -u)" != 0 || echo --allow-root)
 
-.PHONY: help lab formgrader test course render grade-demo bench lint lock clean for-learners for-all
+.PHONY: help lab formgrader test course render grade-demo bench bench-grading bench-serving lint lock clean for-learners for-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -36,8 +37,14 @@ render: for-all ## execute the masters' pairs, for their figures
 grade-demo: for-all ## three made-up learners, graded, with feedback and a table
 	.venv/bin/autograder demo
 
-bench: for-all ## submissions per minute, ours and stock nbgrader; JSON in autograder/measurements/
+bench: bench-grading bench-serving ## both; half an hour on an idle machine
+
+bench-grading: for-all ## submissions per minute, ours and stock nbgrader; JSON in autograder/measurements/
 	.venv/bin/autograder bench
+
+# The peer vLLM needs an environment of its own (4 GB): make bench-serving VLLM=--install-vllm, once.
+bench-serving: for-all ## the serving engine and its peers on one trace; JSON in solutions/04-paged-attention/
+	.venv/bin/python -m fridge.serving_bench --out solutions/04-paged-attention/measurements/serving.json $(VLLM)
 
 lint: for-all ## ruff, and the rules for notebooks
 	.venv/bin/ruff check .
