@@ -43,8 +43,8 @@ bench-grading: for-all ## submissions per minute, ours and stock nbgrader; JSON 
 	.venv/bin/autograder bench
 
 # The peer vLLM needs an environment of its own (4 GB): make bench-serving VLLM=--install-vllm, once.
-bench-serving: for-all ## the serving engine and its peers on one trace; JSON in solutions/04-paged-attention/
-	.venv/bin/python -m fridge.serving_bench --out solutions/04-paged-attention/measurements/serving.json $(VLLM)
+bench-serving: for-all ## the serving engine and its peers on one trace; JSON in course/fridge/measurements/
+	.venv/bin/python -m fridge.serving_bench --out course/fridge/measurements/serving.json $(VLLM)
 
 lint: for-all ## ruff, and the rules for notebooks
 	.venv/bin/ruff check .

@@ -29,7 +29,8 @@ c.CourseDirectory.ignore = ["*.py", "README.md", ".ipynb_checkpoints", "*.pyc", 
 # fridge.testing tells this stub from every other NotImplementedError by its message.
 c.ClearSolutions.code_stub = {"python": '# YOUR CODE HERE\nraise NotImplementedError("not attempted yet")'}
 
-# The seam for execution: whatever runs a submission's cells is named first in this list.
+# The seam for execution: whatever runs a submission's cells is named first in this list. It is nbgrader's own list but
+# for CheckCellMetadata at its end, which has seen the same cells before they ran.
 c.Autograde.autograde_preprocessors = [
     "autograder.execute.SplitExecute",
     "nbgrader.preprocessors.IgnorePattern",
@@ -37,7 +38,6 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
-    "nbgrader.preprocessors.CheckCellMetadata",
 ]
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",

@@ -113,6 +113,7 @@ def render(root: Path, names: list[str] | None = None) -> list[tuple[Unit, float
             client.execute()
         except CellExecutionError as error:
             raise CourseError(f"{unit.pair} failed:\n{error}") from error
+        notebook.metadata.pop("widgets", None)  # sliders' state, which no reader of the pair needs
         notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
         _write(notebook, unit.pair)
         rendered.append((unit, time.perf_counter() - start))

@@ -14,9 +14,11 @@ from nbformat import NotebookNode
 from nbgrader.preprocessors import Execute, NbGraderPreprocessor
 from traitlets import Bool
 
+from autograder import imports
 from autograder.children import in_child
 from autograder.course import Unit, find_units
 from autograder.notebooks import FOR_REAL, read_master
+from autograder.paper import Paper
 from autograder.sandbox import Sandbox, open_sandbox
 from autograder.verdict import Graded
 
@@ -42,12 +44,15 @@ class SplitExecute(NbGraderPreprocessor):
         """
         root = Path(self.config.CourseDirectory.root)  # nbgrader_config.py names it
         unit = find_units(root, [resources["nbgrader"]["assignment"]])[0]
-        sandbox = self._warm_sandbox()  # first: its process imports torch while this one does
+        paper = _paper(unit, unit.master.stat().st_mtime_ns)
+        sandbox = self._warm_sandbox(paper)  # first: its process imports torch while this one does
         from autograder import split
 
-        master = _master(unit, unit.master.stat().st_mtime_ns)
         seconds = split.SECONDS_PER_NOTEBOOK + SLACK_SECONDS
-        graded = Graded.from_json(in_child(lambda: split.grade(nb, master, sandbox).as_json(), seconds))
+        try:
+            graded = Graded.from_json(in_child(lambda: split.grade(nb, paper, sandbox).as_json(), seconds))
+        finally:
+            sandbox.prepare()  # for the next submission, while nbgrader saves this one
         for index, outputs in graded.outputs.items():
             nb.cells[index].outputs = [nbformat.from_dict(output) for output in outputs]
         nb.metadata["autograder"] = {"layers": graded.layers}
@@ -56,14 +61,16 @@ class SplitExecute(NbGraderPreprocessor):
                 self.log.error("%s: the test cell %s is broken: %s", unit.name, name, verdict.message)
         return nb, resources
 
-    def _warm_sandbox(self) -> Sandbox:
+    def _warm_sandbox(self, paper: Paper) -> Sandbox:
         global _sandbox
-        if _sandbox is not None and not _sandbox.alive():  # killed from outside, or gone with the thread that made it
+        wanted = set(paper.handout_imports)
+        # Killed from outside, or gone with the thread that made it, or made for another unit.
+        if _sandbox is not None and not (_sandbox.alive() and wanted <= _sandbox.imports):
             atexit.unregister(_sandbox.close)
             _sandbox.close()
             _sandbox = None
         if _sandbox is None:
-            _sandbox, layers = open_sandbox(self.unsafe)
+            _sandbox, layers = open_sandbox(self.unsafe, paper.handout_imports, lambda: imports.run(paper.imports))
             atexit.register(_sandbox.close)
             if layers.missing:
                 self.log.warning("UNSAFE: a learner's code is not kept apart by %s", ", ".join(layers.missing))
@@ -79,5 +86,5 @@ class KernelExecute(Execute):
 
 
 @lru_cache(maxsize=8)
-def _master(unit: Unit, changed: int) -> NotebookNode:
-    return read_master(unit)  # `changed` makes an edited master a new one
+def _paper(unit: Unit, changed: int) -> Paper:
+    return Paper(read_master(unit))  # `changed` makes an edited master a new one

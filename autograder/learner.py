@@ -8,14 +8,16 @@ answers than its functions would.
 import io
 import math
 import sys
-import traceback
+from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from autograder.wire import Channel, PeerGone, Reference, WireError, decode, encode
+from autograder.channel import Channel, PeerGone
+from autograder.errors import MAX_MESSAGE, describe, from_words, same_words
+from autograder.wire import Reference, WireError, decode, encode
 
 MAX_TEXT = 200_000  # characters of output kept per cell; the grader has limits of its own
-MAX_MESSAGE = 2_000
+RECENT_ERRORS = 20
 CUT = "\n… the rest was cut\n"
 FOREVER = math.inf
 
@@ -56,6 +58,7 @@ class Server:
         self._shell = shell
         self._objects: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}  # id(object) -> number; the objects are kept alive by _objects
+        self._errors: deque[BaseException] = deque(maxlen=RECENT_ERRORS)  # of the request at hand, and those within it
 
     def serve(self) -> None:
         """Loop over requests [action, *arguments]."""
@@ -64,6 +67,7 @@ class Server:
                 action, *arguments = self._receive()
             except PeerGone:
                 return
+            self._errors.clear()
             self._send(self._answer(action, arguments))
 
     def _answer(self, action: str, arguments: list) -> list:
@@ -73,6 +77,7 @@ class Server:
             with Quiet():
                 return ["ok", getattr(self, f"_do_{action}")(*arguments)]
         except BaseException as error:  # the learner's code may raise SystemExit or KeyboardInterrupt too
+            self._errors.append(error)
             return ["error", *describe(error)]
 
     # --- requests -----------------------------------------------------------------------------------------------
@@ -156,8 +161,13 @@ class Server:
             if action == "value":
                 return rest[0]
             if action == "raise":
-                raise RuntimeError(rest[0])
+                raise self._error(*rest)
             self._send(self._answer(action, rest))  # the test's object calls back: a model that updates your cache
+
+    def _error(self, kind: str, message: str) -> BaseException:
+        # The learner's own, if it only passed through the test's object: `except CacheFull` must find it.
+        own = (error for error in reversed(self._errors) if same_words(error, kind, message))
+        return next(own, None) or from_words(kind, message)
 
 
 class TestObject:
@@ -179,7 +189,7 @@ class TestObject:
             raise AttributeError(name)
         try:
             is_method, value = self._server.ask_test(self._number, "__getattr__", (name,), {})
-        except RuntimeError as error:  # hasattr must be able to say no
+        except Exception as error:  # hasattr must be able to say no
             raise AttributeError(str(error)) from None
         if not is_method:
             return value
@@ -195,19 +205,3 @@ class Quiet:
 
     def __exit__(self, *_: object) -> None:
         sys.stdout, sys.stderr = self._streams
-
-
-def describe(error: BaseException) -> tuple[list[str], str, str]:
-    """(names of the error's class and its bases, message, the learner's own traceback lines)."""
-    bases = [base.__name__ for base in type(error).__mro__ if base is not object][:20]
-    try:
-        message = str(error)[:MAX_MESSAGE]
-    except Exception:
-        message = ""
-    return bases, message, "\n".join(_own_lines(error))[:MAX_MESSAGE]
-
-
-def _own_lines(error: BaseException) -> list[str]:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "<ipython-input" in frame.filename or "ipykernel" in frame.filename]
-    return [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]

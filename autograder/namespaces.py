@@ -4,6 +4,7 @@ Used inside the outer sandbox: each learner gets user, mount, pid, network, ipc 
 it sees no other learner and leaves nothing behind. Everything it started dies with its first process.
 """
 
+import contextlib
 import ctypes
 import os
 import resource
@@ -17,6 +18,7 @@ _SIGKILL = 9
 _CAPABILITY_VERSION_3 = 0x20080522
 
 MAX_FILES = 20_000  # in each private tmpfs
+NICENESS = 2  # two thirds of an ordinary share: more, and honest answers would be late on a busy machine
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -105,6 +107,14 @@ def drop_capabilities() -> None:
 def die_with_parent() -> None:
     """Be killed when the process that started this one ends."""
     _check(_libc.prctl(_PR_SET_PDEATHSIG, _SIGKILL, 0, 0, 0), "pdeathsig")
+
+
+def give_way() -> None:
+    """Leave the processor to the grader, where both want it: this process, and all that it starts."""
+    os.nice(NICENESS)
+    with contextlib.suppress(OSError):  # many kernels share the processor among sessions first: have one, and be nice
+        os.setsid()
+        Path("/proc/self/autogroup").write_text(str(NICENESS))
 
 
 def die_first() -> None:

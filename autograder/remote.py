@@ -10,24 +10,14 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from autograder.wire import Channel, Late, PeerGone, Reference, WireError, decode, encode
+from autograder.channel import Channel, Late, PeerGone
+from autograder.errors import in_words, learners_error
+from autograder.wire import Reference, WireError, decode, encode
 
 MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
 MAX_INNER = 20  # requests in callbacks in requests: the learner's cache in the test's model in the learner's loop
 MAX_ITEMS = 100_000  # of one iteration
 MAX_RECEIVED = 2**30  # bytes of one test, in all messages together: the test's objects may keep what they are given
-MAX_REASON = 2_000  # characters of what a test's object says when it refuses a call
-
-# Exceptions that may be raised here because a learner's code raised one of that name. All are the language's own.
-KNOWN_ERRORS: dict[str, type[Exception]] = {
-    kind.__name__: kind
-    for kind in (
-        *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, Exception, FileNotFoundError),
-        *(IndexError, KeyError, LookupError, MemoryError, NameError, NotImplementedError, OSError, OverflowError),
-        *(PermissionError, RecursionError, RuntimeError, SyntaxError, TypeError, UnboundLocalError, UnicodeError),
-        *(ValueError, ZeroDivisionError),  # not StopIteration: it would end a test's `all(map(...))` as a success
-    )
-}
 
 
 class LearnerLost(BaseException):
@@ -143,17 +133,17 @@ class Session:
         if shapes != [int, str, list, dict] or number not in self._lent or not all(type(k) is str for k in named):
             raise LearnerLost("the learner's process called something that it was not given")
         if self.stopped is not None:
-            return ["raise", "the test has ended"]
+            return ["raise", "RuntimeError", "the test has ended"]
         try:
             call = _allowed(self._lent[number], method, positional)
         except AttributeError as error:  # to ask for what isn't there is no mistake: hasattr does
-            return ["raise", str(error)[:MAX_REASON]]
+            return ["raise", *in_words(error)]
         try:
             return ["value", call(*positional, **named)]
         except Exception as error:
             if not getattr(error, "from_learner", False):
                 self.stopped = error
-            return ["raise", str(error)[:MAX_REASON]]
+            return ["raise", *in_words(error)]
 
     def _send(self, message: list, deadline: float) -> None:
         try:
@@ -248,17 +238,6 @@ class Remote:
 
     def __repr__(self) -> str:
         return f"<your {self._kind}>"
-
-
-def learners_error(bases: list[str], message: str, lines: str) -> Exception:
-    """An exception of the language's own with the learner's message; `learner_lines` are the learner's traceback."""
-    kind = next((KNOWN_ERRORS[name] for name in bases if name in KNOWN_ERRORS), RuntimeError)
-    if bases and bases[0] not in KNOWN_ERRORS:
-        message = f"{bases[0][:100]}: {message}"
-    error = kind(message[:2000])
-    error.from_learner = True
-    error.learner_lines = lines[:2000].splitlines()
-    return error
 
 
 def _is_description(bases: Any, message: Any, lines: Any) -> bool:

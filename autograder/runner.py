@@ -12,8 +12,10 @@ from concurrent.futures import ProcessPoolExecutor
 
 from nbformat import NotebookNode
 
+from autograder import forking, imports
 from autograder.children import ChildFailed, in_child
 from autograder.notebooks import grade_id, is_for_real, is_test
+from autograder.paper import Paper
 from autograder.verdict import Graded, Verdict
 
 WORKERS = 2
@@ -30,9 +32,11 @@ def run_all(notebooks: dict[str, NotebookNode], master: NotebookNode, mode: str)
 
     from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401
 
+    imports.run(imports.of_tests(master) + imports.of_handout(master))
+    forking.settle()
     context = multiprocessing.get_context("fork")
     prepare = _make_sandbox if mode == "split" else None
-    with ProcessPoolExecutor(WORKERS, context, initializer=prepare) as pool:
+    with ProcessPoolExecutor(WORKERS, context, initializer=prepare, initargs=(master,) * bool(prepare)) as pool:
         jobs = [(notebook, master, mode, SECONDS_PER_CELL) for notebook in notebooks.values()]
         return dict(zip(notebooks, pool.map(_run_apart, *zip(*jobs, strict=True)), strict=True))
 
@@ -60,11 +64,11 @@ def run(notebook: NotebookNode) -> Graded:
     return graded
 
 
-def _make_sandbox() -> None:
+def _make_sandbox(master: NotebookNode) -> None:
     from autograder.sandbox import Sandbox
 
     global _sandbox
-    _sandbox = Sandbox()
+    _sandbox = Sandbox(imports=imports.of_handout(master))
 
 
 def _run_apart(notebook: NotebookNode, master: NotebookNode, mode: str, seconds_per_cell: int) -> dict[str, Verdict]:
@@ -76,13 +80,16 @@ def _run_apart(notebook: NotebookNode, master: NotebookNode, mode: str, seconds_
         from autograder import split
 
         split.SECONDS_PER_CELL = seconds_per_cell
-        return split.grade(notebook, master, _sandbox).as_json()
+        return split.grade(notebook, Paper(master), _sandbox).as_json()
 
     try:
         return Graded.from_json(in_child(job, SECONDS_PER_NOTEBOOK)).verdicts
     except ChildFailed as failed:
         tests = [cell for cell in master.cells if is_test(cell)]
         return {grade_id(cell): Verdict(0.0, cell.metadata.nbgrader.points, str(failed)) for cell in tests}
+    finally:
+        if _sandbox is not None:
+            _sandbox.prepare()
 
 
 def _execute(shell, source: str) -> BaseException | None:

@@ -5,6 +5,7 @@ no capabilities. Nothing of the course's masters, submissions or gradebook is th
 """
 
 import array
+import contextlib
 import json
 import os
 import shutil
@@ -12,10 +13,11 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder import namespaces, zygote
+from autograder import forking, namespaces, zygote
 from autograder.cgroup import ControlGroup
 
 WARM_UP_SECONDS = 120
@@ -66,19 +68,25 @@ class Sandbox:
 
     Args:
         bare: without bubblewrap and namespaces, for hosts that have none. A learner's code then has your rights.
+        imports: statements that the warm process executes, for all learners' processes. They can read them.
+        meanwhile: called while the warm process starts; its forks are what grades.
 
     Raises:
         SandboxError: bubblewrap is missing or refused, or the warm process didn't come up.
     """
 
-    def __init__(self, bare: bool = False) -> None:
+    def __init__(
+        self, bare: bool = False, imports: Sequence[str] = (), meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        self.imports = frozenset(imports)
         self._bare = bare
         self._control, theirs = socket.socketpair()
         self._cgroup = _control_group()
         command = [sys.executable, "-I", "-m", "autograder.zygote", str(theirs.fileno())]
+        command += ["bare" if bare else "walled", *imports]
         with theirs:
             self._process = subprocess.Popen(
-                [*command, "bare"] if bare else [*_bubblewrap_command(), *command],
+                command if bare else [*_bubblewrap_command(), *command],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
@@ -89,7 +97,11 @@ class Sandbox:
         self._buffer = b""
         self._busy = False
         self._owner = os.getpid()
-        _import_course()  # for this process's forks, while the warm process does the same for its own
+        from fridge import models, testing  # noqa: F401 - and with them what torch imports when it must explain an error
+
+        if meanwhile:
+            meanwhile()
+        forking.settle()
         if self._line(b"warm", WARM_UP_SECONDS) is None:
             raise SandboxError(f"the sandbox did not start: {self._complaint()}")
 
@@ -119,6 +131,12 @@ class Sandbox:
             raise SandboxError(f"a learner's process could not be ended: {self._complaint()}")
         self._busy = False
 
+    def prepare(self) -> None:
+        """Let the warm process end the present learner's process and make the next one; wait for neither."""
+        with contextlib.suppress(SandboxError):  # who wants the next learner's process is told
+            self._send(zygote.PREPARE)
+        self._busy = False
+
     def close(self) -> None:
         """End the warm process and everything below it."""
         self._control.close()
@@ -133,12 +151,15 @@ class Sandbox:
         return self._process.poll() is None
 
     def _ask(self, action: bytes, ancillary: list | tuple = ()) -> bytes | None:
+        return self._line(self._send(action, ancillary), START_SECONDS)
+
+    def _send(self, action: bytes, ancillary: list | tuple = ()) -> bytes:
         token = os.urandom(zygote.TOKEN // 2).hex().encode()
         try:
             self._control.sendmsg([action + token], ancillary)
         except OSError as error:
             raise SandboxError(f"the sandbox is gone: {self._complaint()}") from error
-        return self._line(token, START_SECONDS)
+        return token
 
     def _line(self, beginning: bytes, seconds: float) -> bytes | None:
         # The rest of the next line that begins so; one that a grader before this one asked for and didn't read begins
@@ -166,28 +187,29 @@ class Sandbox:
         return words[-2000:] or "no reason given"
 
 
-def open_sandbox(unsafe: bool) -> tuple[Sandbox, Layers]:
+def open_sandbox(
+    unsafe: bool, imports: Sequence[str] = (), meanwhile: Callable[[], None] | None = None
+) -> tuple[Sandbox, Layers]:
     """A sandbox fit for grading for credit, tried out, and its layers; with `unsafe`, whatever this host gives.
+
+    `imports` and `meanwhile` are the Sandbox's.
 
     Raises:
         SandboxError: a layer is missing, and `unsafe` is not set.
     """
     try:
-        sandbox = Sandbox()
+        sandbox = Sandbox(imports=imports, meanwhile=meanwhile)
         _, layers = sandbox.learner()
     except SandboxError as error:
         if not unsafe:
             raise SandboxError(f"not graded, for this host gives no sandbox. {error}\n{ADVICE}") from error
-        sandbox = Sandbox(bare=True)
+        sandbox = Sandbox(bare=True, imports=imports, meanwhile=meanwhile)
         _, layers = sandbox.learner()
     if layers.missing and not unsafe:
         sandbox.close()
         raise SandboxError(f"not graded, for the sandbox lacks {', '.join(layers.missing)} on this host.\n{ADVICE}")
+    sandbox.prepare()
     return sandbox, layers
-
-
-def _import_course() -> None:
-    from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401
 
 
 def _control_group() -> ControlGroup | None:

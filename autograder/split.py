@@ -4,22 +4,20 @@ Each exercise is its own failure domain. When the learner's process is lost (a c
 the exercise at hand loses its points with the reason, a new process replays the cells before it, and grading goes on.
 """
 
-import ast
-import builtins
 import contextlib
 import io
 import signal
 import time
-from types import CodeType
 
 from nbformat import NotebookNode
 
 from autograder import namespaces, outputs
-from autograder.notebooks import grade_id, is_for_real, is_solution, is_test
+from autograder.channel import Channel
+from autograder.notebooks import grade_id, is_for_real, is_test
+from autograder.paper import Paper, Test
 from autograder.remote import LearnerLost, Session
 from autograder.sandbox import Sandbox
 from autograder.verdict import Graded, Verdict
-from autograder.wire import Channel
 from fridge.testing.outcome import Outcome
 
 SECONDS_PER_CELL = 20
@@ -36,16 +34,17 @@ COURSES_FAULT = (
 )
 
 
-def grade(notebook: NotebookNode, master: NotebookNode, sandbox: Sandbox) -> Graded:
+def grade(notebook: NotebookNode, paper: Paper, sandbox: Sandbox) -> Graded:
     """Run a submitted notebook; the tests are the master's, whatever the notebook says.
 
-    Changes this process's state (signals, threads, the scoreboard): call it in a process of its own.
+    Changes this process's state (signals, threads, the scoreboard): call it in a process of its own, then the
+    sandbox's `prepare`: the last of the learner's processes is still there.
     """
     import torch
 
     torch.set_num_threads(1)
     namespaces.limit_memory(MAX_MEMORY)  # what a learner's code makes the test's objects do, it must not do to the host
-    return _Run(master, sandbox).grade(notebook)
+    return _Run(paper, sandbox).grade(notebook)
 
 
 class TestTooLong(BaseException):
@@ -53,10 +52,9 @@ class TestTooLong(BaseException):
 
 
 class _Run:
-    def __init__(self, master: NotebookNode, sandbox: Sandbox):
+    def __init__(self, paper: Paper, sandbox: Sandbox):
         self._sandbox = sandbox
-        self._tests = {grade_id(cell): cell for cell in master.cells if is_test(cell)}
-        self._exports = exported_names(master)
+        self._paper = paper
         self._session: Session | None = None
         self._tested = False  # whether a test ran in this session
         self._replay: list[str] = []
@@ -68,13 +66,12 @@ class _Run:
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type != "code":
                 continue
-            if grade_id(cell) in self._tests:  # before any tag is looked at: a tag must not make a test cell go away
-                self._test(index, self._tests[grade_id(cell)])
+            if test := self._paper.tests.get(grade_id(cell)):  # before any tag: none must make a test cell go away
+                self._test(index, test)
             elif is_test(cell):  # a cell of the learner's that says of itself that it is worth points
                 self._graded.outputs[index] = [outputs.score(0.0), outputs.error("NotATest", NOT_A_TEST)]
             elif cell.source.strip() and not is_for_real(cell):
                 self._run_cell(index, cell.source)
-        self._end()
         return self._graded
 
     def _run_cell(self, index: int, source: str) -> None:
@@ -96,16 +93,16 @@ class _Run:
         self._replay.append(source)
         self._graded.outputs[index] = self._budget.clean(result.get("outputs"))
 
-    def _test(self, index: int, cell: NotebookNode) -> None:
-        name, worth = grade_id(cell), float(cell.metadata.nbgrader.points)
+    def _test(self, index: int, test: Test) -> None:
+        name, worth = test.name, test.points
         if name in self._graded.verdicts:  # a copied test cell; the first counts, and a copy must not be left empty:
             self._show(index, self._graded.verdicts[name])  # nbgrader gives an empty one all points
             return
         shown, verdict = io.StringIO(), None
         try:
-            namespace = {"__name__": f"test {name}", **self._names(cell.source)}
+            names = self._names(test)
             with contextlib.redirect_stdout(shown), _time_limit(SECONDS_PER_TEST):
-                exec(compile(cell.source, f"<test {name}>", "exec"), namespace)
+                test.run(names)
             verdict = Verdict(worth, worth, shown.getvalue())
         except LearnerLost as lost:
             self._end()
@@ -136,18 +133,17 @@ class _Run:
         # The number comes first: nbgrader takes the first value or error that it finds.
         self._graded.outputs[index] = [outputs.score(verdict.points), said]
 
-    def _names(self, source: str) -> dict:
-        wanted = sorted(self._exports & _global_names(compile(source, "<test>", "exec")))
+    def _names(self, test: Test) -> dict:
         session = self._learner()
         self._tested = True
         session.begin_test()
-        return session.lookup(wanted)
+        return session.lookup(list(test.names))
 
     def _is_courses_fault(self, error: BaseException | None) -> bool:
         if error is None or getattr(error, "from_learner", False):
             return False
         if isinstance(error, NameError):
-            return error.name not in self._exports
+            return error.name not in self._paper.exports
         return isinstance(error, ImportError | SyntaxError)
 
     def _learner(self) -> Session:
@@ -174,23 +170,6 @@ class _Run:
             self._session.close()
             self._session = None
         self._sandbox.end_learner()
-
-
-def exported_names(master: NotebookNode) -> set[str]:
-    """Names that the exercises define: all that a test may take from a learner."""
-    names: set[str] = set()
-    for cell in filter(is_solution, master.cells):
-        for node in ast.parse(cell.source).body:
-            if isinstance(node, ast.FunctionDef | ast.ClassDef):
-                names.add(node.name)
-            elif isinstance(node, ast.Assign):
-                names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
-    return names - set(dir(builtins))
-
-
-def _global_names(code: CodeType) -> set[str]:
-    inner = [_global_names(constant) for constant in code.co_consts if isinstance(constant, CodeType)]
-    return set(code.co_names).union(*inner)
 
 
 @contextlib.contextmanager

@@ -1,15 +1,12 @@
-"""The closed format in which values cross between the grader and a learner's process, in length-prefixed frames.
+"""The closed format in which values cross between the grader and a learner's process. They travel over `channel`.
 
 None, bool, int, float, str, bytes, list, tuple, dict, tensors and arrays (dtype, shape, little-endian bytes), dtypes
-by name, and references: numbers that stand for an object that stays where it is. Framing and scalars are MessagePack.
-There is no pickle, and nothing that a peer sends is looked up as an attribute, imported or evaluated. Sizes are checked
-before anything is built: `_measure` walks over a message's tags first.
+by name, and references: numbers for objects that stay where they are. Scalars and containers are MessagePack. There is
+no pickle, and nothing that a peer sends is looked up as an attribute, imported or evaluated. Sizes are checked before
+anything is built: `_measure` walks over a message's tags first.
 """
 
 import math
-import socket
-import struct
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -25,7 +22,6 @@ MAX_NESTED = 4 * MAX_FRAME  # bytes of extensions in extensions: each level is c
 MAX_KIND = 100  # characters of a type's name
 
 _TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT = range(1, 7)
-_HEADER = struct.Struct(">I")
 _TORCH_DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -40,15 +36,7 @@ _NUMPY_DTYPES = (
 
 
 class WireError(Exception):
-    """A message is not in the format, too large, too deep, or late."""
-
-
-class PeerGone(WireError):
-    """The other process closed its end."""
-
-
-class Late(WireError):
-    """No whole message by the deadline."""
+    """A message is not in the format, too large or too deep; or, in `channel`, late."""
 
 
 @dataclass(frozen=True)
@@ -100,60 +88,6 @@ class _Budget:
     def __init__(self) -> None:
         self.items = MAX_ITEMS
         self.nested = MAX_NESTED
-
-
-class Channel:
-    """Messages over a connected socket, one frame each. Not for two threads."""
-
-    def __init__(self, connection: socket.socket):
-        self._socket = connection
-
-    def fileno(self) -> int:
-        """The socket's descriptor, for select."""
-        return self._socket.fileno()
-
-    def send(self, data: bytes, deadline: float) -> None:
-        """Send one frame by `deadline` (time.monotonic). Raises Late, PeerGone."""
-        try:
-            self._wait(deadline)
-            self._socket.sendall(_HEADER.pack(len(data)) + data)
-        except TimeoutError as error:
-            raise Late("the message was not taken in time") from error
-        except OSError as error:
-            raise PeerGone(str(error)) from error
-
-    def receive(self, deadline: float) -> bytes:
-        """The next frame, whole by `deadline`. Raises Late, PeerGone, WireError for one that is too large."""
-        (length,) = _HEADER.unpack(self._read(_HEADER.size, deadline))
-        if length > MAX_FRAME:
-            raise WireError(f"a message of {length} bytes was announced; the limit is {MAX_FRAME}")
-        return self._read(length, deadline)
-
-    def close(self) -> None:
-        """Close the socket."""
-        self._socket.close()
-
-    def _read(self, length: int, deadline: float) -> bytes:
-        data = bytearray()  # no list of parts: a peer that sends byte by byte would make one object of each
-        while len(data) < length:
-            try:
-                self._wait(deadline)
-                part = self._socket.recv(min(length - len(data), 2**20))
-            except TimeoutError as error:
-                raise Late("no whole reply in time") from error
-            except OSError as error:
-                raise PeerGone(str(error)) from error
-            if not part:
-                raise PeerGone("the process has gone")
-            data += part
-        return bytes(data)
-
-    def _wait(self, deadline: float) -> None:
-        # Each wait gets what is left of the whole message's time: a byte now and then doesn't prolong it.
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(None if math.isinf(left) else left)
 
 
 def _pack(value: Any, to_reference: ToReference, depth: int) -> Any:
@@ -331,11 +265,10 @@ def _array(fields: list) -> np.ndarray:
     name, shape, raw = _buffer(fields)
     if name not in _NUMPY_DTYPES:
         raise WireError("an array of an unknown dtype")
-    dtype = np.dtype(name)
-    _check_size(shape, dtype.itemsize, raw)
+    _check_size(shape, np.dtype(name).itemsize, raw)
     _check_truth(name, raw)
     try:
-        return np.frombuffer(bytearray(raw), dtype=dtype).reshape(shape) if raw else np.empty(shape, dtype)
+        return np.frombuffer(bytearray(raw), dtype=name).reshape(shape) if raw else np.empty(shape, name)
     except ValueError as error:
         raise WireError(f"an array of shape {shape}") from error
 

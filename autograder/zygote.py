@@ -1,12 +1,18 @@
 """The warm process inside the sandbox: imports everything once, then forks a fresh learner's process for each request.
 
-`python -m autograder.zygote FD` with a socket on descriptor FD. A request is START with a socket attached, which the
-new process serves, or END; each ends the process before it. It carries a token that its answer repeats, so that a
-grader whose predecessor was killed in mid-sentence isn't given that one's answer. The answer to START is one line of
-JSON: which layers the process has; empty if there is none. The warm process holds no secret; it never had any.
+`python -m autograder.zygote FD walled [IMPORT …]` with a socket on descriptor FD, and import statements to run.
+
+A request is START with a socket attached, which the new process serves; END; or PREPARE, which makes a process for the
+next START while the grader does something else. Each ends the process before it: there is one learner's at work, or
+one that waits for its learner, never both. A request carries a token that its answer repeats, so that a grader whose
+predecessor was killed in mid-sentence isn't given that one's answer. The answer to START is one line of JSON: which
+layers the process has; empty if there is none. PREPARE has no answer. The warm process holds no secret; it never had
+any.
 """
 
 import array
+import contextlib
+import io
 import json
 import os
 import select
@@ -16,12 +22,13 @@ import sys
 import tempfile
 import time
 import traceback
+from dataclasses import dataclass
 from pathlib import Path
 
-from autograder import namespaces, seccomp
+from autograder import forking, imports, namespaces, seccomp
 from autograder.namespaces import Limits
 
-START, END = b"+", b"-"
+START, END, PREPARE = b"+", b"-", b"="
 TOKEN = 8  # bytes
 NOBODY = 65534
 PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
@@ -33,21 +40,28 @@ TREE_MEMORY = 3 * 2**30  # bytes resident in all of a learner's processes togeth
 def main() -> None:
     """Warm up, report, and serve until the grader hangs up."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    bare = "bare" in sys.argv[2:]
+    bare = sys.argv[2] == "bare"
     if not bare:
         _settle()
     home = tempfile.gettempdir() if bare else "/learner"
     os.environ.update(HOME=home, MPLCONFIGDIR=home, TMPDIR=home, OMP_NUM_THREADS="1")
-    shell = _warm_up()
+    shell = _warm_up(sys.argv[3:])
+    forking.settle()
     control.sendall(b"warm\n")
+    waiting = None
     while True:
         action, token, descriptors = _receive(control)
         if not action:
             return
         if action == START and descriptors:
-            child, answer = _start(control, descriptors[0], shell, bare)
+            if waiting is not None and not _runs(waiting.process):
+                waiting = None
+            chosen, waiting = waiting or _make(control, descriptors, shell, bare), None
+            answer = _hand_over(chosen, descriptors[0])
             control.sendall(token + answer.strip() + b"\n")
-            _watch(control, child, bare)
+            _watch(control, chosen.process, bare)
+        elif action == PREPARE:
+            waiting = waiting or _make(control, [], shell, bare)
         else:
             control.sendall(token + b"ended\n")
 
@@ -61,14 +75,16 @@ def _settle() -> None:
     os.chdir("/learner")
 
 
-def _warm_up():
+def _warm_up(statements: list[str]):
     import torch
 
     from autograder.learner import make_shell
     from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401 - what the notebooks import
 
     torch.set_num_threads(1)
-    return make_shell()
+    shell = make_shell()
+    imports.run(statements)
+    return shell
 
 
 def _receive(control: socket.socket) -> tuple[bytes, bytes, list[int]]:
@@ -80,30 +96,52 @@ def _receive(control: socket.socket) -> tuple[bytes, bytes, list[int]]:
     return data[:1], data[1:], list(descriptors)
 
 
-def _start(control: socket.socket, descriptor: int, shell, bare: bool) -> tuple[int, bytes]:
-    ready, report = os.pipe()
+@dataclass(frozen=True)
+class _Waiting:
+    """A process that is ready for a learner's connection.
+
+    Attributes:
+        process: its outermost ancestor below the warm process.
+        door: takes the connection.
+        report: gives its layers in JSON, or nothing if it couldn't be made.
+    """
+
+    process: int
+    door: socket.socket
+    report: io.FileIO
+
+
+def _make(control: socket.socket, others: list[int], shell, bare: bool) -> _Waiting:
+    door, inner_door = socket.socketpair()
+    report, inner_report = os.pipe()
     child = os.fork()
     if child == 0:
         try:
-            os.close(ready)
-            os.close(control.detach())
+            os.close(report)
+            door.close()
+            for descriptor in (control.detach(), *others):  # these are the warm process's
+                os.close(descriptor)
             if not bare:
-                _enter_namespaces(descriptor, report)
-            _become_learner(descriptor, report, shell, bare)
+                _enter_namespaces(inner_door, inner_report)
+            _become_learner(inner_door, inner_report, shell, bare)
         except BaseException:
             traceback.print_exc()  # to the grader, who reports it; after the streams are silenced, to nobody
         finally:
             os._exit(1)
-    os.close(report)
-    os.close(descriptor)
-    answer = b""
-    while part := os.read(ready, 4096):
-        answer += part
-    os.close(ready)
-    return child, answer
+    os.close(inner_report)
+    inner_door.close()
+    return _Waiting(child, door, io.FileIO(report))
 
 
-def _enter_namespaces(descriptor: int, report: int) -> None:
+def _hand_over(waiting: _Waiting, connection: int) -> bytes:
+    with waiting.door, contextlib.suppress(OSError):  # it has ended, and the report is empty
+        socket.send_fds(waiting.door, [b"."], [connection])
+    os.close(connection)
+    with waiting.report:
+        return waiting.report.read()
+
+
+def _enter_namespaces(door: socket.socket, report: int) -> None:
     # Three generations: this one makes the namespaces, its child is their first process and reaps, the third is the
     # learner's, and only there this returns.
     namespaces.show_memory()
@@ -111,7 +149,7 @@ def _enter_namespaces(descriptor: int, report: int) -> None:
     first = os.fork()
     if first:
         os.close(report)
-        os.close(descriptor)
+        door.close()
         namespaces.hide_memory()
         _silence_standard_streams()
         signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
@@ -124,7 +162,7 @@ def _enter_namespaces(descriptor: int, report: int) -> None:
     learner = os.fork()
     if learner:
         os.close(report)
-        os.close(descriptor)
+        door.close()
         _silence_standard_streams()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's handler would let the learner end this one
         while os.waitpid(-1, 0)[0] != learner:
@@ -133,9 +171,10 @@ def _enter_namespaces(descriptor: int, report: int) -> None:
     socket.sethostname("fridge")
 
 
-def _become_learner(descriptor: int, report: int, shell, bare: bool) -> None:
+def _become_learner(door: socket.socket, report: int, shell, bare: bool) -> None:
     layers = {"namespaces": not bare, "unprivileged": os.getuid() != 0, "limits": False, "seccomp": False}
     if sys.platform == "linux":
+        namespaces.give_way()
         namespaces.die_first()
         namespaces.limit(Limits())
         layers["limits"] = True
@@ -146,14 +185,17 @@ def _become_learner(descriptor: int, report: int, shell, bare: bool) -> None:
     _silence_standard_streams()
     os.write(report, json.dumps(layers).encode())
     os.close(report)
-    _serve(descriptor, shell)
+    with door:
+        _, connections, _, _ = socket.recv_fds(door, 1, 1)
+    if connections:
+        _serve(connections[0], shell)
 
 
-def _serve(descriptor: int, shell) -> None:
+def _serve(connection: int, shell) -> None:
+    from autograder.channel import Channel
     from autograder.learner import Server
-    from autograder.wire import Channel
 
-    Server(Channel(socket.socket(fileno=descriptor)), shell).serve()
+    Server(Channel(socket.socket(fileno=connection)), shell).serve()
     os._exit(0)
 
 
@@ -166,7 +208,7 @@ def _silence_standard_streams() -> None:
 
 def _watch(control: socket.socket, child: int, bare: bool) -> None:
     # Until the learner ends, or the grader asks for something or hangs up; memory is added up on the way.
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
+    while _runs(child):
         readable, _, _ = select.select([control], [], [], POLL_SECONDS)
         # The first sum counts what processes share for each of them. It is cheap; the second is right.
         if readable or (not bare and _memory_of_others("status") > TREE_MEMORY < _memory_of_others("smaps_rollup")):
@@ -177,10 +219,14 @@ def _watch(control: socket.socket, child: int, bare: bool) -> None:
 def _end(child: int, bare: bool) -> None:
     os.kill(child, signal.SIGKILL if bare else signal.SIGTERM)
     deadline = time.monotonic() + END_SECONDS
-    while os.waitpid(child, os.WNOHANG) == (0, 0):
+    while _runs(child):
         if time.monotonic() > deadline:
             os.kill(child, signal.SIGKILL)
         time.sleep(0.002)
+
+
+def _runs(child: int) -> bool:
+    return os.waitpid(child, os.WNOHANG) == (0, 0)
 
 
 def _memory_of_others(table: str) -> int:

@@ -33,3 +33,19 @@ class ConcatCache:
     def nbytes(self) -> int:
         """Bytes of the keys and values held."""
         return sum(k.nbytes + v.nbytes for k, v in self._kv.values())
+
+
+class RewindableCache(ConcatCache):
+    """A `ConcatCache` that can take positions back, as speculative decoding needs it."""
+
+    learner_may = (*ConcatCache.learner_may, "rewind")
+
+    def rewind(self, length: int) -> None:
+        """Forget the positions from `length` on, in every layer.
+
+        Raises:
+            ValueError: `length` is negative or larger than len(self); nothing has changed.
+        """
+        if not 0 <= length <= len(self):
+            raise ValueError(f"can't rewind to {length}: the cache holds {len(self)} positions")
+        self._kv = {layer: (k[:, :, :length], v[:, :, :length]) for layer, (k, v) in self._kv.items()}

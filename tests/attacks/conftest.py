@@ -24,6 +24,7 @@ from autograder import split  # noqa: E402
 from autograder.children import in_child  # noqa: E402
 from autograder.course import find_units  # noqa: E402
 from autograder.notebooks import read_master  # noqa: E402
+from autograder.paper import Paper  # noqa: E402
 from autograder.sandbox import Sandbox, SandboxError  # noqa: E402
 from autograder.verdict import Graded  # noqa: E402
 
@@ -92,15 +93,19 @@ def listeners() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def grade(master: NotebookNode, sandbox: Sandbox) -> Callable[[NotebookNode], Grading]:
     """Grade a notebook as nbgrader's step does, with short time limits."""
+    paper = Paper(master)
 
     def job(notebook: NotebookNode) -> dict:
         split.SECONDS_PER_CELL, split.SECONDS_PER_TEST = SECONDS_PER_CELL, SECONDS_PER_TEST
         split.SECONDS_PER_NOTEBOOK = SECONDS_PER_NOTEBOOK
-        graded = split.grade(notebook, master, sandbox).as_json()
+        graded = split.grade(notebook, paper, sandbox).as_json()
         return {"graded": graded, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
 
     def grade_(notebook: NotebookNode) -> Grading:
-        answer = in_child(lambda: job(notebook), SECONDS_PER_NOTEBOOK + 30)
+        try:
+            answer = in_child(lambda: job(notebook), SECONDS_PER_NOTEBOOK + 30)
+        finally:
+            sandbox.prepare()
         return Grading(Graded.from_json(answer["graded"]), answer["peak"])
 
     return grade_

@@ -1,6 +1,7 @@
 """Grading with tests and learner apart: what a learner sees of IPython, failure domains, and whose fault it was."""
 
 import copy
+import time
 from collections.abc import Callable
 
 import jupytext
@@ -11,6 +12,7 @@ from nbformat.v4 import new_code_cell
 from autograder import split
 from autograder.children import in_child
 from autograder.notebooks import grade_id, is_test
+from autograder.paper import Paper
 from autograder.sandbox import Sandbox, SandboxError
 from autograder.verdict import Graded
 
@@ -64,7 +66,7 @@ def grade(sandbox, monkeypatch) -> Callable[..., Graded]:
         notebook.cells = cells
         if edit:
             edit(notebook)
-        return Graded.from_json(in_child(lambda: split.grade(notebook, master, sandbox).as_json(), 60))
+        return Graded.from_json(in_child(lambda: split.grade(notebook, Paper(master), sandbox).as_json(), 60))
 
     return grade_
 
@@ -282,3 +284,75 @@ def test_stop_iteration_does_not_end_a_tests_loop_as_a_success(grade):
     )
     graded = grade(test=test, answers={"one": "def one(a, b):\n    raise StopIteration"})
     assert points(graded) == [0, 2, 2]
+
+
+# --- exceptions on their way through the test's objects ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("raises", "catches"),
+    [
+        ("raise ValueError('full')", "ValueError as error"),
+        ("raise KeyError('full')", "KeyError as error"),
+        ("[][1]", "IndexError as error"),
+        ("class Full(Exception): pass\n        raise Full('full')", "Exception as error"),
+        ("raise StopIteration", "StopIteration as error"),
+    ],
+)
+def test_a_learners_own_exception_passes_through_the_tests_objects(grade, raises, catches):
+    """Guards against a RuntimeError in place of what a learner's `except` waits for, when a test's model calls back."""
+    test = (
+        "from fridge.testing import exercise, expect_equal\n"
+        "with exercise('{0}'):\n    expect_equal({0}(lambda call: call(), 1), True, 'the same exception')"
+    )
+    answer = (
+        f"def one(give_back, b):\n    raised = []\n    def fails():\n      try:\n        {raises}\n"
+        f"      except BaseException as error:\n        raised.append(error)\n        raise\n"
+        f"    try:\n        give_back(fails)\n    except {catches}:\n        return error is raised[0]"
+    )
+    graded = grade(test=test, answers={"one": answer})
+    assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
+
+
+def test_a_refusal_has_its_own_type(grade):
+    """Guards against RuntimeError for all that a test's object says, which no learner's `except` expects."""
+    seen = "SEEN = []\ndef one(give, b):\n    try:\n        give(b)\n    except Exception as e:\n        SEEN.append(e)"
+    test = (
+        "from fridge.testing import exercise\nwith exercise('{0}'):\n"
+        "    def refuses(value):\n        raise KeyError(value)\n    {0}(refuses, 'key')"
+    )
+    graded = grade(test=test, answers={"one": seen}, before={"two": ["print(repr(SEEN))"]})
+    assert points(graded)[0] == 0
+    assert shown(graded, 2)[0]["text"].startswith("[KeyError(")
+
+
+# --- the process that waits for the next learner ------------------------------------------------------------------
+
+
+def test_a_waiting_process_that_was_ended_is_replaced(sandbox, grade):
+    """Guards against a process that is ended while it waits, for want of memory say, and a learner who pays for it."""
+    import psutil
+
+    sandbox.prepare()
+    deadline = time.monotonic() + 20
+    while len(waiting := psutil.Process(sandbox._process.pid).children(recursive=True)) < 5:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    for process in waiting[2:]:  # after bubblewrap's own and the warm process
+        process.kill()
+    assert points(grade()) == [2, 2, 2]
+
+
+def test_what_a_learner_left_running_ends_with_the_next_request(sandbox, grade):
+    """Guards against a learner's processes that go on while nbgrader saves, or beside the next learner's."""
+    import psutil
+
+    graded = grade(before={"three": ["import subprocess\nsubprocess.Popen(['sleep', '12345'])"]})
+    assert points(graded) == [2, 2, 2]
+    sandbox.prepare()
+    deadline = time.monotonic() + 20
+    while any(
+        "12345" in process.cmdline() for process in psutil.Process(sandbox._process.pid).children(recursive=True)
+    ):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

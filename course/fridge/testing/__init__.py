@@ -1,23 +1,50 @@
 """What test cells are written with: outcomes, expectations, and objects that the test owns and can count with."""
 
-from fridge.caches import ConcatCache
+from fridge.caches import ConcatCache, RewindableCache
+from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
 from fridge.testing.outcome import NotAttempted, Wrong, exercise
+from fridge.testing.paging import CountingPool, SpareAllocator, dense_attention
 from fridge.testing.scripted import Call, ScriptedModel
+from fridge.testing.serving import SimulatedServer
+from fridge.testing.speculation import (
+    ScriptedSpeaker,
+    TokenTable,
+    accepted_law,
+    agreed,
+    as_tensor,
+    random_table,
+    speculated,
+    token_ids,
+)
 from fridge.testing.tiny import TINY, randn, tiny_llama
 
 __all__ = [
     "TINY",
     "Call",
     "ConcatCache",
+    "CountingPool",
     "NotAttempted",
+    "RewindableCache",
     "ScriptedModel",
+    "ScriptedSpeaker",
+    "SimulatedServer",
+    "SpareAllocator",
+    "TokenTable",
     "Wrong",
+    "accepted_law",
+    "agreed",
+    "as_tensor",
+    "dense_attention",
     "exercise",
     "expect_close",
+    "expect_distribution",
     "expect_equal",
     "expect_raises",
     "expect_true",
     "randn",
+    "random_table",
+    "speculated",
     "tiny_llama",
+    "token_ids",
 ]

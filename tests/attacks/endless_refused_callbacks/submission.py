@@ -6,5 +6,5 @@ def generate(model, prompt, max_new_tokens, cache, stop_token=None):
     while True:
         try:
             model(torch.tensor([[63]]), cache)
-        except RuntimeError:
+        except Exception:
             pass

@@ -7,5 +7,5 @@ def generate(model, prompt, max_new_tokens, cache, stop_token=None):
     for _ in range(10_000):
         try:
             cache.update(0, big, big)
-        except RuntimeError:
+        except Exception:
             pass

@@ -11,7 +11,7 @@ def generate(model, prompt, max_new_tokens, cache, stop_token=None):
         for method, arguments in ((name, ()), ("__getattr__", (name,)), ("__getattribute__", (name,)), ("__setattr__", (name, 1))):
             try:
                 seen.append(("LEAKED", name, server.ask_test(number, method, arguments, {})))
-            except RuntimeError as error:
+            except Exception as error:
                 seen.append(("refused", name, str(error)))
     seen.append(hasattr(model, "conversation"))
     return []

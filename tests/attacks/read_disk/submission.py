@@ -8,7 +8,8 @@ for folder, folders, files in os.walk("/"):
     folders[:] = [f for f in folders if f not in ("proc", "usr", "sys", "lib", "lib64", "bin", "include", "site-packages")]
     seen += len(files)
     for name in wanted & set(files + folders):
-        print("LEAKED", folder, name)
+        if (os.path.basename(folder), name) != ("pictures", "kv_cache.py"):  # the course's drawings, which learners have
+            print("LEAKED", folder, name)
 print("above", os.listdir("/proc/self/cwd/.."), os.listdir("/proc/self/root"))
 for place in ("/work/main/solutions", "/work/main/grading", "/work/main/course/03-kv-cache", "/home", "/etc/passwd", "/var", "/sys", "/run"):
     try:

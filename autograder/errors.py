@@ -1,0 +1,66 @@
+"""Exceptions that cross between the grader and a learner's process: names, words and lines of code, never objects.
+
+Names are looked up in one closed table of the language's own exceptions; the nearest known base stands for all others.
+"""
+
+import traceback
+from collections.abc import Iterable
+
+MAX_MESSAGE = 2_000  # characters
+MAX_BASES = 20
+
+KNOWN_ERRORS: dict[str, type[Exception]] = {
+    kind.__name__: kind
+    for kind in (
+        *(ArithmeticError, AssertionError, AttributeError, BufferError, EOFError, Exception, FileNotFoundError),
+        *(IndexError, KeyError, LookupError, MemoryError, NameError, NotImplementedError, OSError, OverflowError),
+        *(PermissionError, RecursionError, RuntimeError, SyntaxError, TypeError, UnboundLocalError, UnicodeError),
+        *(ValueError, ZeroDivisionError),  # not StopIteration: it would end a test's `all(map(...))` as a success
+    )
+}
+
+
+def describe(error: BaseException) -> tuple[list[str], str, str]:
+    """(names of the error's class and its bases, message, the learner's own traceback lines)."""
+    bases = [base.__name__ for base in type(error).__mro__ if base is not object][:MAX_BASES]
+    try:
+        message = str(error)[:MAX_MESSAGE]
+    except Exception:
+        message = ""
+    return bases, message, "\n".join(_own_lines(error))[:MAX_MESSAGE]
+
+
+def learners_error(bases: list[str], message: str, lines: str) -> Exception:
+    """An exception of the language's own with the learner's message; `learner_lines` are the learner's traceback."""
+    if bases and bases[0] not in KNOWN_ERRORS:
+        message = f"{bases[0][:100]}: {message}"
+    error = KNOWN_ERRORS[_nearest(bases)](message[:MAX_MESSAGE])
+    error.from_learner = True
+    error.learner_lines = lines[:MAX_MESSAGE].splitlines()
+    return error
+
+
+def in_words(error: BaseException) -> tuple[str, str]:
+    """(name of the nearest known class, message), for an answer to a learner's call of a test's object."""
+    words = error.args[0] if getattr(error, "from_learner", False) else error  # str() of a KeyError adds quotes
+    return _nearest(base.__name__ for base in type(error).__mro__), str(words)[:MAX_MESSAGE]
+
+
+def same_words(error: BaseException, kind: str, message: str) -> bool:
+    """Whether `in_words` says this of the error once it has crossed."""
+    return in_words(learners_error(*describe(error))) == (kind, message)
+
+
+def from_words(kind: str, message: str) -> Exception:
+    """The inverse of `in_words`, as far as there is one."""
+    return KNOWN_ERRORS.get(kind, RuntimeError)(message)
+
+
+def _nearest(bases: Iterable[str]) -> str:
+    return next((name for name in bases if name in KNOWN_ERRORS), RuntimeError.__name__)
+
+
+def _own_lines(error: BaseException) -> list[str]:
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if "<ipython-input" in frame.filename or "ipykernel" in frame.filename]
+    return [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]

@@ -1,0 +1,56 @@
+"""Pictures of a bench's raw figures: of the ones that come with the course, or of your own machine's."""
+
+import json
+from pathlib import Path
+
+from fridge import plots
+
+KEPT = Path(__file__).parents[1] / "measurements" / "serving.json"
+
+
+def read(path: Path = KEPT) -> dict:
+    """The raw figures that `python -m fridge.serving_bench` wrote."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def where(results: dict) -> str:
+    """On which machine, when, with which threads."""
+    machine = results["machine"]
+    return f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}, {machine['date']}"
+
+
+def contest(results: dict) -> None:
+    """A bar for each engine's useful tokens per second."""
+    speed = {name: one["useful_tokens_per_second"] for name, one in results["contest"].items()}
+    names = sorted(speed, key=lambda name: speed[name])
+    peers = [name for name in names if not name.startswith("engine")]
+    best = max(peers, key=lambda name: speed[name])
+    factor = max(speed.values()) / speed[best]
+    ax = plots.axes(
+        f"The engine in INT8 makes {factor:.1f} times the tokens of the fastest other, {best}",
+        "useful tokens per second, the trace of 32 requests",
+        size=(8.0, 3.4),
+    )
+    colors = [plots.ACCENT if name.startswith("engine") else plots.SECOND for name in names]
+    bars = ax.barh(names, [speed[name] for name in names], color=colors)
+    ax.bar_label(bars, fmt="%.0f", padding=3, fontsize=8)
+    ax.grid(axis="y", visible=False)
+
+
+def by_batch(results: dict) -> None:
+    """Tokens per second over the batch for both kinds of weights, and the floor of their matrix products."""
+    rows = results["sweep"]
+    batches = sorted({row["batch"] for row in rows})
+    series = {}
+    for kind in ("float32", "int8"):
+        own = [row for row in rows if row["weights"] == kind]
+        series[f"{kind}, engine"] = [row["tokens_per_second"] for row in own]
+        series[f"{kind}, products alone"] = [row["floor_tokens_per_second"] for row in own]
+    ax = plots.axes(
+        "Most of a step is matrix products; what is left is attention and the small operations",
+        "sequences in the batch",
+        "tokens per second",
+    )
+    plots.lines(ax, batches, series)
+    ax.set(xscale="log", yscale="log", xticks=batches, xticklabels=batches)
+    ax.minorticks_off()

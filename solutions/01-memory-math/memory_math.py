@@ -1,0 +1,1584 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 01 · Memory math
+#
+# A model of 70 billion parameters, a card with 16 GB. Does it fit? People find out by downloading 140 GB and waiting
+# for the error message. You are going to know before the download starts, to the byte.
+#
+# By the end you have written the functions that answer it: bits per weight of any format, parameters from a config,
+# bytes of weights and of the KV cache, the largest batch and the longest context on a card (显存, the card's memory), and
+# a lower bound for the time of a token. You check them against `transformers` for ten models, without downloading one
+# of them, and against the clock of your own machine.
+#
+# | | |
+# |---|---|
+# | You need | Python; you have seen a transformer's matrices before |
+# | Time | about 90 minutes |
+# | Runs on | a laptop with 2 GB of free memory; no GPU |
+# | Points | 25, in eight exercises |
+
+# %%
+import math
+
+import torch
+
+from fridge import (
+    cards,
+    measure,
+    model_configs,
+    models,
+    pictures,
+    plots,
+    probe,
+    scoreboard,
+)
+
+GB, GIB = 10**9, 2**30
+
+# %% [markdown]
+# ## 1 · The pain: trying it out
+#
+# A small model first. SmolLM2 has 134 515 008 parameters, and on a CPU each is a float32 of 4 bytes. Write down what
+# running it will cost before you run the cell.
+
+# %% tags=["for-real"]
+loaded = []
+
+
+def load_and_run():
+    loaded.append(models.load())
+    loaded[0](torch.tensor([[1]]))  # a file is read when its bytes are used, so use them
+
+
+taken = measure.peak_memory(load_and_run)
+model = loaded.pop()
+
+print(f"4 bytes x 134,515,008 = {4 * 134_515_008 / 1e6:.0f} MB")
+print(f"{models.name()}, {model.dtype} on {model.device}: took {taken / 1e6:.0f} MB")
+
+# %% [markdown]
+# The process takes a little more than the formula says: the tensors of the pass, and PyTorch's own working memory. The
+# order is right, and that is the good news: memory is arithmetic.
+#
+# Now the elephant. PyTorch can build a model on the device `meta`, where a tensor has a shape and no memory. So you can
+# hold Llama-3-70B on any laptop, and ask what it would weigh. Then ask for that memory.
+
+# %% tags=["for-real"]
+elephant = model_configs.on_meta("Llama-3-70B")
+in_float16 = sum(2 * weight.numel() for weight in elephant.parameters())
+print(
+    f"Llama-3-70B in float16: {in_float16:,} bytes, {in_float16 / taken:.0f} times what you just used"
+)
+
+try:
+    torch.empty(in_float16, dtype=torch.uint8, device=model.device)
+    print(
+        "The system promised that much. It would break the promise at the first bytes written."
+    )
+except RuntimeError as error:  # CUDA's out-of-memory error is one too
+    print(f"{type(error).__name__}: {str(error).splitlines()[0].split('Allocator: ')[-1]}")
+
+# %% [markdown]
+# That is how most people learn how large a model is. The message names a number when it is too late, and it
+# says nothing about what *would* fit: fewer bits? two cards? a shorter context?
+#
+# ## 2 · The picture: who lives on a card
+#
+# Three tenants share a card's memory. Each follows a rule of its own.
+
+# %% tags=["for-real"]
+pictures.what_fills_a_card()
+
+# %% [markdown]
+# *In words: a bar for a card's memory. A reserve and the weights take a fixed part; each conversation then adds its
+# own KV cache, which grows with every token. With weights of a quarter of the size, many more
+# conversations fit.*
+#
+# - **Weights**: parameters × bits. Fixed from the first moment on. The format decides, and so quantization (量化,
+#   storing weights in fewer bits) helps here.
+# - **KV cache**: what the model remembers of the text so far, for each token of each conversation (unit 03 builds it).
+# - **Reserve**: CUDA's own context, intermediate results (activations), memory lost between allocations.
+#
+# ## 3 · The prediction
+#
+# The chapter (把大象装进冰箱, *putting the elephant into the fridge*) uses four numbers: a 7B model takes 14 GB in FP16 and 4
+# GB in INT4, a 70B model 140 GB and 35 GB. The rule behind them: two bytes a parameter, divided by 4 for INT4. Write
+# down which of the four you expect to be off, and in which direction. Your first three exercises will tell.
+#
+# ### Exercise 1 · Bits per weight (3 points)
+#
+# A format called "4-bit" doesn't take 4 bits. The codes 0 … 15 mean something only together with a **scale** (and in
+# some formats a **zero point**), and those are stored too, once for each *group* of neighbouring weights.
+
+# %% tags=["for-real"]
+pictures.bits_of_a_group()
+
+# %% [markdown]
+# *In words: in FP16 each weight has 16 bits of its own. In a group-wise INT4 format, a group's weights have 4 bits each
+# and share one scale and one zero point, which add their bits to the group.*
+#
+# Real formats:
+#
+# | format | code | group | stored for each group |
+# |---|---|---|---|
+# | FP32; FP16 and BF16 | 32; 16 bits | – | nothing |
+# | INT8, one scale a row (LLM.int8) | 8 bits | a row, 4096 say | scale of 32 bits |
+# | INT4 g128 (GPTQ, AWQ) | 4 bits | 128 | scale of 16 bits, zero point of 4 bits |
+# | NF4 (bitsandbytes) | 4 bits | 64 | scale of 32 bits |
+# | NF4 with double quantization | 4 bits | 64 | scale of 8 bits; 256 such scales share a further scale of 32 bits |
+# | Q4_0 (GGUF) | 4 bits | 32 | scale of 16 bits |
+# | Q4_1 (GGUF) | 4 bits | 32 | scale of 16 bits, minimum of 16 bits (a zero point in another form) |
+# | Q8_0 (GGUF) | 8 bits | 32 | scale of 16 bits |
+#
+# *Double quantization*: the scales are numbers too, so QLoRA's authors quantized them as well.
+#
+# <details><summary>Hint 1</summary>Count the bits of one whole group, then divide by its weights.</details>
+# <details><summary>Hint 2</summary>How many weights does one second-level scale serve, if 256 scales share it and each
+# of those serves 64 weights?</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "bits-per-weight", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def bits_per_weight(
+    bits, group=None, scale_bits=0, zero_bits=0, scale_group=None, second_bits=0
+):
+    """Bits that a weight takes on average, with its share of all that is stored beside the codes.
+
+    Args:
+        bits: bits of a weight's own code.
+        group: weights that share a scale and a zero point; None: there are none.
+        scale_bits, zero_bits: bits of a group's scale and of its zero point; 0: there is none.
+        scale_group: scales that share one second-level scale (double quantization); None: there is none.
+        second_bits: bits of a second-level scale.
+
+    Returns:
+        Bits per weight, a float, not rounded. (All groups are full.)
+    """
+    ### BEGIN SOLUTION
+    total = bits
+    if group is not None:
+        total += (scale_bits + zero_bits) / group
+        if scale_group is not None:
+            total += second_bits / (group * scale_group)
+    return float(total)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "bits-per-weight-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal
+
+with exercise("bits-per-weight"):
+    expect_equal(bits_per_weight(16), 16, "FP16")
+    expect_equal(
+        bits_per_weight(4, group=128, scale_bits=16, zero_bits=4),
+        4.15625,
+        "INT4, groups of 128, scale of 16 bits, zero point of 4",
+        cause="a group takes 128 x 4 + 16 + 4 bits; don't round the result",
+    )
+    expect_equal(bits_per_weight(4, group=64, scale_bits=32), 4.5, "NF4")
+    ### BEGIN HIDDEN TESTS
+    expect_equal(
+        bits_per_weight(4, group=64, scale_bits=8, scale_group=256, second_bits=32),
+        4 + 8 / 64 + 32 / (64 * 256),
+        "NF4 with double quantization",
+        cause="one second-level scale serves 256 scales of 64 weights each; don't round the result",
+    )
+    expect_equal(
+        bits_per_weight(4, 64, scale_bits=8, zero_bits=4, scale_group=256, second_bits=32),
+        4 + 12 / 64 + 32 / (64 * 256),
+        "double quantization with a zero point",
+        cause="zero points are not quantized again",
+    )
+    expect_equal(
+        bits_per_weight(4, group=1, scale_bits=16, zero_bits=4),
+        24,
+        "groups of one weight",
+        cause="each weight has a scale and a zero point of its own",
+    )
+    expect_equal(
+        bits_per_weight(4, group=64, scale_bits=8, scale_group=1, second_bits=32),
+        4.625,
+        "a second-level scale for each scale",
+    )
+    expect_equal(bits_per_weight(32), 32, "FP32")
+    expect_equal(
+        bits_per_weight(8, group=4096, scale_bits=32), 8 + 1 / 128, "INT8, a scale a row"
+    )
+    expect_equal(bits_per_weight(4, group=32, scale_bits=16), 4.5, "Q4_0")
+    expect_equal(
+        bits_per_weight(4, group=32, scale_bits=16, zero_bits=16),
+        5,
+        "Q4_1",
+        cause="a scale and a minimum, 16 bits each",
+    )
+    expect_equal(bits_per_weight(8, group=32, scale_bits=16), 8.5, "Q8_0")
+    ### END HIDDEN TESTS
+
+# %% tags=["for-real"]
+if scoreboard.ready("bits-per-weight"):
+    formats = {
+        "FP32": bits_per_weight(32),
+        "FP16": bits_per_weight(16),
+        "INT8": bits_per_weight(8, group=4096, scale_bits=32),
+        "Q8_0": bits_per_weight(8, group=32, scale_bits=16),
+        "Q4_1": bits_per_weight(4, group=32, scale_bits=16, zero_bits=16),
+        "NF4": bits_per_weight(4, group=64, scale_bits=32),
+        "INT4 g128": bits_per_weight(4, group=128, scale_bits=16, zero_bits=4),
+        "NF4 + DQ": bits_per_weight(4, 64, scale_bits=8, scale_group=256, second_bits=32),
+    }
+    for name, bits in formats.items():
+        print(f"{name:10} {bits:8.4f} bits, {bits / 16:6.1%} of FP16")
+
+# %% [markdown]
+# ## 4 · Build it: what fits
+#
+# ### Exercise 2 · Parameters from a config (5 points)
+#
+# A model's `config.json` is a kilobyte, and it fixes every shape. A Llama has these tensors:
+#
+# | part | tensors | shape |
+# |---|---|---|
+# | `embedding` | one | vocab_size × hidden_size |
+# | `attention`, a layer | q and o | (heads · head_dim) × hidden_size each |
+# | | k and v | (KV heads · head_dim) × hidden_size each |
+# | `mlp`, a layer | gate, up, down | intermediate_size × hidden_size each |
+# | `norms` | two a layer, and one after the last layer | hidden_size each |
+# | `head` | one | vocab_size × hidden_size |
+#
+# Four variations that real models have:
+#
+# - **Tied embeddings** (`tie_word_embeddings` is true): the head *is* the embedding and costs nothing.
+# - **Biases**: vectors as long as a matrix's output. With `attention_bias` true, q, k, v and o have one each. A Qwen2
+#   (`model_type` is `"qwen2"`) always has them on q, k and v, and not on o; no field says so.
+# - **head_dim**: hidden_size / heads, unless the config has a number under `head_dim`.
+# - **A mixture of experts** (MoE): with `num_local_experts` in the config, each layer has that many MLPs, *and* a
+#   router, a matrix of num_local_experts × hidden_size, which sends each token to `num_experts_per_tok` of them. All of
+#   them must be in memory (*total* parameters); a token meets only its own (*active* parameters).
+#
+# The field names are those of `model_configs.read("Llama-3-8B")`: print it. 3 points are for the parts of a dense
+# model, 2 for mixtures of experts.
+#
+# <details><summary>Hint 1</summary>head_dim = config.get("head_dim") or …: a config may have the field, with None in
+# it. </details>
+# <details><summary>Hint 2</summary>Count one layer; multiply; add what exists once. SmolLM2 must come to 134 515 008.
+# </details>
+# <details><summary>Hint 3</summary>Active = total − (experts that a token doesn't meet) × (one expert), in every layer.
+# The router always works.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "parameters", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def count_parameters(config):
+    """Parameters of a Llama-family model, part by part.
+
+    Args:
+        config: a dict with the fields of a `config.json`.
+
+    Returns:
+        A dict with six ints: "embedding", "attention" (the four matrices, all layers), "mlp" (all layers, with all experts
+        and routers), "norms", "biases", "head". A part that the model doesn't have is 0. Their sum is the total.
+    """
+    ### BEGIN SOLUTION
+    hidden, layers = config["hidden_size"], config["num_hidden_layers"]
+    head_dim = config.get("head_dim") or hidden // config["num_attention_heads"]
+    queries = config["num_attention_heads"] * head_dim
+    keys = config["num_key_value_heads"] * head_dim
+    mlp = 3 * hidden * config["intermediate_size"]
+    if experts := config.get("num_local_experts"):
+        mlp = experts * mlp + experts * hidden
+    bias = 0
+    if config.get("attention_bias") or config["model_type"] == "qwen2":
+        bias = queries + 2 * keys
+    if config.get("attention_bias"):
+        bias += hidden
+    embedding = config["vocab_size"] * hidden
+    return {
+        "embedding": embedding,
+        "attention": layers * 2 * hidden * (queries + keys),
+        "mlp": layers * mlp,
+        "norms": (2 * layers + 1) * hidden,
+        "biases": layers * bias,
+        "head": 0 if config["tie_word_embeddings"] else embedding,
+    }
+    ### END SOLUTION
+
+
+def active_parameters(config):
+    """Parameters that work on one token: all but the experts that it isn't sent to. For a dense model, the total."""
+    ### BEGIN SOLUTION
+    total = sum(count_parameters(config).values())
+    if "num_local_experts" not in config:
+        return total
+    idle = config["num_local_experts"] - config["num_experts_per_tok"]
+    expert = 3 * config["hidden_size"] * config["intermediate_size"]
+    return total - config["num_hidden_layers"] * idle * expert
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "parameters-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+from fridge import model_configs
+from fridge.testing import exercise, expect_equal
+
+PARTS = ("embedding", "attention", "mlp", "norms", "biases", "head")
+
+with exercise("parameters"):
+    parts = count_parameters(model_configs.read("SmolLM2-135M"))
+    for part, expected in zip(PARTS, (28_311_552, 26_542_080, 79_626_240, 35_136, 0, 0)):
+        expect_equal(parts[part], expected, f"SmolLM2-135M (tied embeddings): {part}")
+    parts = count_parameters(model_configs.read("Llama-2-7B"))
+    expect_equal(
+        sum(parts[part] for part in PARTS), 6_738_415_616, "Llama-2-7B: sum of all parts"
+    )
+
+    ### BEGIN HIDDEN TESTS
+    def counts(name, expected, what="", causes=(), **changes):
+        """The parts of one model's config, some fields of it changed."""
+        parts = count_parameters(model_configs.read(name) | changes)
+        for part, number in zip(PARTS, expected):
+            cause = dict(causes).get(part, "")
+            expect_equal(parts[part], number, f"{name}{what}: {part}", cause)
+
+    gqa = {"attention": "k and v have num_key_value_heads heads, q and o num_attention_heads"}
+    tied = {"head": "a tied head is the embedding itself; an untied one is a matrix of its own"}
+    qwen = {
+        "biases": "a Qwen2 has biases on q, k and v, as long as their outputs, and none on o"
+    }
+    counts(
+        "Llama-2-7B",
+        (131_072_000, 2_147_483_648, 4_328_521_728, 266_240, 0, 131_072_000),
+        causes=tied,
+    )
+    counts(
+        "Llama-2-13B",
+        (163_840_000, 4_194_304_000, 8_493_465_600, 414_720, 0, 163_840_000),
+    )
+    counts(
+        "Llama-2-70B",
+        (262_144_000, 12_079_595_520, 56_371_445_760, 1_318_912, 0, 262_144_000),
+        causes=gqa,
+    )
+    counts(
+        "Llama-3-8B",
+        (525_336_576, 1_342_177_280, 5_637_144_576, 266_240, 0, 525_336_576),
+        causes=gqa,
+    )
+    counts(
+        "Llama-3-70B",
+        (1_050_673_152, 12_079_595_520, 56_371_445_760, 1_318_912, 0, 1_050_673_152),
+    )
+    counts(
+        "Qwen2.5-0.5B",
+        (136_134_656, 44_040_192, 313_786_368, 43_904, 27_648, 0),
+        causes=qwen | tied,
+    )
+    counts(
+        "Qwen2.5-7B",
+        (544_997_376, 822_083_584, 5_703_204_864, 204_288, 129_024, 544_997_376),
+        causes=qwen,
+    )
+    counts(
+        "Mistral-7B-v0.1",
+        (131_072_000, 1_342_177_280, 5_637_144_576, 266_240, 0, 131_072_000),
+    )
+    own = {"attention": "the config's head_dim counts, not hidden_size / heads"}
+    counts(
+        "SmolLM2-135M",
+        (28_311_552, 53_084_160, 79_626_240, 35_136, 0, 0),
+        " with head_dim 128",
+        own,
+        head_dim=128,
+    )
+    counts(
+        "SmolLM2-135M",
+        (28_311_552, 26_542_080, 79_626_240, 35_136, 0, 0),
+        " with head_dim None",
+        {"attention": "None in the field means hidden_size / heads"},
+        head_dim=None,
+    )
+    counts(
+        "Llama-3-8B",
+        (525_336_576, 1_342_177_280, 5_637_144_576, 266_240, 327_680, 525_336_576),
+        " with attention_bias",
+        {"biases": "q, k, v and o have one each, as long as that matrix's output"},
+        attention_bias=True,
+    )
+    long = {
+        "biases": "a bias is as long as its matrix's output: heads x head_dim, or hidden_size"
+    }
+    counts(
+        "SmolLM2-135M",
+        (28_311_552, 53_084_160, 79_626_240, 35_136, 30 * (1152 + 2 * 384 + 576), 0),
+        " with head_dim 128 and attention_bias",
+        own | long,
+        head_dim=128,
+        attention_bias=True,
+    )
+    counts(
+        "Qwen2.5-0.5B",
+        (136_134_656, 88_080_384, 313_786_368, 43_904, 24 * (1792 + 2 * 256), 0),
+        " with head_dim 128",
+        own | long,
+        head_dim=128,
+    )
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "experts-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from fridge import model_configs
+from fridge.testing import exercise, expect_equal
+
+with exercise("experts"):
+    mixtral, mistral = (
+        model_configs.read(name) for name in ("Mixtral-8x7B", "Mistral-7B-v0.1")
+    )
+    mixed, dense = (
+        count_parameters(mixtral),
+        count_parameters(mistral),
+    )  # the same shapes but the MLPs
+    expect_equal(
+        mixed["mlp"],
+        8 * dense["mlp"] + 32 * 8 * 4096,
+        "Mixtral-8x7B: mlp (eight of Mistral's, and a router in each layer)",
+        cause="each of the 32 layers has 8 experts and a router of 8 x hidden_size",
+    )
+    expect_equal(
+        active_parameters(mixtral),
+        sum(mixed.values()) - 6 * dense["mlp"],
+        "Mixtral-8x7B: active parameters (all but six of the eight MLPs)",
+        cause="a token meets 2 of the 8 experts of each layer, and everything else",
+    )
+    expect_equal(
+        active_parameters(mistral),
+        sum(dense.values()),
+        "Mistral-7B: active parameters",
+        cause="a dense model works with all it has",
+    )
+    ### BEGIN HIDDEN TESTS
+    for part in ("embedding", "attention", "norms", "head"):
+        expect_equal(
+            mixed[part],
+            dense[part],
+            f"Mixtral-8x7B: {part}",
+            cause="only the MLPs are there eight times; the rest is as in Mistral-7B",
+        )
+    for experts, met in ((8, 1), (8, 8), (4, 2), (16, 4)):
+        changed = mixtral | {"num_local_experts": experts, "num_experts_per_tok": met}
+        what = f"Mixtral with {experts} experts, {met} of them for each token"
+        counted = count_parameters(changed)
+        expect_equal(
+            counted["mlp"],
+            experts * dense["mlp"] + 32 * experts * 4096,
+            f"{what}: mlp",
+            cause="num_local_experts says how many there are, and how many rows the router has",
+        )
+        expect_equal(
+            active_parameters(changed),
+            sum(counted.values()) - (experts - met) * dense["mlp"],
+            f"{what}: active parameters",
+            cause="num_experts_per_tok says how many work; the whole router always does",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Is it true? `transformers` builds all ten models on `meta` and counts their tensors.
+
+# %% tags=["for-real"]
+if scoreboard.ready("parameters", "experts"):
+    print(f"{'model':16}{'you':>16}{'transformers':>16}{'active':>16}  the same")
+    for name in model_configs.NAMES:
+        facts = model_configs.read(name)
+        mine = sum(count_parameters(facts).values()), active_parameters(facts)
+        theirs = model_configs.counted_by_transformers(name)
+        print(f"{name:16}{mine[0]:16,}{theirs[0]:16,}{mine[1]:16,}  {mine == theirs}")
+
+# %% [markdown]
+# ### Exercise 3 · Bytes of the weights (3 points)
+#
+# When a model is "quantized to 4 bits", the matrices of its layers are: `attention` and `mlp`. The rest usually stays
+# in 16 bits: the embedding, the head, the norms and the biases. (bitsandbytes, GPTQ and AWQ do it so by default. GGUF
+# files also quantize embedding and head, often with more bits than the rest.)
+#
+# This is where "divide by 4" goes wrong, and it goes wrong most for small models with large vocabularies.
+#
+# <details><summary>Hint</summary>Two sums, two widths, one division by 8. Round up once, at the end.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "weight-bytes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def weight_bytes(parts, bits, rest_bits=16):
+    """Bytes of a model's weights.
+
+    Args:
+        parts: a dict as `count_parameters` returns it.
+        bits: bits per weight of the matrices in the layers ("attention" and "mlp"), a float.
+        rest_bits: bits of each of the other parameters.
+
+    Returns:
+        Bytes, an int: all the bits together, rounded up to whole bytes once, at the end.
+    """
+    ### BEGIN SOLUTION
+    matrices = parts["attention"] + parts["mlp"]
+    rest = sum(parts.values()) - matrices
+    return math.ceil((matrices * bits + rest * rest_bits) / 8)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "weight-bytes-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal
+
+with exercise("weight-bytes"):
+    llama_2_7b = {
+        "embedding": 131_072_000,
+        "attention": 2_147_483_648,
+        "mlp": 4_328_521_728,
+        "norms": 266_240,
+        "biases": 0,
+        "head": 131_072_000,
+    }
+    expect_equal(
+        weight_bytes(llama_2_7b, 16),
+        13_476_831_232,
+        "Llama-2-7B in FP16 (the chapter: 14 GB)",
+    )
+    expect_equal(
+        weight_bytes(llama_2_7b, 4.15625),
+        3_889_307_648,
+        "Llama-2-7B in INT4 g128 (the chapter: 4 GB)",
+        cause="embedding, norms, biases and head stay in 16 bits",
+    )
+    ### BEGIN HIDDEN TESTS
+    parts = {
+        "embedding": 262_144_000,
+        "attention": 12_079_595_520,
+        "mlp": 56_371_445_760,
+        "norms": 1_318_912,
+        "biases": 0,
+        "head": 262_144_000,
+    }
+    expect_equal(weight_bytes(parts, 16), 137_953_296_384, "Llama-2-70B in FP16")
+    expect_equal(weight_bytes(parts, 4.15625), 36_613_668_864, "Llama-2-70B in INT4 g128")
+    expect_equal(
+        weight_bytes(parts, 4 + 8 / 64 + 32 / (64 * 256)),
+        36_362_993_664,
+        "Llama-2-70B in NF4 with double quantization",
+    )
+    parts = {
+        "embedding": 136_134_656,
+        "attention": 44_040_192,
+        "mlp": 313_786_368,
+        "norms": 43_904,
+        "biases": 27_648,
+        "head": 0,
+    }
+    expect_equal(
+        weight_bytes(parts, 4.5),
+        473_689_856,
+        "Qwen2.5-0.5B in NF4",
+        cause="a tied head has no bytes of its own; biases are not quantized",
+    )
+    expect_equal(
+        weight_bytes(parts, 32, rest_bits=32),
+        4 * 494_032_768,
+        "Qwen2.5-0.5B in FP32",
+        cause="rest_bits is an argument",
+    )
+    expect_equal(
+        weight_bytes(parts, 4, rest_bits=8),
+        (44_040_192 + 313_786_368) // 2 + 136_134_656 + 43_904 + 27_648,
+        "Qwen2.5-0.5B with 4 bits and the rest in 8",
+    )
+    small = {"embedding": 2, "attention": 2, "mlp": 2, "norms": 1, "biases": 0, "head": 0}
+    expect_equal(
+        weight_bytes(small, 4.5),
+        9,
+        "four weights of 4.5 bits and three of 16: 66 bits",
+        cause="a byte that is filled in part counts whole: round up, once, at the end",
+    )
+    expect_equal(
+        weight_bytes(small, 4),
+        8,
+        "four weights of 4 bits and three of 16: 64 bits",
+        cause="64 bits fill eight bytes; no ninth is begun",
+    )
+    expect_equal(weight_bytes(dict.fromkeys(small, 0), 4.5), 0, "a model without weights")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# The chapter's numbers, the rule "two bytes a parameter, divided by 4", and what is stored.
+
+# %% tags=["for-real"]
+if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes"):
+    off = {}
+    print(f"{'GB':16}{'FP16':>8}{'/ 4':>8}{'INT4 g128':>11}{'off by':>8}")
+    for name in model_configs.NAMES:
+        counted = count_parameters(model_configs.read(name))
+        full, packed = (weight_bytes(counted, formats[f]) for f in ("FP16", "INT4 g128"))
+        off[name] = packed / (full / 4) - 1
+        print(
+            f"{name:16}{full / GB:8.2f}{full / 4 / GB:8.2f}{packed / GB:11.2f}{off[name]:8.0%}"
+        )
+
+# %% tags=["for-real"]
+if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes"):
+    pictures.where_the_rule_is_off(off)
+
+# %% [markdown]
+# *In words: one bar for each model, how much larger its INT4 weights are than a quarter of FP16. The bars are longest
+# for small models with a large vocabulary and shortest for the mixture of experts and the 70B models.*
+#
+# So 14, 140, 4 and 35 GB are fair for the Llama-2 models they were made for. Three things move the truth away from the
+# rule:
+#
+# - **Scales and zero points**: 4.16 bits for 4, that is 4 % of the quantized part, and 12.5 % for NF4 or Q4_0.
+# - **What isn't quantized**: embedding and head. Llama-2's vocabulary has 32 000 words, Llama-3's 128 256, Qwen2.5's
+#   about 152 000.
+# - **The name**: Llama-2-7B has 6.74 billion parameters, Qwen2.5-7B has 7.62.
+#
+# And a fourth, before any model is loaded: a GB is $10^9$ bytes and a GiB $2^{30}$, 7 % more. Files and formulas are
+# told in GB. Labels on graphics cards say GB and mean GiB, more or less.
+#
+# ### Exercise 4 · Bytes of the KV cache (3 points)
+#
+# For each layer, each KV head and each token, the cache holds one key and one value of `head_dim` numbers (unit 03
+# shows why). With grouped-query attention there are fewer KV heads than query heads, and the cache shrinks with them.
+#
+# Some models look back through a **sliding window**: each layer sees the last `sliding_window` tokens and can drop what
+# is older. Mistral-7B has one of 4096. And here is a trap from real life: Qwen2.5's config has a `sliding_window` too,
+# and beside it `"use_sliding_window": false`.
+#
+# <details><summary>Hint 1</summary>How many tokens does a layer keep? The smaller of two numbers, if there is a window.
+# </details>
+# <details><summary>Hint 2</summary>config.get("use_sliding_window", True) is True for a config without the field.
+# </details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "kv-bytes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def kv_bytes(config, tokens, batch=1, bits=16):
+    """Bytes of the keys and values of `batch` sequences of `tokens` tokens each.
+
+    A layer keeps at most `sliding_window` tokens of a sequence if the config has a number in that field, unless its field
+    `use_sliding_window` is False.
+
+    Args:
+        config: a dict with the fields of a `config.json`.
+        tokens: length of each sequence.
+        batch: number of sequences.
+        bits: bits of each number in the cache.
+
+    Returns:
+        Bytes, an int.
+    """
+    ### BEGIN SOLUTION
+    head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
+    if config.get("sliding_window") and config.get("use_sliding_window", True):
+        tokens = min(tokens, config["sliding_window"])
+    numbers = 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head_dim
+    return math.ceil(numbers * tokens * batch * bits / 8)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "kv-bytes-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+from fridge import model_configs
+from fridge.testing import exercise, expect_equal
+
+with exercise("kv-bytes"):
+    expect_equal(
+        kv_bytes(model_configs.read("Llama-2-7B"), tokens=1),
+        512 * 1024,
+        "Llama-2-7B, one token, 16 bits",
+        cause="a key and a value for each KV head in each layer",
+    )
+    expect_equal(
+        kv_bytes(model_configs.read("Llama-3-8B"), tokens=1),
+        128 * 1024,
+        "Llama-3-8B, one token, 16 bits",
+        cause="the KV heads are stored, not the query heads",
+    )
+    expect_equal(
+        kv_bytes(model_configs.read("Mistral-7B-v0.1"), tokens=10_000),
+        4096 * 128 * 1024,
+        "Mistral-7B, 10 000 tokens, a window of 4096",
+    )
+    ### BEGIN HIDDEN TESTS
+    llama, mistral = model_configs.read("Llama-3-8B"), model_configs.read("Mistral-7B-v0.1")
+    expect_equal(
+        kv_bytes(llama, tokens=8192, batch=16),
+        16 * 2**30,
+        "Llama-3-8B, 16 sequences of 8192",
+        cause="each sequence has keys and values of its own",
+    )
+    expect_equal(
+        kv_bytes(llama, tokens=8192, batch=16, bits=8),
+        8 * 2**30,
+        "the same with 8 bits a number",
+    )
+    expect_equal(
+        kv_bytes(llama, tokens=32, bits=4.5), 32 * 36_864, "32 tokens with 4.5 bits a number"
+    )
+    expect_equal(kv_bytes(llama, tokens=0), 0, "no tokens, no bytes")
+    expect_equal(
+        kv_bytes(model_configs.read("SmolLM2-135M"), tokens=7, batch=3, bits=32),
+        7 * 3 * 46_080,
+        "SmolLM2, three sequences of seven tokens, 32 bits",
+    )
+    for tokens, kept in ((4095, 4095), (4096, 4096), (4097, 4096)):
+        expect_equal(
+            kv_bytes(mistral, tokens=tokens),
+            kept * 128 * 1024,
+            f"Mistral-7B, {tokens} tokens, a window of 4096",
+            cause="a layer keeps what there is, and never more than the window",
+        )
+    expect_equal(
+        kv_bytes(mistral, tokens=5000, batch=3),
+        3 * 4096 * 128 * 1024,
+        "Mistral-7B, three sequences of 5000 tokens",
+        cause="the window is each sequence's own",
+    )
+    expect_equal(
+        kv_bytes(model_configs.read("Qwen2.5-7B"), tokens=200_000),
+        200_000 * 57_344,
+        "Qwen2.5-7B, 200 000 tokens",
+        cause="use_sliding_window is False: nothing is dropped",
+    )
+    expect_equal(
+        kv_bytes(model_configs.read("Mixtral-8x7B"), tokens=30_000),
+        30_000 * 128 * 1024,
+        "Mixtral-8x7B, 30 000 tokens",
+        cause="its sliding_window is None; experts share one cache",
+    )
+    expect_equal(
+        kv_bytes(llama | {"head_dim": 256}, tokens=1),
+        256 * 1024,
+        "Llama-3-8B with head_dim 256",
+        cause="the config's head_dim counts, not hidden_size / heads",
+    )
+    expect_equal(kv_bytes(llama | {"head_dim": None}, tokens=1), 128 * 1024, "head_dim None")
+    ### END HIDDEN TESTS
+
+# %% tags=["for-real"]
+if scoreboard.ready("kv-bytes"):
+    print(f"{'':16}{'a token':>10}{'4096 tokens':>13}{'32 768':>10}{'32 768, 8 bits':>16}")
+    for name in model_configs.NAMES:
+        facts = model_configs.read(name)
+        long = [kv_bytes(facts, n) / GB for n in (4096, 32_768)]
+        short = kv_bytes(facts, 1) / 1024
+        small = kv_bytes(facts, 32_768, bits=8) / GB
+        print(f"{name:16}{short:6.0f} KiB{long[0]:10.2f} GB{long[1]:7.2f} GB{small:13.2f} GB")
+
+# %% [markdown]
+# Llama-2-7B and Mistral-7B weigh almost the same, and at 32 768 tokens their caches differ by a factor of 32: four from
+# the KV heads, eight from the window. (That is arithmetic: Llama-2 was trained for 4096 tokens.)
+#
+# ### Exercise 5 · How many cards (2 points)
+#
+# Now the question itself. These are the cards, with what the driver shows you of their memory.
+
+# %%
+for card in cards.CARDS.values():
+    print(
+        f"{card.name:9} label {card.label:3} GB   memory {card.memory / GB:6.1f} GB = {card.memory / GIB:5.1f} GiB"
+        f"   {card.bandwidth / GB:6.0f} GB/s   {card.flops / 1e12:5.0f} TFLOP/s in FP16"
+    )
+
+# %% [markdown]
+# The rule that all of this unit uses: several identical cards share weights and KV cache evenly (*tensor parallelism*:
+# each holds a slice of every matrix). On each card, `reserve` bytes are kept free: CUDA's own context takes a few
+# hundred megabytes, activations and the allocator's losses the rest. We reserve 2 GB. So it fits on $n$ cards if
+#
+# $$ \mathrm{weights} + \mathrm{KV} \le n \cdot (\mathrm{card} - \mathrm{reserve}). $$
+#
+# Frameworks ask for more: the number of cards must divide the number of heads, so in practice 3 becomes 4.
+#
+# <details><summary>Hint</summary>Divide and round up. -(-a // b) rounds up in whole numbers.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "cards-needed", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def cards_needed(weights, kv, card, reserve=2_000_000_000):
+    """The smallest number of identical cards that hold a model and its KV cache.
+
+    Args:
+        weights, kv: bytes of the weights and of the KV cache; cards share them evenly.
+        card: bytes of one card's memory.
+        reserve: bytes kept free on each card.
+
+    Returns:
+        An int, at least 1.
+
+    Raises:
+        ValueError: a card has no bytes left beside the reserve.
+    """
+    ### BEGIN SOLUTION
+    room = card - reserve
+    if room <= 0:
+        raise ValueError(f"a reserve of {reserve} leaves nothing of {card} bytes")
+    return max(1, -(-(weights + kv) // room))
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "cards-needed-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal, expect_raises
+
+with exercise("cards-needed"):
+    expect_equal(
+        cards_needed(weights=14 * 10**9, kv=2 * 10**9, card=24 * 10**9),
+        1,
+        "14 GB of weights, 2 GB of KV cache, cards of 24 GB",
+    )
+    expect_equal(
+        cards_needed(weights=36 * 10**9, kv=2 * 10**9, card=16 * 10**9),
+        3,
+        "36 GB of weights, 2 GB of KV cache, cards of 16 GB",
+        cause="2 GB of each card are reserved: 14 GB are left",
+    )
+    ### BEGIN HIDDEN TESTS
+    for more, cards_expected in ((-1, 2), (0, 2), (1, 3)):
+        expect_equal(
+            cards_needed(42 * 10**9 + more, 2 * 10**9, 24 * 10**9),
+            cards_expected,
+            f"44 GB and {more} bytes on cards that have room for 22 GB each",
+            cause="what fills the cards exactly still fits; one byte more needs another card",
+        )
+    expect_equal(
+        cards_needed(12 * 10**9, 40 * 10**9, 24 * 10**9),
+        3,
+        "12 GB of weights, 40 GB of KV cache",
+        cause="the KV cache needs room too",
+    )
+    expect_equal(cards_needed(10, 0, card=4, reserve=0), 3, "no reserve")
+    expect_equal(
+        cards_needed(10, 0, card=10, reserve=5),
+        2,
+        "a reserve of 5",
+        cause="the reserve is an argument",
+    )
+    expect_equal(cards_needed(1, 0, card=100, reserve=10), 1, "a very small model")
+    expect_equal(
+        cards_needed(0, 0, card=100, reserve=10), 1, "nothing at all", cause="at least 1"
+    )
+    for reserve in (100, 101):
+        expect_raises(
+            ValueError,
+            lambda reserve=reserve: cards_needed(10, 0, card=100, reserve=reserve),
+            f"a reserve of {reserve} on a card of 100",
+            cause="then no number of cards is enough",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ### Exercise 6 · The largest batch, the longest context (4 points)
+#
+# Turn the question round. The weights are on the card; how much conversation fits into the rest?
+#
+# Both functions use exercise 5's rule, and whole numbers only: three conversations and a half are three. When not even
+# the weights fit, the answer is 0. 2 points are for each function.
+#
+# <details><summary>Hint 1</summary>Room for the cache: cards * (card - reserve) - weights. It can be
+# negative.</details>
+# <details><summary>Hint 2</summary>One token more costs `batch` times kv_per_token.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "largest", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def largest_batch(weights, kv_per_token, context, card, cards=1, reserve=2_000_000_000):
+    """How many sequences of `context` tokens fit beside the weights.
+
+    Args:
+        weights: bytes of the weights.
+        kv_per_token: bytes of the KV cache for one token of one sequence, at least 1.
+        context: tokens of each sequence, at least 1.
+        card: bytes of one card's memory.
+        cards: number of cards, which share weights and KV cache evenly.
+        reserve: bytes kept free on each card.
+
+    Returns:
+        An int; 0 if not one fits, or not even the weights.
+    """
+    ### BEGIN SOLUTION
+    room = cards * (card - reserve) - weights
+    return max(0, room // (kv_per_token * context))
+    ### END SOLUTION
+
+
+def largest_context(
+    weights, kv_per_token, batch, card, cards=1, reserve=2_000_000_000, limit=None
+):
+    """How many tokens each of `batch` sequences can have.
+
+    Args:
+        batch: sequences, at least 1.
+        limit: the longest context that the model was trained for; None: no limit. The others as for `largest_batch`.
+
+    Returns:
+        An int, never above `limit`; 0 if not one token fits, or not even the weights.
+    """
+    ### BEGIN SOLUTION
+    room = cards * (card - reserve) - weights
+    tokens = max(0, room // (kv_per_token * batch))
+    return tokens if limit is None else min(tokens, limit)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "largest-batch-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal
+
+with exercise("largest-batch"):
+    expect_equal(
+        largest_batch(14 * 10**9, 500_000, 4000, card=24 * 10**9),
+        4,
+        "room for 8 GB of KV cache, 2 GB for each sequence",
+        cause="2 GB of the card are reserved",
+    )
+    expect_equal(
+        largest_batch(30 * 10**9, 500_000, 4000, card=24 * 10**9),
+        0,
+        "weights of 30 GB on a card of 24 GB",
+        cause="nothing fits: 0, not a negative number",
+    )
+    ### BEGIN HIDDEN TESTS
+    for weights, batch in ((49, 5), (50, 5), (51, 4), (89, 1), (90, 1), (91, 0), (100, 0)):
+        expect_equal(
+            largest_batch(weights, 2, 5, card=110, reserve=10),
+            batch,
+            f"room of {100 - weights} bytes, 10 for each sequence",
+            cause="what fills the card exactly still fits; a part of a sequence doesn't",
+        )
+    for weights in (101, 109, 110, 10_000):
+        expect_equal(
+            largest_batch(weights, 2, 5, card=110, reserve=10),
+            0,
+            f"weights of {weights} bytes, room for 100",
+        )
+    expect_equal(
+        largest_batch(50, 2, 5, card=110, cards=3, reserve=10),
+        25,
+        "three cards",
+        cause="the weights are there once, the room of every card counts, and each keeps its reserve",
+    )
+    expect_equal(
+        largest_batch(250, 2, 5, card=110, cards=3, reserve=10),
+        5,
+        "three cards, weights larger than one card",
+    )
+    expect_equal(largest_batch(0, 1, 1, card=7, reserve=0), 7, "no reserve, no weights")
+    expect_equal(largest_batch(50, 2, 5, card=10, reserve=30), 0, "a reserve beyond the card")
+    expect_equal(
+        largest_batch(36_613_668_864, 327_680, 4096, card=85_899_345_920),
+        35,
+        "Llama-2-70B in INT4 on an A100-80, 4096 tokens each",
+    )
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "largest-context-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal
+
+with exercise("largest-context"):
+    expect_equal(
+        largest_context(14 * 10**9, 500_000, batch=1, card=24 * 10**9),
+        16_000,
+        "room for 8 GB of KV cache, 500 kB for each token",
+    )
+    expect_equal(
+        largest_context(14 * 10**9, 500_000, batch=1, card=24 * 10**9, limit=4096),
+        4096,
+        "the same with a model trained for 4096 tokens",
+    )
+    ### BEGIN HIDDEN TESTS
+    for weights, tokens in ((49, 8), (52, 8), (53, 7), (94, 1), (95, 0), (100, 0), (101, 0)):
+        expect_equal(
+            largest_context(weights, 2, batch=3, card=110, reserve=10),
+            tokens,
+            f"room of {100 - weights} bytes, 2 for each token of each of three sequences",
+            cause="each of the sequences gets the token; what fills the card exactly still fits",
+        )
+    expect_equal(
+        largest_context(5000, 2, batch=3, card=110, reserve=10, limit=4096),
+        0,
+        "weights that don't fit",
+        cause="nothing fits: 0, not a negative number and not the limit",
+    )
+    expect_equal(
+        largest_context(40, 2, batch=3, card=110, reserve=10, limit=4096),
+        10,
+        "a limit beyond what fits",
+        cause="the smaller of the two",
+    )
+    expect_equal(
+        largest_context(40, 2, batch=3, card=110, reserve=10, limit=10), 10, "a limit just met"
+    )
+    expect_equal(
+        largest_context(40, 2, batch=1, card=110, cards=2, reserve=10),
+        80,
+        "two cards",
+        cause="the weights are there once, and each card keeps its reserve",
+    )
+    expect_equal(
+        largest_context(36_613_668_864, 327_680, 1, card=25_769_803_776, cards=2),
+        33_343,
+        "Llama-2-70B in INT4 on two cards of 24 GiB",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# What that means for the model that many people start with:
+
+# %% tags=["for-real"]
+if scoreboard.ready(
+    "bits-per-weight",
+    "parameters",
+    "weight-bytes",
+    "kv-bytes",
+    "largest-batch",
+    "largest-context",
+):
+    facts = model_configs.read("Llama-3-8B")
+    counted, per_token = count_parameters(facts), kv_bytes(facts, 1)
+    print("Llama-3-8B: longest context of one conversation; conversations of 4096 tokens")
+    for place in ("T4", "RTX 3090", "A100-80"):
+        for name in ("FP16", "INT8", "INT4 g128"):
+            need, memory = weight_bytes(counted, formats[name]), cards.CARDS[place].memory
+            longest = largest_context(need, per_token, 1, memory, limit=8192)
+            talks = largest_batch(need, per_token, 4096, memory)
+            print(
+                f"{place:9} {name:10}{need / GB:5.1f} GB of weights{longest:7} tokens{talks:5} at once"
+            )
+
+# %% [markdown]
+# On the T4 the weights in FP16 fill the card alone, 16.06 of 16.11 GB, with nothing left for the reserve: 0 and 0. Fewer
+# bits for the weights turn directly into more conversations.
+#
+# ### The title's question
+#
+# A 70-billion-parameter model on 16 GB: your functions know. Llama-2-70B, one conversation of 4096 tokens.
+
+# %% tags=["for-real"]
+if scoreboard.ready(
+    "bits-per-weight", "parameters", "weight-bytes", "kv-bytes", "cards-needed"
+):
+    facts = model_configs.read("Llama-2-70B")
+    counted, talk = count_parameters(facts), kv_bytes(facts, 4096)
+    places = ("T4", "RTX 3090", "A100-40", "H100-80")
+    print(
+        f"KV cache: {talk / GB:.1f} GB. Cards needed:{'':12}"
+        + "".join(f"{p:>10}" for p in places)
+    )
+    for name in ("FP16", "INT8", "NF4", "INT4 g128"):
+        need = weight_bytes(counted, formats[name])
+        numbers = [cards_needed(need, talk, cards.CARDS[place].memory) for place in places]
+        print(
+            f"{name:10}{need / GB:8.1f} GB of weights{'':11}"
+            + "".join(f"{n:10}" for n in numbers)
+        )
+
+# %% [markdown]
+# So: **no, not in 4 bits**, on neither card. How many bits may a weight have, then? Try them all, in steps of a
+# hundredth.
+
+
+# %% tags=["for-real"]
+def most_bits(card, counted, kv):
+    """The most bits per weight, in hundredths, with which all fits on one card; 0 if none do."""
+    for hundredths in range(1600, 0, -1):
+        if cards_needed(weight_bytes(counted, hundredths / 100), kv, card.memory) == 1:
+            return hundredths / 100
+    return 0
+
+
+if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "cards-needed"):
+    facts = model_configs.read("Llama-2-70B")
+    counted, talk = count_parameters(facts), kv_bytes(facts, 4096)
+    for place in ("T4", "RTX 3090", "A100-40", "A100-80"):
+        most = most_bits(cards.CARDS[place], counted, talk)
+        print(f"Llama-2-70B on one {place}: {most:.2f} bits per weight")
+
+# %% [markdown]
+# What would have to give?
+#
+# - **The bits.** On 16 GB a weight may have about 1.4 bits with all scales, on 24 GB about 2.5. Formats of that size
+#   exist (llama.cpp's IQ1 and IQ2, AQLM, QuIP#). They cost quality, more at 1.4 than at 2.5; unit 02 lets you see where
+#   a model becomes stupid.
+# - **The cards.** Three T4s or two RTX 3090s hold it in INT4 (with most frameworks, four T4s).
+# - **The speed.** What doesn't fit stays in the computer's own memory and crosses the bus for every single token
+#   (offloading). It works. You will compute how long it takes, below.
+# - **The model.** A 13B model in INT4 fits on 16 GB with room to talk. A mixture of experts doesn't help here: it
+#   computes with few parameters and stores them all.
+#
+# ## 5 · For real: how fast can it be?
+#
+# What fits may still be slow. In a decode step, each weight is read from memory once and multiplied with very little:
+# the one token of each sequence. Reading is the work. The **arithmetic intensity** of a step says how much computing
+# there is for each byte read, in FLOPs (floating-point operations) a byte:
+#
+# $$ \mathrm{intensity} = \frac{2 \cdot \mathrm{parameters} \cdot \mathrm{tokens}}{\mathrm{weight\ bytes} + \mathrm{KV\ bytes}} $$
+#
+# Each parameter meets each token in one multiplication and one addition: 2 FLOPs. `tokens` is what one pass of the
+# model processes: all of the prompt in prefill, one a sequence in decode. (Attention's own products aren't counted
+# here. They matter for very long contexts.)
+#
+# A machine reads at most `bandwidth` bytes and computes at most `flops` operations a second, and does both at once. So
+# a step can't take less than the longer of the two times. That is the **roofline** model.
+#
+# ### Exercise 7 · The lower bound (3 points)
+#
+# <details><summary>Hint 1</summary>Time to read: bytes / bandwidth. Time to compute: operations / flops.</details>
+# <details><summary>Hint 2</summary>They overlap, so they don't add up.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "roofline", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def intensity(parameters, weights, tokens, kv=0):
+    """FLOPs per byte of one pass of the model.
+
+    Args:
+        parameters: those that each token is multiplied with (for a mixture of experts, the active ones).
+        weights: bytes of weights read in the pass.
+        tokens: tokens processed in the pass, all sequences together.
+        kv: bytes of the KV cache read in the pass, all sequences together.
+
+    Returns:
+        A float.
+    """
+    ### BEGIN SOLUTION
+    return 2 * parameters * tokens / (weights + kv)
+    ### END SOLUTION
+
+
+def fastest_step(parameters, weights, tokens, kv, bandwidth, flops):
+    """A lower bound for the time of one pass, in seconds.
+
+    Args:
+        bandwidth: bytes that the machine reads in a second.
+        flops: operations that it computes in a second. The others as for `intensity`.
+
+    Returns:
+        Seconds, a float.
+    """
+    ### BEGIN SOLUTION
+    reading = (weights + kv) / bandwidth
+    computing = 2 * parameters * tokens / flops
+    return max(reading, computing)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "roofline-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+from numbers import Real
+
+import torch
+
+from fridge.testing import exercise, expect_equal
+
+
+def near(got, expected):
+    """The expected number if `got` is within a millionth of it; else what was got."""
+    number = isinstance(got, Real) or (isinstance(got, torch.Tensor) and got.numel() == 1)
+    return expected if number and abs(float(got) - expected) <= 1e-6 * expected else got
+
+
+with exercise("roofline"):
+    for tokens in (1, 512):
+        expect_equal(
+            near(intensity(parameters=1000, weights=2000, tokens=tokens), tokens),
+            tokens,
+            f"intensity of 1000 parameters of 2 bytes, {tokens} tokens",
+            cause="a multiplication and an addition for each parameter and token",
+        )
+    got = fastest_step(1000, 2000, tokens=1, kv=500, bandwidth=100, flops=1000)
+    expect_equal(near(got, 25), 25, "seconds to read 2500 bytes at 100 a second")
+    ### BEGIN HIDDEN TESTS
+    seven = {"parameters": 6_607_077_376, "weights": 13_214_154_752}  # Llama-2-7B, FP16
+    got = intensity(**seven, tokens=1)
+    expect_equal(near(got, 1), 1, "intensity of decode, Llama-2-7B in FP16, one sequence")
+    got = intensity(**seven, tokens=16, kv=16 * 2**31)
+    expect_equal(
+        near(got, 32 * 6_607_077_376 / (13_214_154_752 + 2**35)),
+        32 * 6_607_077_376 / (13_214_154_752 + 2**35),
+        "intensity of decode, 16 sequences of 4096 tokens",
+        cause="the weights are read once for all of them, the KV cache of each is read too",
+    )
+    got = intensity(1000, 500, tokens=3, kv=100)
+    expect_equal(near(got, 10), 10, "intensity with weights of 4 bits")
+
+    def bound(expected, what, cause="", **arguments):
+        """A step of 1000 parameters of 2 bytes on a machine of 100 bytes and 1000 FLOPs a second."""
+        usual = {"parameters": 1000, "weights": 2000, "tokens": 1, "kv": 0}
+        got = fastest_step(**usual | {"bandwidth": 100, "flops": 1000} | arguments)
+        expect_equal(near(got, expected), expected, what, cause)
+
+    bound(20, "seconds of a decode step without a KV cache")
+    overlap = "reading and computing go on at once: the longer of the two decides"
+    bound(100, "seconds of a prefill of 50 tokens", overlap, tokens=50)
+    bound(20, "seconds for 10 tokens, when both take equally long", overlap, tokens=10)
+    bound(60, "seconds for 10 tokens with a KV cache of 4000 bytes", tokens=10, kv=4000)
+    bound(24, "seconds for 12 tokens with a KV cache of 300 bytes", tokens=12, kv=300)
+    bound(10, "seconds at twice the bandwidth", bandwidth=200)
+    bound(2, "seconds at 1000 times the bandwidth", "then computing decides", bandwidth=100_000)
+    bound(5, "seconds with weights of half a byte", weights=500)
+    bound(1 / 3, "seconds of a third of a second", tokens=1, bandwidth=6000, flops=10**6)
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# The offloaded 70B, first. Everything that the card has no room for crosses the bus between the computer's memory and
+# the card, for each token.
+
+# %% tags=["for-real"]
+if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes", "kv-bytes", "roofline"):
+    facts = model_configs.read("Llama-2-70B")
+    counted, talk = count_parameters(facts), kv_bytes(facts, 4096)
+    whole = weight_bytes(counted, formats["INT4 g128"])
+    for name, bus in (("T4", cards.PCIE_3_X16), ("RTX 3090", cards.PCIE_4_X16)):
+        card = cards.CARDS[name]
+        outside = max(0, whole + talk - (card.memory - 2 * GB))
+        slow = fastest_step(0, outside, 1, 0, bus, card.flops)
+        fast = fastest_step(
+            sum(counted.values()), whole - outside, 1, talk, card.bandwidth, card.flops
+        )
+        print(
+            f"70B in INT4 on one {name}: {outside / GB:.1f} GB stay outside; "
+            f"a token takes at least {fast:.2f} s on the card and {slow:.2f} s on the bus"
+        )
+
+# %% [markdown]
+# That is the full answer to the title: *yes, if you have the patience*. The bus decides, at a second or two a token on
+# the smaller card.
+#
+# ### Exercise 8 · Where batching stops paying (2 points)
+#
+# A second sequence in the batch costs almost no reading: the weights are read anyway. So batching (批处理) multiplies the
+# throughput, until computing takes as long as reading. From there on, twice the batch takes twice the time.
+#
+# One thing spoils it: each sequence brings its own KV cache to be read. If that takes longer than the sequence's
+# computing, there is no such batch at all.
+#
+# <details><summary>Hint 1</summary>Reading a batch of b: (weights + b · KV) / bandwidth. Computing it: 2 · parameters ·
+# b / flops. Solve for b.</details>
+# <details><summary>Hint 2</summary>Multiply by bandwidth and flops, and it stays in whole numbers. When is there no
+# solution?</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "break-even", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
+    """The smallest batch whose decode step takes at least as long to compute as to read.
+
+    Args:
+        parameters, weights, bandwidth, flops: as for `fastest_step`, all above 0.
+        kv_per_sequence: bytes of the KV cache of one sequence, 0 or more.
+
+    Returns:
+        An int, at least 1; None if reading takes longer for every batch.
+    """
+    ### BEGIN SOLUTION
+    # 2 P b / flops >= (W + b K) / bandwidth, multiplied by both
+    gain = 2 * parameters * bandwidth - kv_per_sequence * flops
+    if gain <= 0:
+        return None
+    return max(1, math.ceil(weights * flops / gain))
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "break-even-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal, expect_true
+
+with exercise("break-even"):
+    expect_equal(
+        break_even_batch(1024, 2048, 0, bandwidth=16, flops=1600),
+        100,
+        "1024 parameters of 2 bytes; 16 bytes and 1600 FLOPs a second",
+        cause="reading takes 128 s; computing takes 1.28 s for each sequence",
+    )
+    expect_equal(
+        break_even_batch(6_607_077_376, 13_214_154_752, 0, bandwidth=2039e9, flops=312e12),
+        154,
+        "Llama-2-7B in FP16 on an A100-80, very short contexts",
+        cause="153 sequences still read longer than they compute",
+    )
+    never = break_even_batch(1024, 2048, 64, bandwidth=16, flops=1600)
+    expect_true(
+        never is None,
+        "a KV cache of 64 bytes a sequence",
+        "None, for a sequence's KV cache takes 4 s to read and its computing only 1.28 s",
+        never,
+        cause="reading takes longer for every batch",
+    )
+    ### BEGIN HIDDEN TESTS
+    expect_equal(
+        break_even_batch(1024, 512, 0, bandwidth=16, flops=1600),
+        25,
+        "the same model in 4 bits",
+        cause="a quarter of the bytes to read, the same to compute",
+    )
+    for kv, batch in ((0, 128), (8, 256), (12, 512), (1, 137)):
+        expect_equal(
+            break_even_batch(1024, 2048, kv, bandwidth=16, flops=2048),
+            batch,
+            f"a KV cache of {kv} bytes a sequence, computing 1 s and reading {kv / 16} s for each",
+            cause="what a sequence's own reading takes has to be made good too",
+        )
+    for kv in (16, 17):
+        never = break_even_batch(1024, 2048, kv, bandwidth=16, flops=2048)
+        expect_true(
+            never is None,
+            f"a KV cache of {kv} bytes a sequence, computing 1 s and reading {kv / 16} s for each",
+            "None",
+            never,
+            cause="the weights come on top, so reading takes longer for every batch",
+        )
+    expect_equal(
+        break_even_batch(1024, 2048, 0, bandwidth=1024, flops=16),
+        1,
+        "a machine that computes slowly",
+        cause="a batch has at least one sequence",
+    )
+    expect_equal(
+        break_even_batch(1024, 2048 + 16, 0, bandwidth=16, flops=2048),
+        129,
+        "128 sequences compute 128 s and reading takes 129 s",
+    )
+    expect_equal(
+        break_even_batch(1024, 2**20, 8, bandwidth=16, flops=2048), 131_072, "large weights"
+    )
+    never = break_even_batch(6_607_077_376, 13_214_154_752, 2**28, 2039e9, 312e12)
+    expect_true(never is None, "Llama-2-7B on an A100-80, 512 tokens each", "None", never)
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Ask it about a real card. In decode, the embedding is only looked up, so it counts neither as reading nor as
+# computing.
+
+# %% tags=["for-real"]
+if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "break-even"):
+    a100 = cards.CARDS["A100-80"]
+    print("the smallest batch at which an A100-80 computes as long as it reads, FP16")
+    for name in ("Llama-2-7B", "Llama-3-8B", "Llama-3-70B"):
+        facts = model_configs.read(name)
+        working = count_parameters(facts) | {"embedding": 0}
+        size, number = weight_bytes(working, 16), sum(working.values())
+        batches = [
+            break_even_batch(number, size, kv_bytes(facts, n), a100.bandwidth, a100.flops)
+            for n in (0, 100, 500, 1000, 4000)
+        ]
+        print(
+            f"{name:12}",
+            *(f"{n:>5} tokens: {b}" for n, b in zip((0, 100, 500, 1000, 4000), batches)),
+        )
+
+# %% [markdown]
+# With a few hundred to a few thousand tokens of context there is no such batch any more: decoding stays limited by
+# bandwidth, however many join. Memory runs out first, or patience. GQA moves the point by its factor, and so does an
+# 8-bit cache.
+#
+# ### This machine: its bandwidth, its arithmetic
+#
+# Now measure instead of believing a data sheet. A large copy reads each byte once and writes it once. A large matrix
+# product computes much and reads little. Two numbers, one roof. (`fridge.probe` holds the few lines of each
+# measurement.)
+
+# %% tags=["for-real"]
+copying = probe.copy_bandwidth(model.device)
+computing = probe.arithmetic(model.device, model.dtype)
+
+print(measure.machine())
+print(
+    f"a copy moves {copying / GB:.1f} GB/s; matrix products reach {computing / GB:.0f} GFLOP/s"
+)
+
+# %% [markdown]
+# ### The prediction, and the clock
+#
+# SmolLM2's head is tied to its embedding, so a decode step reads every parameter. What is the bound for one token, and
+# what does the model take? (`fridge`'s model with its concatenating cache, 64 tokens of context, the median of five
+# steps.)
+
+# %% tags=["for-real"]
+if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline"):
+    facts, width = model_configs.chosen(), 8 * model.dtype.itemsize
+    working = count_parameters(facts)
+    if working["head"]:
+        working["embedding"] = 0  # not tied: a table that is looked up, not multiplied
+    number, size = sum(working.values()), weight_bytes(working, width, rest_bits=width)
+    cached = kv_bytes(facts, 64, bits=width)
+    predicted = fastest_step(number, size, 1, cached, copying, computing)
+    measured = probe.decode_seconds(model)
+    print(f"predicted: at least {1000 * predicted:.1f} ms a token, {size / 1e6:.0f} MB to read")
+    print(f"measured:  {1000 * measured:.1f} ms, {measured / predicted:.1f} times the bound")
+
+# %% [markdown]
+# Where does the rest go? There are suspects, and each can be questioned alone:
+#
+# 1. **Reading isn't copying.** Multiply one large matrix with a vector: pure reading, in the pattern of decode.
+# 2. **Small matrices.** Do only the matrix products of a step, the same weights in the same order, with nothing around
+#    them.
+# 3. **Everything else.** A *hollow* model has the same number of layers and the same operations in Python and PyTorch,
+#    with matrices so narrow that they weigh nothing. Its step is the cost of asking.
+
+# %% tags=["for-real"]
+reading = probe.read_bandwidth(model.device, model.dtype)
+products = probe.products_seconds(model)
+asking = probe.decode_seconds(probe.hollow(model))
+
+if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline"):
+    times = {
+        "bound, bandwidth of a copy": predicted,
+        "bound, bandwidth of reading": size / reading,
+        "the matrix products alone": products,
+        "the hollow model: no bytes": asking,
+        "the measured step": measured,
+    }
+    pictures.where_a_step_goes({name: 1000 * seconds for name, seconds in times.items()})
+
+# %% [markdown]
+# *In words: five horizontal bars in milliseconds: the two bounds, the matrix products alone, the hollow model, and
+# the whole step.*
+
+# %% tags=["for-real"]
+if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline"):
+    print(f"reading {reading / GB:.1f} GB/s, copying {copying / GB:.1f} GB/s")
+    print(f"the products of a step run at {size / products / GB:.1f} GB/s")
+    print(f"products + hollow model = {1000 * (products + asking):.1f} ms")
+    print(f"the measured step       = {1000 * measured:.1f} ms")
+
+# %% [markdown]
+# Read it like this. Where the products alone take longer than the bound, the matrices are too small to be read at full
+# speed: most of SmolLM2's have one to four megabytes, and each product starts anew. What the hollow model takes is
+# overhead: hundreds of small operations, each with its microseconds in Python and in PyTorch's dispatcher, whatever
+# they compute. (The hollow model does tiny products too, so the sum counts the asking for the products twice.) If the
+# sum still falls short of the step, the operations between the products have pushed data out of the processor's caches,
+# or other programs wanted the cores: run the cells again and see what stays.
+#
+# On a large model the asking costs the same and the bytes are hundreds of times more, so the bound gets sharper with
+# size. gpt-fast's authors measured 104.9 tokens/s for Llama-2-7B in 16 bits on an A100-80, after they had got rid of
+# most of the asking with a compiler. Your bound for it:
+
+# %% tags=["for-real"]
+if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline"):
+    facts, a100 = model_configs.read("Llama-2-7B"), cards.CARDS["A100-80"]
+    large = count_parameters(facts) | {"embedding": 0}
+    to_read, talk = weight_bytes(large, 16), kv_bytes(facts, 200)
+    best = fastest_step(
+        sum(large.values()), to_read, 1, talk, bandwidth=a100.bandwidth, flops=a100.flops
+    )
+    print(f"at most {1 / best:.1f} tokens/s; 104.9 are {104.9 * best:.0%} of the bound")
+
+# %% [markdown]
+# ### Threads and caches
+#
+# Two more things change the bandwidth that you get: how many cores ask for data, and whether the data is still in the
+# processor's cache. Read matrices of growing size, with one core and with all.
+
+# %% tags=["for-real"]
+megabytes, all_threads = [1, 2, 4, 8, 16, 32, 64, 128, 256], torch.get_num_threads()
+speeds = {}
+for threads in sorted({1, all_threads}):
+    torch.set_num_threads(threads)
+    name = "1 thread" if threads == 1 else f"{threads} threads"
+    speeds[name] = [probe.read_bandwidth(model.device, megabytes=n) / GB for n in megabytes]
+    print(f"{name}: a decode step takes {1000 * probe.decode_seconds(model):.1f} ms")
+torch.set_num_threads(all_threads)
+
+# %% tags=["for-real"]
+small_one, large_one = speeds["1 thread"][0], speeds["1 thread"][-1]
+ax = plots.axes(
+    f"One thread reads {small_one:.0f} GB/s from the cache and {large_one:.0f} from memory",
+    "size of the matrix (MB)",
+    "reading speed (GB/s)",
+)
+plots.lines(ax, megabytes, speeds)
+ax.set(xscale="log", xticks=megabytes, xticklabels=megabytes, ylim=(0, None))
+ax.minorticks_off()
+
+# %% [markdown]
+# *In words: reading speed over the size of the matrix, a curve for one thread and one for all threads. Matrices
+# that stay in the processor's cache are read faster than those that come from memory.*
+#
+# SmolLM2's 538 MB fit into no cache of a laptop. On a server processor with a cache of hundreds of megabytes, a part of
+# them may stay, and then a step can beat the bound that you computed from memory's bandwidth.
+#
+# ### Batching, measured
+#
+# The last prediction of this unit: throughput by batch. Bound and clock side by side.
+
+# %% tags=["for-real"]
+if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline", "break-even"):
+    batches = [1, 2, 4, 8, 16, 32]
+    bounds = [fastest_step(number, size, b, b * cached, reading, computing) for b in batches]
+    clock = [probe.decode_seconds(model, b) for b in batches]
+    turn = break_even_batch(number, size, cached, reading, computing)
+    print(f"computing takes over from reading at a batch of {turn} on this machine")
+
+# %% tags=["for-real"]
+if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline", "break-even"):
+    ax = plots.axes(
+        f"{batches[-1]} sequences: {batches[-1] * clock[0] / clock[-1]:.0f} times the tokens a second of one",
+        "sequences in the batch",
+        "tokens per second",
+    )
+    for_both = {"bound": bounds, "measured": clock}
+    per_second = {k: [b / s for b, s in zip(batches, v)] for k, v in for_both.items()}
+    plots.lines(ax, batches, per_second)
+    ax.set(xscale="log", yscale="log", xticks=batches, xticklabels=batches)
+    ax.minorticks_off()
+
+# %% [markdown]
+# *In words: tokens per second over the batch, on logarithmic axes. The bound rises in a straight line and then bends to
+# a flat line where computing takes over; the measured curve lies below it.*
+#
+# A CPU reads slowly and computes slowly, so its bend comes early; a GPU's comes late. A product with a few rows is far
+# from the speed of a large square one, and attention, which your formula leaves out, grows with the batch too: that
+# keeps the measured curve under its roof.
+#
+# ### The calculator
+#
+# Your functions, put together: weights, KV cache and activations of any model here, against the cards. The function
+# draws one picture; where `ipywidgets` is installed, the cell below it has sliders.
+
+# %% tags=["for-real"]
+from fridge.calculator import Calculator
+
+if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes", "kv-bytes"):
+    mine = Calculator(count_parameters, weight_bytes, kv_bytes, formats)
+    mine.draw("Llama-2-70B", "INT4 g128", context=4096, batch=4)
+
+# %% [markdown]
+# *In words: a stacked bar of weights, KV cache, activations and reserve for Llama-2-70B in INT4, and a vertical line
+# for each card's memory; the bar ends beyond the 40 GB card's line.*
+
+# %% tags=["for-real"]
+if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes", "kv-bytes"):
+    mine.sliders()
+
+# %% [markdown]
+# ## 6 · What others report, what we computed
+#
+# | claim | source | here |
+# |---|---|---|
+# | 7B: 14 GB in FP16, 4 GB in INT4; 70B: 140 and 35 GB | the chapter | 13.48 and 3.89; 137.95 and 36.61 for Llama-2 (exercise 3); up to 86 % more than "divide by 4" for a small model with a large vocabulary |
+# | double quantization saves 0.373 bits a parameter | QLoRA, arXiv 2305.14314 | 4.5 − 4.127 = 0.373 (exercise 1) |
+# | LLaMA-13B: up to 1.7 GB of KV cache for a sequence | vLLM's blog, 2023 | 1.68 GB for 2048 tokens (exercise 4, with Llama-2-13B's config) |
+# | Mixtral-8x7B: 47B parameters, 13B active | Mixtral, arXiv 2401.04088 | 46.70 and 12.88 (exercise 2) |
+# | Llama-2-7B on an A100-80: 104.9 tokens/s | gpt-fast's README | below your bound, as it must be |
+#
+# ## 7 · What this unit doesn't claim
+#
+# - The reserve of 2 GB is a habit, not a law. A long prefill or a large batch needs more for activations; a server such
+#   as vLLM takes a fraction of the card instead (90 % by default).
+# - Cards share evenly here. Real tensor parallelism copies the norms, and copies KV heads once there are more cards
+#   than heads.
+# - A bound for time says what is impossible, not what you will get. It knows no kernels, no overhead, no other users.
+# - That a format fits says nothing about what is left of the model in it. That is unit 02.
+#
+# Three things to read next:
+#
+# 1. Williams, Waterman, Patterson, *Roofline: an insightful visual performance model*, 2009: where the roof comes from.
+# 2. Pope et al., *Efficiently Scaling Transformer Inference*, 2022 (arXiv 2211.05102): the same arithmetic for 540
+#    billion parameters on many chips.
+# 3. Dettmers et al., *QLoRA*, 2023 (arXiv 2305.14314), section 3: NF4 and double quantization, which unit 02 builds.
+#
+# ## Your score
+
+# %% tags=["for-real"]
+from fridge import scoreboard
+
+scoreboard.show("01-memory-math")

@@ -1,0 +1,2040 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 02 · INT4 quantization
+#
+# A model's weights are numbers with 16 or 32 bits each. *Quantization* (量化) writes them with 4. The model becomes four to
+# eight times smaller, and the question of this notebook is what else it becomes: does it get stupid, and where?
+#
+# By the end you have written the formats that people run at home, INT8, INT4 in groups and NF4 with double quantization,
+# packed to the last bit and equal to what the library `bitsandbytes` stores. You have put a 4-bit layer of your own into
+# a real 135-million-parameter model, and measured with a yardstick of your own what each format costs in quality.
+#
+# | | |
+# |---|---|
+# | You need | PyTorch, and what a linear layer does: $y = xW^\top + b$ |
+# | Time | about two hours |
+# | Runs on | a laptop with 2 GB of free memory; no GPU |
+# | Points | 32, in nine exercises |
+
+# %%
+import torch
+
+from fridge import measure, models, pictures, plots, quantized, scoreboard, text
+from fridge.caches import ConcatCache
+
+# %% tags=["for-real"]
+model = models.load()
+tokenizer = models.load_tokenizer()
+linear_weights = sum(layer.weight.numel() for _, layer in quantized.linears(model))
+print(
+    f"{models.name()}: {linear_weights / 1e6:.0f} million weights in the linear layers, {model.dtype}"
+)
+print(f"{linear_weights * model.dtype.itemsize / 1e6:.0f} MB, all read for every token")
+
+# %% [markdown]
+# ## 1 · The pain: fewer bits, the obvious way
+#
+# Four bits are 16 different values. The obvious way: find the largest weight of a matrix, lay 15 equally spaced
+# values between its plus and its minus, and round every weight to the nearest of them. Three lines. Here is the model
+# before and after.
+
+
+# %% tags=["for-real"]
+def rounded_to_15_values(weight):
+    step = weight.abs().max() / 7
+    return (weight / step).round() * step
+
+
+def continue_text(some_model, prompt="The capital of France is", tokens=10):
+    ids, cache = tokenizer(prompt, return_tensors="pt").input_ids, ConcatCache()
+    reply = []
+    for _ in range(tokens):
+        ids = some_model(ids, cache, last_only=True).argmax(-1)
+        reply.append(int(ids))
+    return prompt + tokenizer.decode(reply)
+
+
+obvious = quantized.round_trip(model, rounded_to_15_values)
+print("before:", continue_text(model))
+print("after: ", continue_text(obvious))
+del obvious
+
+# %% [markdown]
+# The same model, an eighth of the size, and nothing left of it. Where did it go? Look at one matrix.
+
+# %% tags=["for-real"]
+layer_weight = model.model.layers[0].self_attn.k_proj.weight.float()
+ax = plots.axes(
+    f"The largest weight sets the steps; {float((rounded_to_15_values(layer_weight) == 0).float().mean()):.0%} "
+    "of the others become 0",
+    "weight (key projection of layer 0)",
+    "weights",
+)
+ax.hist(layer_weight.flatten().tolist(), bins=200, color=plots.SECOND)
+step = float(layer_weight.abs().max() / 7)
+for k in range(-7, 8):
+    ax.axvline(k * step, color=plots.INK, linewidth=0.7, linestyle=":")
+ax.set_yscale("log")
+
+# %% [markdown]
+# *In words: the weights form a narrow bell around 0 with a few far outliers, on a logarithmic scale. The dotted lines, the
+# 15 values, are spread as wide as the outliers, and nearly all the weights lie around the middle line.*
+#
+# A few **outliers** decide how coarse the grid is for all the rest. Everything in this notebook is an answer to this one
+# picture.
+#
+# ## 2 · The picture: who shares a ruler
+#
+# A *ruler* is what turns a small integer, the **code**, back into a weight: a number to multiply by (the **scale**), and
+# perhaps a number to add. An outlier ruins the ruler for those who share it. So let fewer weights share one:
+
+# %% tags=["for-real"]
+pictures.rulers()
+
+# %% [markdown]
+# *In words: the same 8 × 16 weights three times, with one outlier. With one ruler for the whole tensor the outlier
+# coarsens all 128 weights. With a ruler for each row (output channel) it coarsens the 16 of its row, with a ruler for each
+# group of 8 consecutive weights those 8.*
+#
+# Each ruler costs bytes. That is the whole trade, and you can compute it before you build anything.
+#
+# ## 3 · The prediction
+#
+# ### Exercise 1 · To the byte (2 points)
+#
+# The formats of this notebook all have this form: consecutive weights form a **group**, every weight is a code of `bits` bits, and
+# every group has 4 bytes for its ruler. INT4 keeps two float16 numbers there, a scale and a minimum; NF4 keeps one
+# float32 number, the largest absolute value of its group, called **absmax**. The last group may be shorter and costs the same.
+#
+# Codes are packed without gaps, and the last byte may be partly empty.
+#
+# **Double quantization** quantizes the absmax values in turn: each becomes a single byte, every 256 of them share a float32
+# scale (4 bytes), and the whole tensor has one float32 offset (4 bytes).
+#
+# <details><summary>Hint 1</summary>How many groups do 65 numbers make, in groups of 64? -(-a // b) rounds up.</details>
+# <details><summary>Hint 2</summary>With double quantization there are three kinds of bytes besides the codes: one for each
+# group, four for each 256 groups, and four.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "quantized-bytes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def quantized_bytes(numbers, bits=4, group_size=64, double_quant=False):
+    """Bytes of a quantized tensor.
+
+    Args:
+        numbers: how many weights, at least 1.
+        bits: bits of a code.
+        group_size: consecutive weights that share a ruler.
+        double_quant: a group's ruler is 1 byte; every 256 groups share 4 bytes; the tensor has 4 bytes more.
+            Otherwise a group's ruler is 4 bytes.
+
+    Returns:
+        Bytes, an int.
+    """
+    ### BEGIN SOLUTION
+    codes = -(-numbers * bits // 8)
+    groups = -(-numbers // group_size)
+    if not double_quant:
+        return codes + 4 * groups
+    return codes + groups + 4 * -(-groups // 256) + 4
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "quantized-bytes-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+from fridge.testing import exercise, expect_equal
+
+with exercise("quantized-bytes"):
+    expect_equal(quantized_bytes(64), 32 + 4, "64 weights of 4 bits, one group of 64")
+    expect_equal(
+        quantized_bytes(65),
+        33 + 8,
+        "65 weights of 4 bits in groups of 64",
+        cause="the last code has a byte of its own, and the last group a ruler",
+    )
+    expect_equal(
+        quantized_bytes(576 * 576),
+        165_888 + 4 * 5184,
+        "SmolLM2's query projection, 576 x 576, in NF4",
+    )
+    expect_equal(
+        quantized_bytes(576 * 576, double_quant=True),
+        165_888 + 5184 + 4 * 21 + 4,
+        "the same with double quantization",
+        cause="5184 absmax values make 20 blocks of 256 and a part of a block",
+    )
+    ### BEGIN HIDDEN TESTS
+    expect_equal(quantized_bytes(10, bits=3, group_size=5), 4 + 8, "10 weights of 3 bits")
+    expect_equal(quantized_bytes(9, bits=2, group_size=4), 3 + 12, "9 weights of 2 bits")
+    expect_equal(
+        quantized_bytes(4096 * 4096, bits=8, group_size=4096),
+        4096 * 4096 + 4 * 4096,
+        "INT8 with a ruler a row",
+    )
+    expect_equal(quantized_bytes(1, group_size=128), 1 + 4, "a single weight")
+    expect_equal(quantized_bytes(7, group_size=1), 4 + 28, "groups of one")
+    expect_equal(
+        quantized_bytes(64 * 256, double_quant=True),
+        8192 + 256 + 4 + 4,
+        "exactly 256 groups, double quantization",
+    )
+    expect_equal(
+        quantized_bytes(64 * 256 + 1, double_quant=True),
+        8193 + 257 + 8 + 4,
+        "257 groups, double quantization",
+        cause="the 257th absmax opens a second block of 256",
+    )
+    expect_equal(
+        quantized_bytes(64, double_quant=True),
+        32 + 1 + 4 + 4,
+        "one group, double quantization: it can cost more than it saves",
+    )
+    expect_equal(
+        quantized_bytes(32 * 300, bits=3, group_size=32, double_quant=True),
+        3600 + 300 + 8 + 4,
+        "300 groups of 32, 3 bits, double quantization",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Now predict the elephant, a model of 70 billion weights, and the little one that you have here. (Its embedding, which is
+# also its output layer or *head*, stays in float32 in this notebook.)
+
+# %% tags=["for-real"]
+if scoreboard.ready("quantized-bytes"):
+    forms = {
+        "INT8, a ruler each 4096": (8, 4096, False),
+        "INT4, groups of 32": (4, 32, False),
+        "INT4, groups of 128": (4, 128, False),
+        "NF4": (4, 64, False),
+        "NF4 + double quantization": (4, 64, True),
+    }
+    print(f"{'format':27}{'bits a weight':>14}{'70B, GB':>9}{'here, MB':>10}")
+    for form, arguments in forms.items():
+        big = quantized_bytes(70_000_000_000, *arguments)
+        here = quantized_bytes(linear_weights, *arguments)
+        print(f"{form:27}{8 * big / 70e9:14.3f}{big / 1e9:9.1f}{here / 1e6:10.1f}")
+
+# %% [markdown]
+# "Four bits" is never four bits. Keep the table in mind: at the end you compare it with memory that you measure.
+#
+# ## 4 · Build it
+#
+# ### Exercise 2 · INT8, and what an outlier does (3 points)
+#
+# **Symmetric absmax** quantization: the largest absolute value becomes the code 127, 0 stays 0, and everything between is
+# rounded to the nearest code.
+#
+# $$ \text{scale} = \frac{\max|w|}{127}, \qquad \text{code} = \mathrm{round}(w / \text{scale}), \qquad w \approx \text{code} \cdot \text{scale}. $$
+#
+# One scale can serve the whole tensor, or each row its own. A row of $W$ makes one output, an *output channel*.
+# (The code −128 stays unused, so that plus and minus have the same range.)
+#
+# <details><summary>Hint 1</summary>weight.abs().amax(dim=1, keepdim=True) has the shape [out, 1].</details>
+# <details><summary>Hint 2</summary>Where all weights are 0 the scale is 0, and 0 / 0 is NaN. Which scale does no harm there?
+# </details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "int8-absmax", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def quantize_int8(weight, per_channel=False):
+    """Symmetric absmax quantization to 8 bits.
+
+    Args:
+        weight: [out, in], float32.
+        per_channel: a scale for each row instead of one for all.
+
+    Returns:
+        (codes, scale): codes [out, in], int8, from -127 to 127, so that codes * scale is as near to `weight` as this
+        scale allows; scale, float32, a single number or [out, 1], the absmax divided by 127. Where all weights are 0
+        the codes are 0 and the scale is any finite number.
+
+    Raises:
+        ValueError: a weight is NaN or infinite.
+    """
+    ### BEGIN SOLUTION
+    if not weight.isfinite().all():
+        raise ValueError("the weight has numbers that are NaN or infinite")
+    absmax = weight.abs().amax(dim=1, keepdim=True) if per_channel else weight.abs().max()
+    scale = torch.where(absmax > 0, absmax / 127, 1.0)
+    return (weight / scale).round().clamp(-127, 127).to(torch.int8), scale
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "int8-absmax-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_true,
+    randn,
+)
+
+with exercise("int8-absmax"):
+    weight = torch.tensor([[127.0, -64.2, 3.4], [0.4, 0.0, -2.0]])
+    codes, scale = quantize_int8(weight)
+    expect_equal(
+        codes,
+        [[127, -64, 3], [0, 0, -2]],
+        "codes of [[127, -64.2, 3.4], [0.4, 0, -2]], one scale",
+        cause="the largest absolute value gets 127 and the others the nearest code",
+    )
+    expect_equal(torch.as_tensor(scale).reshape(-1), [1.0], "its scale")
+    codes, scale = quantize_int8(weight, per_channel=True)
+    expect_equal(codes, [[127, -64, 3], [25, 0, -127]], "its codes with a scale a row")
+    expect_close(scale, torch.tensor([[1.0], [2 / 127]]), "its scales, one a row")
+    expect_true(
+        codes.dtype == torch.int8,
+        "the codes' dtype",
+        "torch.int8, one byte each",
+        str(codes.dtype),
+    )
+
+    ### BEGIN HIDDEN TESTS
+    def check(weight, per_channel, what):
+        """Codes in range, the right scale, and no error above half a step."""
+        codes, scale = quantize_int8(weight.clone(), per_channel=per_channel)
+        absmax = weight.abs().amax(1, keepdim=True) if per_channel else weight.abs().max()
+        if per_channel:
+            expect_close(
+                scale / absmax * 127,
+                torch.ones_like(absmax),
+                f"{what}: scales as parts of absmax / 127",
+                cause="each row has a scale of its own, shape [out, 1]",
+            )
+        else:
+            scale = torch.as_tensor(scale)
+            expect_equal(scale.numel(), 1, f"{what}: number of scales")
+            expect_close(
+                scale.reshape(()) / absmax * 127,
+                torch.tensor(1.0),
+                f"{what}: the scale as a part of absmax / 127",
+                cause="the absmax is the largest absolute value; it may be a negative number's",
+            )
+        expect_equal(list(codes.shape), list(weight.shape), f"{what}: the codes' shape")
+        largest = int(codes.int().abs().max())
+        expect_true(largest == 127, f"{what}: the largest absolute code", "127", largest)
+        scale = scale.double().reshape(-1, 1)
+        steps = (codes.double() * scale - weight.double()).abs() / scale
+        worst = float(steps.max())
+        expect_true(
+            worst <= 0.5001,
+            f"{what}: the largest error",
+            "at most half a step of the scale",
+            f"{worst:.3f} steps",
+            cause="round to the nearest code; truncation errs by up to a whole step",
+        )
+
+    for per_channel in (False, True):
+        words = "a scale a row" if per_channel else "one scale"
+        check(randn(6, 11, seed=1), per_channel, f"random weights, {words}")
+        check(1e-4 * randn(3, 64, seed=2), per_channel, f"small weights, {words}")
+        check(-randn(4, 5, seed=3).abs() - 0.1, per_channel, f"negative weights, {words}")
+        check(randn(1, 1, seed=4), per_channel, f"a single weight, {words}")
+        check(randn(5, 5, seed=5) * 1000, per_channel, f"a square matrix, {words}")
+        zeros = torch.zeros(2, 3)
+        codes, scale = quantize_int8(zeros, per_channel=per_channel)
+        expect_equal(codes, zeros.tolist(), f"codes of zeros, {words}")
+        expect_true(
+            bool(torch.as_tensor(scale).isfinite().all()),
+            f"the scale of zeros, {words}",
+            "a finite number",
+            scale,
+            cause="0 / 0 is NaN",
+        )
+        for bad in (float("nan"), float("inf"), -float("inf")):
+            expect_raises(
+                ValueError,
+                lambda bad=bad, per_channel=per_channel: quantize_int8(
+                    torch.tensor([[1.0, bad], [2.0, 3.0]]), per_channel=per_channel
+                ),
+                f"a weight of {bad}, {words}",
+            )
+    mixed = torch.tensor([[0.0, 0.0, 0.0], [1.0, -0.5, 0.25]])
+    codes, scale = quantize_int8(mixed, per_channel=True)
+    expect_close(
+        codes.double() * scale.double(),
+        mixed,
+        "a row of zeros beside another, dequantized",
+        atol=1 / 254 + 1e-6,
+    )
+
+    # One outlier: with one scale the other rows are lost, with a scale a row they are not.
+    spoilt = randn(8, 32, seed=6)
+    spoilt[3, 7] = 1000.0
+    codes, scale = quantize_int8(spoilt, per_channel=True)
+    expect_close(
+        (codes.double() * scale.double())[4:],
+        spoilt[4:],
+        "rows beside an outlier's row, a scale a row",
+        atol=0.02,
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# What does one outlier do to a real matrix? Put a single large number into a copy of one, and watch the error of all the
+# others.
+
+# %% tags=["for-real"]
+if scoreboard.ready("int8-absmax"):
+    outlier_sizes = [1, 3, 10, 30, 100, 300]
+    rms = {"one scale": [], "a scale a row": []}
+    for factor in outlier_sizes:
+        spoilt_weight = layer_weight.clone()
+        spoilt_weight[0, 0] = factor * layer_weight.abs().max()
+        for kind, per_row in (("one scale", False), ("a scale a row", True)):
+            q, s = quantize_int8(spoilt_weight, per_channel=per_row)
+            error = (q * s - spoilt_weight)[1:].square().mean().sqrt()  # of the rows beside it
+            rms[kind].append(float(error / layer_weight.std()))
+    ax = plots.axes(
+        "With one scale, one outlier coarsens every weight of the tensor",
+        "outlier, in multiples of the largest weight",
+        "error of the other rows / spread of the weights",
+    )
+    plots.lines(ax, outlier_sizes, rms)
+    ax.set(xscale="log", yscale="log", xticks=outlier_sizes, xticklabels=outlier_sizes)
+
+# %% [markdown]
+# *In words: with one scale the error of the other rows grows in proportion to the outlier, until all of them are rounded
+# to 0 and the error is as large as the weights. With a scale a row it doesn't move.*
+#
+# ### Exercise 3 · INT4 in groups, with a minimum (4 points)
+#
+# A row is still hundreds or thousands of weights long. With 16 codes that is too many for one ruler. So cut the tensor into
+# groups of 32, and use the codes well: a symmetric code spends half of them on a side where a group may have nothing.
+# **Asymmetric** quantization spreads the codes from the group's smallest number to its largest:
+#
+# $$ \text{scale} = \frac{\max - \min}{15}, \qquad \text{code} = \mathrm{round}\Big(\frac{w - \min}{\text{scale}}\Big),
+# \qquad w \approx \text{code} \cdot \text{scale} + \min. $$
+#
+# Where is zero on this ruler? At the code $-\min/\text{scale}$, the **zero point** (零点). Some formats (GPTQ's, AWQ's) round it to an
+# integer and store that in 4 bits; llama.cpp's Q4_1 stores the minimum itself in 16 bits. Yours returns the minimum.
+#
+# No weight moves by more than half a step: $|w - w'| \le \text{scale} / 2$. That is the **error bound** that the test checks.
+#
+# Groups are consecutive numbers of the flattened tensor (row after row, as `weight.flatten()` gives them). The last group may
+# be shorter. Don't let anything that isn't a weight into its minimum.
+#
+# <details><summary>Hint 1</summary>To fill up the last group, repeat the last number: it changes no minimum and no maximum.
+# Or treat the last group by itself.</details>
+# <details><summary>Hint 2</summary>numbers.reshape(-1, group_size).amin(dim=1) gives a minimum for each group.</details>
+# <details><summary>Hint 3</summary>In a group of equal numbers, max - min = 0. If all its codes are 0, any finite scale gives the
+# right numbers back.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "int4-groups", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def quantize_groups(weight, group_size=32, bits=4):
+    """Asymmetric quantization in groups of consecutive numbers.
+
+    Args:
+        weight: a float32 tensor of any shape, at least one number.
+        group_size: numbers that share a scale and a minimum; the last group may be shorter.
+        bits: bits of a code; codes are 0 .. 2 ** bits - 1.
+
+    Returns:
+        (codes, scale, minimum), for n numbers in g groups: codes [n], uint8, 0 for a group's smallest number and
+        2 ** bits - 1 for its largest; scale [g], float32; minimum [g], float32. In a group whose numbers are all
+        equal, codes * scale + minimum is that number.
+
+    Raises:
+        ValueError: a weight is NaN or infinite, or group_size is below 1.
+    """
+    ### BEGIN SOLUTION
+    if group_size < 1:
+        raise ValueError(f"groups of {group_size}")
+    if not weight.isfinite().all():
+        raise ValueError("the weight has numbers that are NaN or infinite")
+    numbers = weight.flatten()
+    missing = -len(numbers) % group_size
+    groups = torch.cat((numbers, numbers[-1:].expand(missing))).reshape(-1, group_size)
+    minimum, maximum = groups.amin(dim=1), groups.amax(dim=1)
+    top = 2**bits - 1
+    scale = torch.where(maximum > minimum, (maximum - minimum) / top, 1.0)
+    codes = ((groups - minimum[:, None]) / scale[:, None]).round().clamp(0, top)
+    return codes.to(torch.uint8).flatten()[: len(numbers)], scale, minimum
+    ### END SOLUTION
+
+
+def dequantize_groups(codes, scale, minimum, group_size, shape):
+    """The numbers that codes stand for.
+
+    Args:
+        codes, scale, minimum: as `quantize_groups` returns them.
+        group_size: as it was given to `quantize_groups`.
+        shape: of the result, a tuple of ints.
+
+    Returns:
+        codes * scale + minimum, each code with its own group's, float32, of shape `shape`.
+    """
+    ### BEGIN SOLUTION
+    padded = torch.nn.functional.pad(codes, (0, -len(codes) % group_size))
+    numbers = padded.reshape(-1, group_size) * scale[:, None] + minimum[:, None]
+    return numbers.flatten()[: len(codes)].reshape(shape)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "int4-groups-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_true,
+    randn,
+)
+
+with exercise("int4-groups"):
+    weight = torch.tensor([[0.0, 15.0, 3.2], [-1.0, 0.5, 1.1]])
+    codes, scale, minimum = quantize_groups(weight, group_size=3)
+    expect_equal(
+        codes, [0, 15, 3, 0, 11, 15], "codes of [[0, 15, 3.2], [-1, 0.5, 1.1]] in groups of 3"
+    )
+    expect_close(scale, torch.tensor([1.0, 2.1 / 15]), "scales of the two groups")
+    expect_close(minimum, torch.tensor([0.0, -1.0]), "minima of the two groups")
+    codes = torch.tensor([0, 15, 3, 0, 11], dtype=torch.uint8)
+    expect_close(
+        dequantize_groups(codes, torch.tensor([1.0, 0.2]), torch.tensor([0.0, -1.0]), 3, (5,)),
+        torch.tensor([0.0, 15.0, 3.0, -1.0, 1.2]),
+        "codes 0, 15, 3, 0, 11 dequantized, groups of 3 and 2",
+    )
+
+    ### BEGIN HIDDEN TESTS
+    def check(weight, group_size, what, bits=4):
+        """The contract for each group, by itself, in float64."""
+        codes, scale, minimum = quantize_groups(weight.clone(), group_size, bits=bits)
+        flat = weight.flatten().double()
+        groups, top = -(-len(flat) // group_size), 2**bits - 1
+        expect_equal(
+            list(codes.shape),
+            [len(flat)],
+            f"{what}: the codes' shape",
+            cause="one code a number, flat",
+        )
+        expect_equal(list(scale.shape), [groups], f"{what}: shape of the scales")
+        expect_equal(list(minimum.shape), [groups], f"{what}: shape of the minima")
+        expect_true(
+            codes.dtype == torch.uint8,
+            f"{what}: the codes' dtype",
+            "torch.uint8",
+            str(codes.dtype),
+        )
+        for g in range(groups):
+            part = slice(g * group_size, (g + 1) * group_size)
+            mine, c = flat[part], codes[part].double()
+            low, high = float(mine.min()), float(mine.max())
+            s, m = float(scale[g]), float(minimum[g])
+            size = max(abs(low), abs(high))
+            back = c * s + m
+            if high == low:
+                worst = float((back - mine).abs().max())
+                expect_true(
+                    worst <= 1e-6 * size,
+                    f"{what}: group {g}, whose numbers are all {low:g}, dequantized",
+                    f"{low:g}",
+                    float(back[0]),
+                    cause="max - min is 0 there, and 0 / 0 is NaN",
+                )
+                continue
+            expect_true(
+                abs(s * top / (high - low) - 1) < 1e-3,
+                f"{what}: scale of group {g}",
+                f"(max - min) / {top} = {(high - low) / top:.6g}",
+                s,
+                cause="the group's own numbers alone decide; nothing that fills it up may",
+            )
+            expect_true(
+                abs(m - low) <= 1e-6 * size, f"{what}: minimum of group {g}", f"{low:.6g}", m
+            )
+            ends = [int(c.min()), int(c.max())]
+            expect_equal(ends, [0, top], f"{what}: smallest and largest code of group {g}")
+            worst = float((back - mine).abs().max()) / s
+            expect_true(
+                worst <= 0.501,
+                f"{what}: the largest error in group {g}",
+                "at most half a step of the scale",
+                f"{worst:.3f} steps",
+                cause="round to the nearest code",
+            )
+        again = dequantize_groups(codes, scale, minimum, group_size, tuple(weight.shape))
+        group = torch.arange(len(flat)) // group_size
+        expected = codes.double() * scale.double()[group] + minimum.double()[group]
+        expect_close(
+            again,
+            expected.reshape(weight.shape),
+            f"{what}: your codes, dequantized",
+            atol=1e-5 * float(flat.abs().max()),
+        )
+
+    check(randn(4, 32, seed=1), 32, "4 x 32, a group a row")
+    check(randn(6, 48, seed=2), 32, "6 x 48, groups that begin and end inside rows")
+    check(5 + randn(3, 7, seed=3).abs(), 4, "21 positive numbers in groups of 4")
+    check(-5 - randn(3, 7, seed=3).abs(), 5, "21 negative numbers in groups of 5")
+    check(randn(10, seed=4), 128, "fewer numbers than a group")
+    check(randn(2, 3, 5, seed=5), 6, "a tensor of three dimensions")
+    check(randn(7, seed=6), 1, "groups of one")
+    check(randn(64, seed=6) * 1e-5, 16, "small numbers")
+    check(randn(5, 33, seed=7), 32, "8 bits", bits=8)
+    check(randn(5, 33, seed=7), 16, "3 bits", bits=3)
+    check(randn(5, 33, seed=8), 64, "2 bits", bits=2)
+    check(torch.zeros(5, 7), 8, "zeros")
+    check(torch.tensor([0.3] * 8 + [1.0, 2.0, 3.0]), 8, "a constant group and a short one")
+    check(torch.tensor([1.0, 2.0, -3.7]), 2, "a last group of one number")
+    spoilt = randn(4, 32, seed=9)
+    spoilt[1, 5] = 1000.0
+    check(spoilt, 32, "an outlier")
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        expect_raises(
+            ValueError,
+            lambda bad=bad: quantize_groups(torch.tensor([1.0, 2.0, bad]), 2),
+            f"a weight of {bad}",
+        )
+    for size in (0, -1):
+        expect_raises(
+            ValueError,
+            lambda size=size: quantize_groups(torch.ones(4), size),
+            f"groups of {size}",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Try it on the model's real weights, every third matrix of them. *RMS error* is the root of the mean squared difference.
+
+# %% tags=["for-real"]
+if scoreboard.ready("int4-groups"):
+
+    def int4_round_trip(weight, group_size=32, bits=4):
+        q, s, m = quantize_groups(weight, group_size, bits)
+        # Formats store the scale and the minimum in 16 bits.
+        return dequantize_groups(
+            q, s.half().float(), m.half().float(), group_size, weight.shape
+        )
+
+    some = [layer.weight.float() for _, layer in quantized.linears(model)][::3]
+    for size in (32, 64, 128):
+        squares = sum(float((w - int4_round_trip(w, size)).square().sum()) for w in some)
+        rms_error = (squares / sum(w.numel() for w in some)) ** 0.5
+        print(f"INT4, groups of {size:3}: RMS error {rms_error:.6f}")
+
+# %% [markdown]
+# With larger groups there is an error, as there must be. With groups of 32 there is **none**: tens of millions of float32 numbers
+# went through 4 bits and came back the same, bit for bit (if you run the course's default model). Before you read on: how can
+# that be?
+#
+# <details><summary>What is going on</summary>These weights have been through 4 bits before. The course's default model comes
+# from a GGUF file in the format Q4_1, which is what you built: groups of 32, a 16-bit scale, a 16-bit minimum. Each group has at
+# most 16 different values, equally spaced, and the smallest and the largest of them are there. So your minimum is the file's
+# minimum, your scale is the file's scale, and each weight lies on a code. Rounding finds nothing to round. It
+# says nothing about INT4 on weights that have never been quantized.</details>
+#
+# So remember for the rest of this notebook: **this model has already paid for 4 bits once**. What you measure below is the
+# price of a second format on top. With internet, `FRIDGE_MODEL=HuggingFaceTB/SmolLM2-135M-Instruct` in the environment gives you the
+# weights as they were trained, and the row of INT4 in groups of 32 then costs something too.
+#
+# ### Exercise 4 · Two codes a byte (2 points)
+#
+# PyTorch has no 4-bit integers. Two codes share a byte, and the order is a matter of agreement. `bitsandbytes` puts the
+# **first** code into the high four bits:
+#
+# ```
+#   codes   3   10   |  15    0   |  7
+#   bytes  0011 1010 | 1111 0000  | 0111 ????
+# ```
+#
+# When the number of codes is odd, half a byte is left over. Your function fills it with a code that it is given.
+#
+# <details><summary>Hint 1</summary>codes[0::2] are the first, third, fifth … codes. `<<` shifts, `|` joins, `&` masks.</details>
+# <details><summary>Hint 2</summary>An int8 holds no number above 127. Which dtype has room for 15 << 4?</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "packing", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def pack_4bit(codes, fill=0):
+    """Pack codes, two a byte, the first in the high half.
+
+    Args:
+        codes: [n], integers from 0 to 15, of any integer dtype.
+        fill: the code in the low half of the last byte if n is odd.
+
+    Returns:
+        uint8, [(n + 1) // 2].
+
+    Raises:
+        ValueError: a code is not from 0 to 15.
+    """
+    ### BEGIN SOLUTION
+    if len(codes) and not 0 <= codes.min() <= codes.max() <= 15:
+        raise ValueError("a code must be from 0 to 15")
+    codes = codes.to(torch.uint8)
+    if len(codes) % 2:
+        codes = torch.cat((codes, codes.new_tensor([fill])))
+    return codes[0::2] << 4 | codes[1::2]
+    ### END SOLUTION
+
+
+def unpack_4bit(packed, count):
+    """The first `count` codes of what `pack_4bit` returned.
+
+    Args:
+        packed: uint8, [(count + 1) // 2].
+        count: number of codes.
+
+    Returns:
+        uint8, [count].
+
+    Raises:
+        ValueError: `packed` has another length than `count` codes need.
+    """
+    ### BEGIN SOLUTION
+    if len(packed) != (count + 1) // 2:
+        raise ValueError(f"{len(packed)} bytes don't hold {count} codes")
+    return torch.stack((packed >> 4, packed & 15), dim=1).flatten()[:count]
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "packing-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import exercise, expect_equal, expect_raises, expect_true
+
+with exercise("packing"):
+    codes = torch.tensor([3, 10, 15, 0, 7], dtype=torch.uint8)
+    expect_equal(
+        pack_4bit(codes[:4]),
+        [0b0011_1010, 0b1111_0000],
+        "codes 3, 10, 15, 0 in two bytes",
+        cause="the first code of each two goes into the high four bits",
+    )
+    expect_equal(pack_4bit(codes), [0b0011_1010, 0b1111_0000, 0b0111_0000], "five codes")
+    packed = torch.tensor([0b0011_1010, 0b1111_0000, 0b0111_0000], dtype=torch.uint8)
+    expect_equal(unpack_4bit(packed, 5), codes.tolist(), "the five codes, unpacked")
+    ### BEGIN HIDDEN TESTS
+    expect_equal(pack_4bit(codes, fill=9), [58, 240, 0b0111_1001], "five codes and a fill of 9")
+    expect_equal(pack_4bit(codes[:4], fill=9), [58, 240], "four codes need no fill")
+    expect_equal(pack_4bit(codes[2:3], fill=7), [0b1111_0111], "a single code, filled with 7")
+    expect_equal(pack_4bit(codes[:0]), [], "no codes")
+    expect_equal(unpack_4bit(packed[:0], 0), [], "no bytes")
+    expect_equal(unpack_4bit(packed, 6), [3, 10, 15, 0, 7, 0], "six codes of three bytes")
+    expect_equal(unpack_4bit(packed[:1], 1), [3], "one code of one byte")
+    every = torch.cartesian_prod(torch.arange(16), torch.arange(16))
+    for dtype in (torch.uint8, torch.int8, torch.int32, torch.int64):
+        got = pack_4bit(every.flatten().to(dtype))
+        expect_equal(got, list(range(256)), f"all pairs of codes, given as {dtype}")
+        expect_true(
+            got.dtype == torch.uint8,
+            f"the dtype of packed {dtype}",
+            "torch.uint8",
+            str(got.dtype),
+        )
+    expect_equal(
+        unpack_4bit(torch.arange(256, dtype=torch.uint8), 512),
+        every.flatten().tolist(),
+        "all bytes, unpacked",
+        cause="uint8 shifts without a sign; mask the low half with 15",
+    )
+    expect_equal(
+        unpack_4bit(torch.arange(256, dtype=torch.uint8), 511),
+        every.flatten().tolist()[:511],
+        "511 codes of 256 bytes",
+    )
+    for bad in ([1, 16], [-1, 3], [3, 2, 99], [16], [3, 256], [5, -256]):
+        expect_raises(ValueError, lambda bad=bad: pack_4bit(torch.tensor(bad)), f"codes {bad}")
+    for count in (3, 4, 7, 8, 0):
+        expect_raises(
+            ValueError,
+            lambda count=count: unpack_4bit(packed, count),
+            f"{count} codes of three bytes",
+            cause="three bytes hold 5 or 6 codes",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ### Exercise 5 · NF4 (5 points)
+#
+# Equal steps suit numbers that are spread evenly. Weights aren't: most lie close to 0, few far out, roughly a normal
+# distribution. **NF4**, *4-bit NormalFloat* from the QLoRA paper, puts its 16 levels where a normal distribution has its
+# numbers: close together around 0, far apart at the ends.
+#
+# A **quantile** answers "which number has a share $p$ of the distribution below it?" `torch.special.ndtri(p)` computes it for the
+# normal distribution: 0 for $p = 0.5$, 1.64 for $p = 0.95$. The levels are built like this, and the list of them is the **code book**:
+#
+# - **8 positive levels**: the quantiles of 9 equally spaced probabilities from 0.9677083 to 0.5, without the last one (whose
+#   quantile is 0);
+# - **7 negative levels**: the same with 8 equally spaced probabilities, without the last one, and with a minus;
+# - **0** itself, so that a weight of 0 stays 0;
+# - all divided by the largest, sorted: from −1 to 1.
+#
+# (At $p = 1$ the quantile is infinite, so the construction has to begin below it. 0.9677083 is the mean of $1 - 1/30$ and $1 - 1/32$.)
+#
+# To quantize, cut the flattened tensor into blocks of 64, divide each by its absmax, and take the **nearest** level. Your
+# codes must be those of `bitsandbytes`, all of them, so two details are fixed:
+#
+# - multiply by `1 / absmax` in float32 (instead of dividing by it, which can differ in the last bit);
+# - a number exactly halfway between two levels takes the lower one.
+#
+# (The tests ask bitsandbytes itself. On some processors it mentions, once, an optional kernel that it didn't find; it works without.)
+#
+# 2 points are for the code book and 3 for the codes; each has its own test cell.
+#
+# <details><summary>Hint 1</summary>torch.linspace(0.9677083, 0.5, 9)[:-1] are the eight probabilities of the positive side.
+# </details>
+# <details><summary>Hint 2</summary>The number x gets the code "how many midpoints between neighbouring levels lie below x":
+# torch.bucketize(x, midpoints), or x[:, None] > midpoints and a sum.</details>
+# <details><summary>Hint 3</summary>A block of zeros has the absmax 0, and 1 / 0 is infinite. All its codes are that of the level
+# 0, and its absmax is 0.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "nf4", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def nf4_code_book():
+    """The 16 levels of NF4, ascending, float32, [16]; the first is -1, one is 0, the last is 1."""
+    ### BEGIN SOLUTION
+    positive = torch.special.ndtri(torch.linspace(0.9677083, 0.5, 9, dtype=torch.float64)[:-1])
+    negative = -torch.special.ndtri(torch.linspace(0.9677083, 0.5, 8, dtype=torch.float64)[:-1])
+    levels = torch.cat((negative, torch.zeros(1), positive)).sort().values
+    return (levels / levels.max()).float()
+    ### END SOLUTION
+
+
+def quantize_nf4(weight, code_book, block_size=64):
+    """Quantize to the nearest level, in blocks that share an absmax.
+
+    Args:
+        weight: a float32 tensor of any shape, at least one number.
+        code_book: [16], ascending levels from -1 to 1, float32.
+        block_size: consecutive numbers of the flattened tensor that share an absmax; the last block may be shorter.
+
+    Returns:
+        (codes, absmax), for n numbers in b blocks: codes [n], uint8, indices into `code_book`; absmax [b], float32,
+        the largest absolute value of each block.
+
+    Raises:
+        ValueError: a weight is NaN or infinite.
+    """
+    ### BEGIN SOLUTION
+    if not weight.isfinite().all():
+        raise ValueError("the weight has numbers that are NaN or infinite")
+    numbers = weight.flatten()
+    blocks = torch.nn.functional.pad(numbers, (0, -len(numbers) % block_size))
+    blocks = blocks.reshape(-1, block_size)
+    absmax = blocks.abs().amax(dim=1)
+    scaled = blocks * torch.where(absmax > 0, 1 / absmax, 0.0)[:, None]
+    midpoints = (code_book[:-1] + code_book[1:]) / 2
+    codes = torch.bucketize(scaled, midpoints, out_int32=True)
+    return codes.to(torch.uint8).flatten()[: len(numbers)], absmax
+    ### END SOLUTION
+
+
+def dequantize_nf4(codes, absmax, code_book, block_size, shape):
+    """The numbers that codes stand for: each code's level times its block's absmax, float32, of shape `shape`."""
+    ### BEGIN SOLUTION
+    levels = code_book.index_select(0, codes.int())
+    levels = torch.nn.functional.pad(levels, (0, -len(levels) % block_size))
+    numbers = (levels.reshape(-1, block_size) * absmax[:, None]).flatten()
+    return numbers[: len(codes)].reshape(shape)
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "nf4-code-book-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import exercise, expect_close, expect_equal
+
+with exercise("nf4-code-book"):
+    code_book = nf4_code_book()
+    expect_equal(
+        list(code_book.shape), [16], "shape of the code book", cause="7 + 1 + 8 levels"
+    )
+    expect_close(code_book[[0, 7, 15]], torch.tensor([-1.0, 0.0, 1.0]), "levels 0, 7 and 15")
+    expect_close(
+        code_book[[6, 8]],
+        torch.tensor([-0.0910500, 0.0795803]),
+        "levels 6 and 8, the neighbours of 0",
+        cause="the positive side has 8 levels and lies denser than the negative one with 7",
+    )
+    ### BEGIN HIDDEN TESTS
+    from bitsandbytes.functional import get_4bit_type
+
+    expect_close(
+        code_book,
+        get_4bit_type("nf4", device="cpu"),
+        "the code book beside bitsandbytes'",
+        cause="quantiles of the normal distribution at equally spaced probabilities, divided by the largest",
+        atol=2e-6,
+    )
+    ### END HIDDEN TESTS
+
+# %% nbgrader={"grade": true, "grade_id": "nf4-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_true,
+    randn,
+)
+
+with exercise("nf4"):
+    from bitsandbytes.functional import get_4bit_type, quantize_4bit
+
+    nf4_levels = get_4bit_type("nf4", device="cpu")
+
+    def same_as_bitsandbytes(weight, what):
+        codes, absmax = quantize_nf4(weight.clone(), nf4_levels.clone())
+        packed, state = quantize_4bit(weight, blocksize=64, quant_type="nf4")
+        theirs = torch.stack((packed.flatten() >> 4, packed.flatten() & 15), dim=1).flatten()
+        expect_equal(codes, theirs[: weight.numel()].tolist(), f"codes of {what}")
+        expect_equal(
+            list(absmax.shape), list(state.absmax.shape), f"number of absmax values of {what}"
+        )
+        expect_close(
+            absmax, state.absmax, f"absmax of {what}", atol=0 if weight.any() else 1e-30
+        )
+
+    same_as_bitsandbytes(randn(2, 64, seed=1), "two blocks of random numbers")
+    levels = torch.tensor([0, 7, 8, 15, 6], dtype=torch.uint8)
+    expect_close(
+        dequantize_nf4(levels, torch.tensor([2.0, 10.0]), nf4_levels, 4, (5,)),
+        torch.tensor([-2.0, 0.0, 0.1591606, 2.0, -0.910500]),
+        "codes 0, 7, 8, 15, 6 dequantized, blocks of 4 and 1, absmax 2 and 10",
+    )
+    ### BEGIN HIDDEN TESTS
+    same_as_bitsandbytes(randn(5, 33, seed=2), "165 numbers, with a short last block")
+    same_as_bitsandbytes(randn(1, seed=3), "a single number")
+    same_as_bitsandbytes(1e-3 * randn(96, 100, seed=4), "9600 small numbers")
+    outliers = randn(64, 48, seed=5)
+    outliers.view(-1)[::97] *= 50
+    same_as_bitsandbytes(outliers, "numbers with outliers")
+    same_as_bitsandbytes(-randn(3, 64, seed=6).abs(), "negative numbers")
+    same_as_bitsandbytes(randn(2, 3, 4, 16, seed=7), "a tensor of four dimensions")
+    same_as_bitsandbytes(torch.zeros(2, 64), "zeros")
+    mixed = torch.cat((torch.zeros(64), randn(64, seed=8), torch.zeros(64)))
+    same_as_bitsandbytes(mixed, "blocks of zeros beside another")
+    same_as_bitsandbytes(nf4_levels.repeat(4), "the levels themselves")
+    halfway = torch.tensor([1.0, float(nf4_levels[8]) / 2, float(nf4_levels[6]) / 2])
+    expect_equal(
+        quantize_nf4(halfway, nf4_levels.clone())[0],
+        [15, 7, 6],
+        "codes of 1 and of the numbers halfway between 0 and its two neighbours",
+        cause="halfway between two levels, the lower one is taken",
+    )
+
+    def check(weight, block_size, what, code_book=nf4_levels):
+        """Nearest level in float64, and the way back, with another block size or code book."""
+        codes, absmax = quantize_nf4(weight.clone(), code_book.clone(), block_size)
+        numbers = weight.flatten().double()
+        block = torch.arange(len(numbers)) // block_size
+        expected = torch.stack([part.abs().max() for part in numbers.split(block_size)])
+        expect_close(absmax, expected, f"{what}: absmax", atol=0)
+        expect_equal(list(codes.shape), [len(numbers)], f"{what}: the codes' shape")
+        expect_true(
+            codes.dtype == torch.uint8,
+            f"{what}: the codes' dtype",
+            "torch.uint8",
+            str(codes.dtype),
+        )
+        scaled = numbers / expected[block]
+        nearest = (scaled[:, None] - code_book.double()).abs().argmin(dim=1)
+        expect_equal(
+            codes, nearest.tolist(), f"{what}: codes", cause="code_book is an argument"
+        )
+        expect_close(
+            dequantize_nf4(codes, absmax, code_book.clone(), block_size, tuple(weight.shape)),
+            (code_book.double()[nearest] * expected[block]).reshape(weight.shape),
+            f"{what}: dequantized",
+            atol=1e-5 * float(numbers.abs().max()),
+        )
+
+    check(randn(6, 32, seed=9), 64, "blocks of 64")
+    check(randn(3, 25, seed=10), 10, "75 numbers in blocks of 10")
+    check(randn(9, seed=11), 4096, "fewer numbers than a block")
+    check(randn(9, seed=12), 1, "blocks of one")
+    check(randn(4, 25, seed=13), 32, "another code book", torch.linspace(-1, 1, 16))
+    for bad in (float("nan"), float("inf"), -float("inf")):
+        expect_raises(
+            ValueError,
+            lambda bad=bad: quantize_nf4(torch.tensor([1.0, bad, 3.0]), nf4_levels.clone()),
+            f"a weight of {bad}",
+        )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Here are the two rulers on the weights that they have to measure: a block of 64 of the model's weights, divided by its absmax,
+# many times over.
+
+# %% tags=["for-real"]
+if scoreboard.ready("nf4-code-book"):
+    own_levels = nf4_code_book()
+    some = [w.weight.flatten() for _, w in quantized.linears(model)][::15]
+    blocks = torch.cat(some).reshape(-1, 64)
+    pictures.levels_on_weights(
+        (blocks / blocks.abs().amax(dim=1, keepdim=True)).flatten(),
+        {"NF4": own_levels, "16 equal steps": torch.linspace(-1, 1, 16)},
+    )
+    del some, blocks
+
+# %% [markdown]
+# *In words: the scaled weights form a bell around 0 with a spike at each end, where every block has its absmax. NF4's levels
+# are dense below the bell and sparse outside, the equal steps are spread evenly.*
+#
+# (The small bumps far out on both sides are traces of the first quantization: there, few different values are possible.)
+#
+# ### Exercise 6 · Quantize the quantizer's numbers (4 points)
+#
+# Blocks of 64 cost a float32 absmax each: half a bit a weight, 4.4 GB for 70 billion. **Double quantization** squeezes those. They
+# are all positive and alike, so subtract their mean first (the **offset**), then quantize what is left to 8 bits, symmetric,
+# in blocks of 256, as in exercise 2:
+#
+# $$ \text{scale} = \frac{\max|a - \text{offset}|}{127} \text{ of each block}, \qquad \text{code} = \mathrm{round}\Big(\frac{a - \text{offset}}{\text{scale}}\Big). $$
+#
+# (`bitsandbytes` does the same, except that its 256 codes stand for 256 levels that are denser near 0. The bytes are equal.)
+#
+# <details><summary>Hint 1</summary>When all absmax values are equal, every difference is 0, and so is the scale. Which scale
+# does no harm?</details>
+# <details><summary>Hint 2</summary>If you fill up the last block, do it after the offset was subtracted, and with 0.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "double-quant", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def double_quantize(absmax, block_size=256):
+    """Quantize absmax values to 8 bits.
+
+    Args:
+        absmax: [n], float32, n at least 1.
+        block_size: values that share a scale; the last block may be shorter.
+
+    Returns:
+        (codes, scale, offset): codes [n], int8, from -127 to 127; scale, float32, one for each block; offset, the mean
+        of all absmax values, a single number. Where a block's values all equal the offset its codes are 0 and its
+        scale is any finite number.
+    """
+    ### BEGIN SOLUTION
+    offset = absmax.mean()
+    rest = absmax - offset
+    blocks = torch.nn.functional.pad(rest, (0, -len(rest) % block_size)).reshape(-1, block_size)
+    codes, scale = quantize_int8(blocks, per_channel=True)
+    return codes.flatten()[: len(absmax)], scale.flatten(), offset
+    ### END SOLUTION
+
+
+def double_dequantize(codes, scale, offset, block_size=256):
+    """The absmax values that codes stand for: code * scale + offset, each code with its own block's scale.
+
+    Returns:
+        float32, [n].
+    """
+    ### BEGIN SOLUTION
+    return codes * scale.repeat_interleave(block_size)[: len(codes)] + offset
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "double-quant-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import exercise, expect_close, expect_equal, expect_true, randn
+
+with exercise("double-quant"):
+    absmax = torch.tensor([1.0, 2.0, 3.0, 2.0])  # mean 2; differences -1, 0, 1, 0
+    codes, scale, offset = double_quantize(absmax)
+    expect_close(
+        torch.as_tensor(offset).reshape(()), torch.tensor(2.0), "offset of [1, 2, 3, 2]"
+    )
+    expect_equal(codes, [-127, 0, 127, 0], "codes of [1, 2, 3, 2]")
+    expect_close(torch.as_tensor(scale), torch.tensor([1 / 127]), "scale of [1, 2, 3, 2]")
+    expect_close(
+        double_dequantize(
+            torch.tensor([-127, 0, 127, 4], dtype=torch.int8),
+            torch.tensor([1 / 127, 0.5]),
+            torch.tensor(2.0),
+            3,
+        ),
+        torch.tensor([1.0, 2.0, 3.0, 4.0]),
+        "codes -127, 0, 127 and 4, dequantized with scales 1/127 and 0.5, blocks of 3, offset 2",
+    )
+
+    ### BEGIN HIDDEN TESTS
+    def check(absmax, what, **options):
+        codes, scale, offset = double_quantize(absmax.clone(), **options)
+        block_size = options.get("block_size", 256)
+        mean = absmax.double().mean()
+        size = float(absmax.abs().max())
+        expect_close(
+            torch.as_tensor(offset).double().reshape(()),
+            mean,
+            f"{what}: offset",
+            cause="the mean of all absmax values, of the whole tensor",
+            atol=1e-5 * size,
+        )
+        expect_equal(list(codes.shape), [len(absmax)], f"{what}: shape of the codes")
+        expect_true(
+            codes.dtype == torch.int8,
+            f"{what}: the codes' dtype",
+            "torch.int8",
+            str(codes.dtype),
+        )
+        rest = absmax.double() - mean
+        peaks = torch.stack([part.abs().max() for part in rest.split(block_size)])
+        expect_equal(
+            list(scale.shape),
+            list(peaks.shape),
+            f"{what}: shape of the scales",
+            cause="one scale a block",
+        )
+        expect_true(
+            bool(scale.isfinite().all()),
+            f"{what}: the scales",
+            "finite numbers",
+            scale,
+            cause="0 / 0 is NaN",
+        )
+        block = torch.arange(len(absmax)) // block_size
+        real = peaks > 1e-5 * size
+        expect_close(
+            scale.double()[real] * 127 / peaks[real],
+            torch.ones(int(real.sum())),
+            f"{what}: scales as parts of the block's largest |absmax - offset| / 127",
+            atol=1e-3,
+        )
+        back = codes.double() * scale.double()[block] + mean
+        bound = torch.where(real, 0.501 * peaks / 127, 0.0)[block] + 2e-5 * size
+        worst = float(((back - absmax.double()).abs() - bound).max())
+        expect_true(
+            worst <= 0,
+            f"{what}: the largest error",
+            "at most half a step of the block's scale",
+            f"{worst:.3g} more than that",
+            cause="round to the nearest code",
+        )
+        expect_close(
+            double_dequantize(codes, scale, offset, **options),
+            back,
+            f"{what}: your codes, dequantized",
+            atol=1e-4 * size,
+        )
+
+    check(0.1 + randn(700, seed=1).abs(), "700 values, two blocks and a part of one")
+    check(0.1 + randn(512, seed=2).abs(), "512 values, two blocks")
+    check(randn(20, seed=3).abs() + 3, "20 values, less than a block")
+    check(randn(20, seed=4).abs() + 3, "20 values in blocks of 8", block_size=8)
+    check(1e-3 * (randn(300, seed=5).abs() + 1), "small values")
+    check(
+        torch.cat((torch.full((256,), 1.0), torch.full((44,), 3.0))), "two blocks, alike inside"
+    )
+    check(torch.full((300,), 1.5), "300 equal values")
+    check(torch.tensor([0.7]), "a single value")
+    check(torch.zeros(3), "zeros")
+    outlier = torch.full((600,), 1.0) + 0.01 * randn(600, seed=6)
+    outlier[40] = 50.0
+    check(outlier, "an outlier in the first block of three")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ### Exercise 7 · A 4-bit layer (4 points)
+#
+# Put the parts together. The layer keeps packed codes and the absmax values, and nothing else of the weight. When it is called
+# it unpacks and dequantizes the weight, multiplies, and forgets it again. So the memory of one dequantized layer is needed at a
+# time, instead of all of them.
+#
+# With `double_quant=True` the absmax values are kept doubly quantized, as in exercise 6.
+#
+# Use your own functions; a mistake in one of them costs points here too, so mend it first. (If one of them isn't right yet, `bitsandbytes.functional.quantize_4bit(..., quant_type="nf4")` gives
+# you codes and absmax to go on with.)
+#
+# <details><summary>Hint 1</summary>self.register_buffer("packed", …) keeps a tensor that isn't trained and moves with the
+# layer to another device. Remember the weight's shape too.</details>
+# <details><summary>Hint 2</summary>torch.nn.functional.linear(x, weight, bias) takes x of any number of dimensions.</details>
+# <details><summary>Hint 3</summary>nbytes: add up the nbytes of what you keep, without the code book. Compare with exercise 1.
+# </details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "linear-4bit", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class Linear4bit(torch.nn.Module):
+    """A linear layer whose weight is kept in NF4.
+
+    Args:
+        weight: [out, in], float32.
+        bias: [out], float32, or None; it isn't quantized.
+        block_size: numbers that share an absmax.
+        double_quant: keep the absmax values doubly quantized, in blocks of 256.
+
+    Attributes:
+        nbytes: bytes kept: packed codes, absmax values (or their codes, scales and 4 bytes for the offset), and the bias.
+            The code book isn't counted: all layers can share one.
+    """
+
+    def __init__(self, weight, bias=None, block_size=64, double_quant=False):
+        super().__init__()
+        ### BEGIN SOLUTION
+        self.shape, self.block_size, self.double_quant = weight.shape, block_size, double_quant
+        self.register_buffer("code_book", nf4_code_book().to(weight.device))
+        codes, absmax = quantize_nf4(weight.detach().float(), self.code_book, block_size)
+        self.register_buffer("packed", pack_4bit(codes))
+        kept = double_quantize(absmax) if double_quant else (absmax,)
+        self.statistics = len(kept)
+        for index, part in enumerate(kept):
+            self.register_buffer(f"statistics{index}", part)
+        self.register_buffer("bias", None if bias is None else bias.detach().clone())
+        buffers = [self.packed, *kept, *([] if bias is None else [self.bias])]
+        self.nbytes = sum(buffer.nbytes for buffer in buffers)
+        ### END SOLUTION
+
+    def forward(self, x):
+        """x Wᵀ + bias with the dequantized weight.
+
+        Args:
+            x: [..., in].
+
+        Returns:
+            [..., out].
+        """
+        ### BEGIN SOLUTION
+        statistics = [getattr(self, f"statistics{index}") for index in range(self.statistics)]
+        absmax = double_dequantize(*statistics) if self.double_quant else statistics[0]
+        codes = unpack_4bit(self.packed, self.shape.numel())
+        weight = dequantize_nf4(codes, absmax, self.code_book, self.block_size, self.shape)
+        return torch.nn.functional.linear(x, weight.to(x.dtype), self.bias)
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "linear-4bit-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import exercise, expect_close, expect_equal, randn
+
+with exercise("linear-4bit"):
+    from bitsandbytes.functional import get_4bit_type
+
+    def in_nf4(weight):
+        """The numbers nearest to `weight` that NF4 has in blocks of 64, and the absmax values."""
+        parts = weight.detach().flatten().double().split(64)
+        absmax = torch.stack([part.abs().max() for part in parts])
+        levels = get_4bit_type("nf4", device="cpu").double()
+        codes = [
+            ((p / a)[:, None] - levels).abs().argmin(1)
+            for p, a in zip(parts, absmax, strict=True)
+        ]
+        return [levels[c] for c in codes], absmax
+
+    def expected_output(x, weight, bias=0.0, absmax=None):
+        levels, own_absmax = in_nf4(weight)
+        scales = own_absmax if absmax is None else absmax
+        near = torch.cat([part * a for part, a in zip(levels, scales, strict=True)]).reshape(
+            weight.shape
+        )
+        return x.double() @ near.T + bias
+
+    weight, x = randn(6, 32, seed=1), randn(3, 32, seed=2)
+    layer = Linear4bit(weight)
+    expect_close(
+        layer(x),
+        expected_output(x, weight),
+        "output of a layer 32 -> 6",
+        cause="the weight that counts is the dequantized one",
+        atol=1e-4,
+    )
+    expect_equal(
+        layer.nbytes,
+        6 * 32 // 2 + 3 * 4,
+        "its nbytes",
+        cause="two codes a byte, and 4 bytes for each block of 64",
+    )
+    ### BEGIN HIDDEN TESTS
+    from fridge import quantized
+    from fridge.testing import tiny_llama
+
+    def doubly(absmax):
+        """The absmax values after double quantization."""
+        rest = absmax - absmax.mean()
+        scales = torch.stack([part.abs().max() / 127 for part in rest.split(256)])
+        scales = torch.where(scales > 1e-12, scales, 1.0)[torch.arange(len(rest)) // 256]
+        return (rest / scales).round() * scales + absmax.mean()
+
+    def check(out, inner, x, what, seed, bias=False):
+        weight = randn(out, inner, seed=seed)
+        offset = randn(out, seed=seed + 100) if bias else None
+        blocks = -(-out * inner // 64)
+        for double in (False, True):
+            name = f"{what}{', double quantization' if double else ''}"
+            mine = Linear4bit(
+                weight.clone(), None if offset is None else offset.clone(), double_quant=double
+            )
+            absmax = doubly(in_nf4(weight)[1]) if double else None
+            expected = expected_output(x, weight, offset.double() if bias else 0.0, absmax)
+            expect_close(mine(x.clone()), expected, f"{name}: output", atol=1e-3)
+            bytes_of_blocks = blocks + 4 * -(-blocks // 256) + 4 if double else 4 * blocks
+            expect_equal(
+                mine.nbytes,
+                (out * inner + 1) // 2 + bytes_of_blocks + (4 * out if bias else 0),
+                f"{name}: nbytes",
+                cause="packed codes, absmax values, the bias; no code book and no copy of the weight",
+            )
+            expect_close(
+                mine(x.clone()), expected, f"{name}: output of a second call", atol=1e-3
+            )
+
+    check(8, 64, randn(4, 64, seed=3), "64 -> 8", seed=4)
+    check(8, 64, randn(4, 64, seed=3), "64 -> 8 with a bias", seed=4, bias=True)
+    check(5, 13, randn(2, 13, seed=5), "13 -> 5, an odd number of weights", seed=6, bias=True)
+    check(1, 1, randn(2, 1, seed=7), "1 -> 1", seed=8)
+    check(16, 48, randn(2, 3, 48, seed=9), "48 -> 16, x of three dimensions", seed=10)
+    check(16, 48, randn(48, seed=11), "48 -> 16, x of one dimension", seed=12, bias=True)
+    check(160, 128, randn(2, 128, seed=13), "128 -> 160, more than 256 blocks", seed=14)
+    zeros = Linear4bit(torch.zeros(3, 40))
+    expect_close(zeros(randn(2, 40, seed=15)), torch.zeros(2, 3), "output of a weight of zeros")
+    one, other = Linear4bit(weight), Linear4bit(-2 * weight)
+    expect_close(
+        one(x),
+        expected_output(x, weight),
+        "output of a layer after another was made",
+        atol=1e-4,
+    )
+    expect_close(
+        other(x), expected_output(x, -2 * weight), "output of the other one", atol=1e-4
+    )
+
+    tokens = torch.tensor([[5, 9, 2, 61, 33, 7]])
+    mine = quantized.swap(
+        tiny_llama(), lambda linear: Linear4bit(linear.weight.detach(), linear.bias)
+    )
+    reference = quantized.round_trip(
+        tiny_llama(),
+        lambda weight: (
+            torch.cat([part * a for part, a in zip(*in_nf4(weight), strict=True)])
+            .reshape(weight.shape)
+            .float()
+        ),
+    )
+    expect_close(
+        mine(tokens),
+        reference(tokens),
+        "logits of a small Llama with your layers in place of its own",
+        atol=1e-3,
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Now into the model: every linear layer but the head becomes one of yours. The formula of exercise 1 predicts the
+# bytes; `quantized.stored_bytes` walks through a model and adds up the memory of every tensor that it really holds.
+
+# %% tags=["for-real"]
+if scoreboard.ready("linear-4bit", "quantized-bytes"):
+    for double in (False, True):
+        mine_4bit = quantized.swap(
+            model,
+            lambda layer, dq=double: Linear4bit(layer.weight, layer.bias, double_quant=dq),
+        )
+        layers = [layer.weight.numel() for _, layer in quantized.linears(model)]
+        formula = sum(quantized_bytes(numbers, double_quant=double) for numbers in layers)
+        head_bytes = model.lm_head.weight.nbytes
+        rest = quantized.stored_bytes(mine_4bit) - head_bytes
+        print(
+            f"double quantization {double}: formula {formula / 1e6:.2f} MB, held {rest / 1e6:.2f} MB besides the head's "
+            f"{head_bytes / 1e6:.0f} MB (float32 before: {linear_weights * 4 / 1e6:.0f} MB)"
+        )
+    print(continue_text(mine_4bit, tokens=2))
+
+# %% [markdown]
+# Held is a little more than the formula: the norms, the frequencies of RoPE, and the code book, 64 bytes in each layer if
+# yours keeps one in each. Everything else is what you predicted.
+#
+# ### Exercise 8 · LLM.int8(): outliers among the inputs (4 points)
+#
+# So far the weights were rounded and the arithmetic stayed in floating point. A processor multiplies 8-bit integers several times
+# faster, but then the **activations**, the inputs $x$ of the layer, must be integers too. And they have worse outliers
+# than weights have: in large language models a few *columns* of $x$ (the same few features for all tokens) are dozens of times larger
+# than the rest. Let us see whether the little model has them too.
+
+# %% tags=["for-real"]
+activations = quantized.inputs_of(
+    model, tokenizer(text.prose()[:1500], return_tensors="pt").input_ids
+)
+heights = {name: float(x.abs().max()) for name, x in activations.items()}
+shown = max(heights, key=heights.get)
+x_real = activations[shown].float()
+peaks = x_real.abs().amax(dim=0).cpu()
+ax = plots.axes(
+    f"{int((peaks > 6).sum())} of {len(peaks)} columns hold every activation above 6",
+    f"column of x (input of {shown.removeprefix('model.')})",
+    "largest |x| among the tokens",
+)
+ax.plot(peaks, color=plots.SECOND, linewidth=0.9)
+ax.set_yscale("log")
+ax.axhline(6, color=plots.ACCENT, linestyle="--", linewidth=1.2)
+shares = {
+    name: float((x.abs().amax(dim=0) > 6).float().mean()) for name, x in activations.items()
+}
+print(f"columns above 6, on average over the layers: {sum(shares.values()) / len(shares):.1%}")
+del activations
+
+# %% [markdown]
+# *In words: on a logarithmic axis most columns stay below the dashed line at 6 for all tokens, and a few spikes stand far above it.*
+#
+# That is the layer with the largest of them. Its wildest column is so far out that an int8 ruler long enough for it would round nearly
+# everything else to 0.
+#
+# **LLM.int8()** takes the matrix product apart:
+#
+# 1. a column of $x$ is an *outlier column* if any |number| in it is **greater than** the threshold, 6.0;
+# 2. these columns are multiplied with the same columns of $W$ in floating point;
+# 3. the other columns become int8: **each row of $x$** has its own scale, its absmax *without the outlier columns* / 127; **each
+#    row of $W$** has its own, its absmax *over all columns* / 127, because $W$ is quantized once, before any $x$ is known;
+# 4. the products of the codes are added up exactly, as int32, and multiplied by both scales; the two parts are added.
+#
+# <details><summary>Hint 1</summary>(x.abs() > threshold).any(dim=0) tells for each column whether it is one.</details>
+# <details><summary>Hint 2</summary>int8 times int8 in int8 overflows, silently. Convert the codes to int32 before you multiply.
+# </details>
+# <details><summary>Hint 3</summary>Your quantize_int8(…, per_channel=True) does all rows of a matrix, also if they are zeros. The scales
+# have shapes [rows, 1] and [out, 1]; the result needs [rows, 1] times [1, out].</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "llm-int8", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def outlier_columns(x, threshold=6.0):
+    """Which columns of x [rows, in] have a number of absolute value greater than `threshold`.
+
+    Returns:
+        Their indices, ascending: a list of ints, or a tensor [k] of ints.
+    """
+    ### BEGIN SOLUTION
+    return (x.abs() > threshold).any(dim=0).nonzero().flatten()
+    ### END SOLUTION
+
+
+def int8_linear(x, weight, threshold=6.0):
+    """x Wᵀ with 8-bit integers, except for the outlier columns of x.
+
+    Args:
+        x: [rows, in], float32.
+        weight: [out, in], float32.
+        threshold: above it, a number makes its column an outlier column.
+
+    Returns:
+        [rows, out], float32.
+    """
+    ### BEGIN SOLUTION
+    outliers = outlier_columns(x, threshold)
+    usual = torch.ones(x.shape[1], dtype=torch.bool, device=x.device)
+    usual[outliers] = False
+    w_codes, w_scale = quantize_int8(weight, per_channel=True)
+    exact = x[:, outliers] @ weight[:, outliers].T
+    if not usual.any():
+        return exact
+    x_codes, x_scale = quantize_int8(x[:, usual], per_channel=True)
+    sums = x_codes.int() @ w_codes[:, usual].int().T
+    return sums * x_scale * w_scale.T + exact
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "llm-int8-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import exercise, expect_close, expect_equal, randn
+
+with exercise("llm-int8"):
+    x = torch.tensor([[1.0, -20.0, 0.5, 6.0], [2.0, 0.0, -7.0, 1.0]])
+    expect_equal(
+        outlier_columns(x),
+        [1, 2],
+        "outlier columns",
+        cause="greater than 6, plus or minus, in any row; 6.0 itself isn't",
+    )
+    # 127 and -64 become the codes 127 and -64 with a scale of 1: integers stay what they are.
+    expect_close(
+        int8_linear(
+            torch.tensor([[127.0, -64.0], [3.0, 127.0]]),
+            torch.tensor([[127.0, 1.0]]),
+            threshold=200.0,
+        ),
+        torch.tensor([[127.0 * 127 - 64], [3 * 127.0 + 127]]),
+        "a product of small integers",
+        cause="the codes' products must not be added up in int8",
+        atol=1e-2,
+    )
+
+    ### BEGIN HIDDEN TESTS
+    def reference(x, weight, threshold):
+        x, weight = x.double(), weight.double()
+        is_outlier = (x.abs() > threshold).any(dim=0)
+        usual = torch.where(is_outlier, 0.0, x)
+        x_scale, w_scale = (m.abs().amax(1, keepdim=True) / 127 for m in (usual, weight))
+        x_scale, w_scale = (torch.where(s > 0, s, 1.0) for s in (x_scale, w_scale))
+        kept = torch.where(is_outlier, 0.0, (weight / w_scale).round())
+        return ((usual / x_scale).round() @ kept.T) * x_scale * w_scale.T + (
+            x - usual
+        ) @ weight.T
+
+    def check(x, weight, what, cause="", **options):
+        threshold = options.get("threshold", 6.0)
+        expected = reference(x, weight, threshold)
+        columns = [c for c in range(x.shape[1]) if bool((x[:, c].abs() > threshold).any())]
+        expect_equal(outlier_columns(x.clone(), **options), columns, f"{what}: outlier columns")
+        expect_close(
+            int8_linear(x.clone(), weight.clone(), **options),
+            expected,
+            f"{what}: output",
+            cause,
+            atol=2e-5 * max(1.0, float(expected.abs().max())),
+        )
+
+    spoilt = randn(5, 24, seed=1)
+    spoilt[:, 3] *= 40
+    spoilt[2, 17] = -60.0
+    check(
+        spoilt,
+        randn(7, 24, seed=2),
+        "two outlier columns",
+        cause="the whole column counts in float32, also the rows of it that are small; and the scale of a row of x is "
+        "that of what is left",
+    )
+    wide = randn(6, 24, seed=3)
+    wide[:, 5] = 9.0
+    heavy = randn(4, 24, seed=4)
+    heavy[:, 5] *= 30
+    check(
+        wide,
+        heavy,
+        "a weight whose largest numbers meet an outlier column",
+        cause="the weight's scales are those of whole rows: it is quantized before x is known",
+    )
+    uneven = randn(4, 16, seed=5) * torch.tensor([[0.01], [1.0], [0.1], [5.0]])
+    check(uneven, randn(3, 16, seed=6), "rows of different size", threshold=100.0)
+    check(
+        randn(4, 16, seed=7),
+        randn(5, 16, seed=8) * torch.tensor([[0.01], [1.0], [0.1], [5.0], [3.0]]),
+        "weight rows of different size",
+    )
+    check(randn(3, 8, seed=9) + 20, randn(4, 8, seed=10), "nothing but outliers")
+    check(randn(1, 8, seed=11), randn(1, 8, seed=12), "one row, one output")
+    check(torch.full((2, 600), 5.0), torch.ones(3, 600), "sums far beyond 16 bits")
+    check(
+        torch.cat((torch.zeros(1, 8), randn(2, 8, seed=13))),
+        randn(4, 8, seed=14),
+        "a row of zeros",
+    )
+    check(randn(3, 8, seed=15), torch.zeros(2, 8), "a weight of zeros")
+    check(
+        10 * randn(4, 12, seed=16), randn(5, 12, seed=17), "another threshold", threshold=12.0
+    )
+    only = torch.zeros(2, 4)
+    only[0, 2] = 50.0
+    check(only, randn(3, 4, seed=18), "zeros beside one outlier")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# How much does the trick save? Multiply the activations of the figure with their real weight, in three ways, and compare with
+# float32.
+
+# %% tags=["for-real"]
+if scoreboard.ready("llm-int8"):
+    w_real = dict(quantized.linears(model))[shown].weight.float()
+    exact = x_real @ w_real.T
+    for kind, limit in (
+        ("all columns in int8", float("inf")),
+        ("LLM.int8(), threshold 6", 6.0),
+    ):
+        error = int8_linear(x_real, w_real, threshold=limit) - exact
+        columns = len(outlier_columns(x_real, limit))
+        print(
+            f"{kind:25} {columns:3} columns in float32, RMS error {float(error.std() / exact.std()):.2%} of the output"
+        )
+
+# %% [markdown]
+# A handful of columns in floating point repairs what they would have spoilt. In this little model few layers have such columns; the authors saw them
+# spread with size. From about 6.7 billion parameters on, the same few columns are outliers in every layer, and plain int8 falls apart
+# while the decomposition holds.
+#
+# ### Exercise 9 · The yardstick (4 points)
+#
+# "It still sounds fine" is no measurement. **Perplexity** (困惑度) is: read a text that people wrote, and ask the model before each token how
+# likely it finds the one that comes. The negative logarithms of these probabilities are averaged over the text, and the exponential
+# of the average is the perplexity. It is the number of equally likely tokens between which the model hesitates: 1 is a prophet, the
+# size of the vocabulary (49 152 here) is a monkey.
+#
+# A model reads a limited number of tokens at once, so a long text is read in **windows** that begin every `stride` tokens
+# and overlap, so that no token is judged with hardly any context. Every token but the first must be scored **exactly once**:
+#
+# ```
+#   tokens               0  1  2  3  4  5  6  7  8  9        window 5, stride 3
+#   call 1 is fed        0  1  2  3  4                       scores 1 2 3 4 5: the logits at i predict token i + 1
+#   call 2 is fed                 3  4  5  6  7              scores       6 7 8 (4 and 5 are scored already)
+#   call 3 is fed                          6  7  8           scores           9 (7 and 8 are scored already)
+# ```
+#
+# So call number $k$ is fed the `window` tokens from position $k \cdot \text{stride}$ on, or those that are left, without the
+# very last token of the text, which nothing follows. It scores what no call before it has scored. The calls end when everything is scored.
+#
+# <details><summary>Hint 1</summary>Keep one number: how many tokens have been scored. A window that starts at s and is fed m
+# tokens can score the tokens s + 1 … s + m.</details>
+# <details><summary>Hint 2</summary>torch.nn.functional.cross_entropy(logits, targets, reduction="sum") adds up the negative logarithms. Divide once,
+# at the end.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "perplexity", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def perplexity(model, tokens, window, stride):
+    """Perplexity of a text, read in overlapping windows; every token but the first is scored once.
+
+    Args:
+        model: model(ids) returns logits [1, m, vocab_size] for ids [1, m], int64; those at i predict token i + 1.
+        tokens: [n], int64.
+        window: largest number of tokens in a call.
+        stride: distance between the starts of two calls, from 1 to `window`.
+
+    Returns:
+        exp of the mean negative log-likelihood of tokens 1 … n - 1, a number.
+
+    Raises:
+        ValueError: fewer than 2 tokens, or a stride that isn't from 1 to `window`; the model hasn't been called.
+    """
+    ### BEGIN SOLUTION
+    if len(tokens) < 2 or not 1 <= stride <= window:
+        raise ValueError(f"{len(tokens)} tokens, window {window}, stride {stride}")
+    total, scored = 0.0, 0
+    last = len(tokens) - 1  # the last token is predicted and predicts nothing
+    for start in range(0, last, stride):
+        end = min(start + window, last)
+        logits = model(tokens[None, start:end])[0, scored - start :].float()
+        targets = tokens[scored + 1 : end + 1].to(logits.device)
+        total += float(torch.nn.functional.cross_entropy(logits, targets, reduction="sum"))
+        scored = end
+        if scored == last:
+            break
+    return float(torch.tensor(total / last).exp())
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "perplexity-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    randn,
+    tiny_llama,
+)
+
+with exercise("perplexity"):
+
+    def one_number(value):
+        """A plain number or a tensor with one element as a float64 tensor; anything else as it is."""
+        if isinstance(value, torch.Tensor) and value.numel() == 1:
+            return value.detach().double().reshape(())
+        return (
+            torch.tensor(float(value), dtype=torch.float64)
+            if isinstance(value, (int, float))
+            else value
+        )
+
+    def calls_of(tokens, window, stride, logits_of):
+        """(perplexity, the tokens fed in each call) when the test's own model answers."""
+        fed = []
+
+        def model(ids, *_, **__):
+            fed.append(ids[0].tolist())
+            return logits_of(ids)
+
+        value = one_number(perplexity(model, tokens, window, stride))
+        return value, [call for call in fed if call]
+
+    text_of_ten = torch.tensor([5, 9, 2, 61, 33, 7, 12, 40, 3, 8])
+    value, fed = calls_of(text_of_ten, 5, 3, lambda ids: torch.zeros(1, ids.shape[1], 64))
+    expect_close(
+        value, torch.tensor(64.0), "perplexity when all 64 tokens are equally likely", atol=1e-3
+    )
+    expect_equal(
+        [call[0] for call in fed],
+        [5, 61, 12],
+        "the first tokens of the calls, 10 tokens, window 5, stride 3 (the figure above)",
+    )
+    expect_equal(fed[:2], [[5, 9, 2, 61, 33], [61, 33, 7, 12, 40]], "the first two calls")
+    ### BEGIN HIDDEN TESTS
+    tiny = tiny_llama(seed=1)
+
+    def reference(tokens, window, stride):
+        """Token by token: the window that scores it is the first that can."""
+        total, calls = 0.0, []
+        for target in range(1, len(tokens)):
+            k = 0
+            while k * stride + window < target:
+                k += 1
+            start = k * stride
+            if start not in calls:
+                calls.append(start)
+            row = 0.5 * tiny(tokens[None, start:target])[0, -1].double()
+            total -= float(row.log_softmax(-1)[tokens[target]])
+        return torch.tensor(total / (len(tokens) - 1), dtype=torch.float64).exp(), calls
+
+    def check(n, window, stride, what, cause=""):
+        tokens = torch.randint(0, 64, (n,), generator=torch.Generator().manual_seed(n))
+        expected, starts = reference(tokens, window, stride)
+        value, fed = calls_of(tokens.clone(), window, stride, lambda ids: 0.5 * tiny(ids))
+        what = f"{n} tokens, window {window}, stride {stride}{what}"
+        expect_equal(
+            len(fed),
+            len(starts),
+            f"{what}: number of calls",
+            cause="no call without a token that is still to be scored",
+        )
+        for call, start in zip(fed, starts, strict=True):
+            left = tokens[start : start + window].tolist()
+            without_last = tokens[start : min(start + window, n - 1)].tolist()
+            if (
+                call != left
+            ):  # whoever feeds the last token too and drops its logits is right as well
+                expect_equal(
+                    call, without_last, f"{what}: tokens of the call that starts at {start}"
+                )
+        expect_close(
+            value / expected,
+            torch.tensor(1.0),
+            f"{what}: perplexity as a part of the right one",
+            cause,
+            1e-4,
+        )
+
+    once = "every token but the first counts once, with the same weight"
+    check(30, 8, 4, "", once)
+    check(
+        30,
+        8,
+        8,
+        ": windows that don't overlap",
+        "the first token of a window is predicted by the window before it",
+    )
+    check(30, 8, 1, ": one new token a call", once)
+    check(30, 7, 5, ": a short last window", once)
+    check(31, 7, 5, ": a short last window", once)
+    check(33, 8, 8, ": four full windows", once)
+    check(34, 8, 8, ": a last window of one token", once)
+    check(10, 10, 5, ": a window as long as the text", once)
+    check(10, 9, 3, ": a window that just suffices", once)
+    check(10, 64, 32, ": a window longer than the text", once)
+    check(2, 4, 2, ": the shortest text", once)
+    check(6, 1, 1, ": windows of one token", once)
+    check(12, 2, 1, ": windows of two tokens", once)
+
+    # Unlike parts: the first half is easy for the model, the second is hard. The mean of means is another number.
+    def half_blind(ids):
+        logits = torch.zeros(1, ids.shape[1], 64)
+        for row, token in enumerate(ids[0].tolist()):
+            logits[0, row, token + 1 if token < 20 else 0] = 6.0
+        return logits
+
+    counting = torch.arange(0, 45)
+    right = (
+        (1 + 63 * torch.exp(torch.tensor(-6.0))).log().double()
+    )  # 20 tokens; the other 24 cost 6 more
+    value, fed = calls_of(counting, 16, 12, half_blind)
+    expected = ((44 * right + 24 * 6) / 44).exp()
+    expect_close(
+        value / expected,
+        torch.tensor(1.0),
+        "a text with an easy and a hard half: perplexity as a part of the right one",
+        cause="the mean over tokens, not over windows",
+        atol=1e-4,
+    )
+
+    def refuses(n, window, stride, what):
+        called = []
+
+        def model(ids, *_, **__):
+            called.append(1)
+            return torch.zeros(1, ids.shape[1], 64)
+
+        expect_raises(
+            ValueError,
+            lambda: perplexity(model, torch.zeros(n, dtype=torch.int64), window, stride),
+            what,
+        )
+        expect_equal(
+            len(called), 0, f"calls of the model for {what}", cause="check before you call"
+        )
+
+    refuses(1, 4, 2, "one token")
+    refuses(0, 4, 2, "no token")
+    refuses(9, 4, 5, "a stride of 5 with a window of 4")
+    refuses(9, 4, 0, "a stride of 0")
+    refuses(9, 4, -1, "a stride of -1")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# ## 5 · For real
+#
+# Now the question of the title: 量化 without becoming stupid, is that so? Every format that you built, in every
+# linear layer of the model but the head; its size by your formula, its perplexity by your yardstick, and a sentence.
+#
+# The weights go through each format and back, and the arithmetic stays in float32. That shows the **quality** of a format exactly,
+# and nothing about its speed, which comes after. The text is a page of Python's manual, 512 tokens to score; on two idle cores the
+# cell takes less than a minute. For a firmer answer raise `text_tokens`; the time grows in proportion.
+
+# %% tags=["for-real"]
+text_tokens, window, stride = 513, 320, 192
+page = tokenizer(text.prose()[:20_000], return_tensors="pt").input_ids[0, :text_tokens]
+
+
+def through_int8(weight):
+    q, s = quantize_int8(weight, per_channel=True)
+    return q * s
+
+
+def through_nf4(double):
+    def there_and_back(weight):
+        levels = nf4_code_book().to(weight.device)
+        q, absmax = quantize_nf4(weight.float(), levels)
+        if double:
+            absmax = double_dequantize(*double_quantize(absmax))
+        return dequantize_nf4(q, absmax, levels, 64, weight.shape)
+
+    return there_and_back
+
+
+formats = {  # name: (the way there and back, bits, group size or None for a row, double quantization)
+    "INT8, a scale a row": (through_int8, 8, None, False),
+    "INT4, groups of 32": (lambda w: int4_round_trip(w, 32, 4), 4, 32, False),
+    "INT4, groups of 64": (lambda w: int4_round_trip(w, 64, 4), 4, 64, False),
+    "INT4, groups of 128": (lambda w: int4_round_trip(w, 128, 4), 4, 128, False),
+    "NF4": (through_nf4(False), 4, 64, False),
+    "NF4 + double quantization": (through_nf4(True), 4, 64, True),
+    "INT4, one scale": (rounded_to_15_values, 4, 10**9, False),
+    "INT3, groups of 64": (lambda w: int4_round_trip(w, 64, 3), 3, 64, False),
+    "INT2, groups of 64": (lambda w: int4_round_trip(w, 64, 2), 2, 64, False),
+}
+
+# %% tags=["for-real"]
+results = {}
+if scoreboard.ready(
+    "quantized-bytes",
+    "int8-absmax",
+    "int4-groups",
+    "nf4-code-book",
+    "nf4",
+    "double-quant",
+    "perplexity",
+):
+    fp32 = linear_weights * 4 / 1e6
+    results["FP32"] = (fp32, perplexity(model, page, window, stride), continue_text(model))
+    for name, (through, bits, size, double) in formats.items():
+        small = quantized.round_trip(model, through)
+        megabytes = sum(
+            quantized_bytes(layer.weight.numel(), bits, size or layer.in_features, double)
+            for _, layer in quantized.linears(model)
+        )
+        results[name] = (
+            megabytes / 1e6,
+            perplexity(small, page, window, stride),
+            continue_text(small),
+        )
+        del small
+        quantized.tidy()
+    print(f"{'format':27}{'MB':>6}{'perplexity':>12}   The capital of France is …")
+    for name, (megabytes, value, sentence) in results.items():
+        words = sentence.removeprefix("The capital of France is").replace("\n", "⏎")
+        print(f"{name:27}{megabytes:6.0f}{value:12.2f}  {words[:60]}")
+
+# %% tags=["for-real"]
+if results:
+    pictures.sizes_and_perplexities(
+        "Four bits in small groups still work; three and two don't",
+        {name: row[:2] for name, row in results.items()},
+    )
+
+# %% [markdown]
+# *In words: a dot for each format's perplexity on a logarithmic axis, beside its name and size. INT8 and INT4 in groups of 32 stand
+# where float32 stands, with a sixth of its size for the latter. NF4 and INT4 in larger groups lie somewhat to the right, INT3 at ten times the
+# perplexity, and INT2 and the single scale are off by orders of magnitude.*
+#
+# Read the table slowly; five things are in it.
+#
+# - **INT8 is free**, or nearly so, here and in every paper.
+# - **INT4 in groups of 32 is exactly free**, and you know why: this model was stored that way. It is an artefact, not a result.
+# - **The other 4-bit formats** show what a second rounding costs. A finer grid of rulers costs bytes and buys quality: 32 is better
+#   than 64, 64 better than 128. NF4 in blocks of 64 is exactly as large as INT4 in groups of 64, and ahead of it: levels that lie where the
+#   weights lie beat equal steps, even on weights that once stood on equal steps. QLoRA's authors found the same (below).
+# - **Double quantization** costs practically nothing in quality: the absmax values move by less than a percent.
+# - **There is a cliff.** The number of levels halves with each bit, so the error doubles. With 3 bits the model still makes a sentence and no longer makes
+#   sense; with 2 it is gone, and its perplexity is larger than the vocabulary: it is *surer* of wrong tokens than a monkey. So stupidity comes in this order: first
+#   facts, then sense, then grammar, then words.
+#
+# "Small" is the other half of it: little models break earlier than large ones. With 7 billion parameters and more, the papers
+# lose a few per cent of perplexity at 4 bits where this one loses a third.
+#
+# ### The same through bitsandbytes
+#
+# In practice you write none of this; you hand `transformers` a `BitsAndBytesConfig`:
+#
+# ```python
+# config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+# model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
+# ```
+#
+# `fridge.bitsandbytes_peer.load` does that for 8 bits, NF4, and NF4 with double quantization. First question: are your
+# weights theirs? (In every third layer, to save time.)
+
+# %% tags=["for-real"]
+from fridge import bitsandbytes_peer
+
+if scoreboard.ready("nf4", "packing", "nf4-code-book"):
+    from bitsandbytes.functional import get_4bit_type
+
+    their_nf4 = bitsandbytes_peer.load(bits=4)
+    books = {
+        "their code book": get_4bit_type("nf4", device="cpu"),
+        "your code book": nf4_code_book(),
+    }
+    differ, absmax_differ, compared = dict.fromkeys(books, 0), 0, 0
+    for name, layer in list(quantized.linears(model))[::3]:
+        compared += layer.weight.numel()
+        packed, their_absmax = bitsandbytes_peer.nf4_of(their_nf4.get_submodule(name))
+        for book, levels in books.items():
+            q, absmax = quantize_nf4(layer.weight.float(), levels.to(layer.weight.device))
+            differ[book] += int((pack_4bit(q) != packed).sum())
+        absmax_differ += int((absmax != their_absmax).sum())
+    print(f"absmax values that differ: {absmax_differ} of {compared // 64:,}")
+    del layer, packed, q
+    for book, number in differ.items():
+        print(f"bytes of codes that differ, with {book}: {number} of {compared // 2:,}")
+
+# %% [markdown]
+# Not one code differs when you use their 16 levels. Theirs were computed once in float32 and written down, so some differ from
+# yours in the last bit; a weight that falls between your midpoint and theirs gets the neighbouring code.
+#
+# Second question: size, quality and **speed**, theirs and yours. A token without a context is timed, which is what decoding spends
+# most on. Loading and measuring takes half a minute on two idle cores. (In 8-bit mode bitsandbytes would log one line some thousand times, that it casts
+# its inputs to float16. The course silences this line and no other: see `fridge/bitsandbytes_peer.py`.)
+
+# %% tags=["for-real"]
+one_token = page[None, :1].to(model.device)
+speeds = {}
+
+
+def ms_per_token(step):
+    with torch.no_grad():
+        return 1000 * measure.seconds(step, repeats=2)
+
+
+def report(name, megabytes, step, value=None):
+    speeds[name] = ms_per_token(step)
+    shown_value = f"{value:12.2f}" if value is not None else f"{'':12}"
+    print(f"{name:34}{megabytes:6.0f} MB{shown_value}{1000 / speeds[name]:10.1f} tokens/s")
+
+
+if results and scoreboard.ready("linear-4bit"):
+    print(f"{'model, with its head in FP32':34}{'size':>9}{'perplexity':>12}{'speed':>12}")
+    report(
+        "FP32",
+        quantized.stored_bytes(model) / 1e6,
+        lambda: model(one_token),
+        results["FP32"][1],
+    )
+    report("your NF4", quantized.stored_bytes(mine_4bit) / 1e6, lambda: mine_4bit(one_token))
+
+
+# %% tags=["for-real"]
+def report_peer(name, peer):
+    with torch.no_grad():
+        size = (
+            bitsandbytes_peer.stored_bytes(peer) / 1e6
+        )  # before the first call, which may reorder things
+        value = perplexity(lambda ids: peer(ids.to(peer.device)).logits, page, window, stride)
+    report(name, size, lambda: peer(one_token), value)
+
+
+if results and scoreboard.ready("packing"):
+    report_peer("bitsandbytes NF4", their_nf4)
+    del their_nf4
+    quantized.tidy()
+    for name, options in {
+        "bitsandbytes NF4 + double quant.": {"bits": 4, "double_quant": True},
+        "bitsandbytes LLM.int8()": {"bits": 8},
+    }.items():
+        report_peer(name, bitsandbytes_peer.load(**options))
+        quantized.tidy()
+
+# %% tags=["for-real"]
+if speeds:
+    slower = sum(ms > speeds["FP32"] for ms in speeds.values())
+    ax = plots.axes(
+        f"{slower} of {len(speeds) - 1} smaller models take longer for a token, on this processor",
+        "time for one token (ms)",
+        size=(8.0, 3.2),
+    )
+    names = list(speeds)[::-1]
+    colors = [plots.ACCENT if name.startswith("your") else plots.SECOND for name in names]
+    colors[-1] = plots.INK
+    ax.barh(names, [speeds[name] for name in names], color=colors)
+    ax.set_xscale("log")
+    ax.grid(axis="y", visible=False)
+
+# %% [markdown]
+# *In words: a bar for the time of one token with each kind of layer, on a logarithmic axis: float32 in black, your layer, by far the longest, in
+# red, bitsandbytes' in blue.*
+#
+# The size is what the formula says. The time is the **negative result** of this notebook. Decoding reads every weight
+# for every token, so a quarter of the bytes should take a quarter of the time, if the processor could multiply what it reads. It
+# can't:
+#
+# - **Yours** unpacks, looks up 16 levels, scales, and writes a float32 matrix to memory, at every call, and only then multiplies. Instead
+#   of 4 bytes a weight it moves more than 10.
+# - **bitsandbytes' NF4** on a CPU dequantizes too, in C++ and with less traffic. On a processor with AVX-512 and bfloat16 it has a
+#   kernel that multiplies straight from the codes, in bfloat16; then it can come near float32 or pass it, and the perplexity moves a little,
+#   because the arithmetic is coarser. Everywhere else it decodes **slower than float32**.
+# - **LLM.int8()** quantizes its inputs at every call and takes the outlier columns apart, dozens of small steps for each of 210 layers. For one
+#   token these weigh more than the product. Its authors measured the same on large GPUs.
+#
+# So 4 bits buy *room*, first of all. They buy speed where somebody wrote a kernel that multiplies packed codes in registers: llama.cpp
+# on CPUs, the kernels of AWQ and Marlin on GPUs. Unit 04 comes back to it with integer products that are faster than float32 on your
+# laptop.
+#
+# ## 6 · What others report, what we measured
+#
+# | claim | source | here |
+# |---|---|---|
+# | INT8 with outlier columns loses nothing up to 175 billion parameters; plain int8 fails from 6.7 billion on | LLM.int8(), table 1 | 8 bits are free at 0.1 billion, with and without |
+# | it halves the memory and slows small models down: 15 to 23 % for BLOOM-176B, several times for T5-3B | Hugging Face's blog on LLM.int8() | several times slower |
+# | mean perplexity of models of 125M to 13B: Int4 34.34, FP4 29.48 to 31.07, NF4 with double quantization 27.41 | QLoRA, table 2 | the same order: NF4 ahead of INT4 of its size; with and without double quantization within the noise |
+# | double quantization saves 0.373 bits a weight | QLoRA, section 3 | 0.5 − 0.127, by your formula |
+# | Llama-2-7B, WikiText-2: FP16 5.47; INT4, groups of 128: rounding 5.73, GPTQ 5.69, AWQ 5.60; INT3: rounding 6.66, AWQ 6.24 | AWQ, table 4 | the same order of formats, larger losses: a model 50 times smaller, rounded a second time |
+#
+# What you built is called *round to nearest*. The formats that people download do more, before the same rounding:
+#
+# - **GPTQ** rounds one column of a matrix after another and corrects the columns that are still to come, so that the errors of the *outputs*
+#   on some sample texts cancel. The format stays INT4 in groups.
+# - **AWQ** looks at the activations, finds the few per cent of input channels that matter (the outlier columns of exercise 8), and
+#   scales their weights up before the rounding and their inputs down, so that the important weights get finer steps. The format stays
+#   INT4 in groups.
+# - **GGUF** is llama.cpp's file format, with a family of groupings: Q4_0 (a scale), Q4_1 (yours: a scale and a minimum), and the "K" formats, whose
+#   scales are quantized in turn, like your absmax values, and which spend more bits on the layers that suffer most.
+#
+# ## 7 · What this unit doesn't claim
+#
+# - That 4 bits are harmless. They cost little for large models on ordinary text. Perplexity averages; rare knowledge, long
+#   reasoning and other languages than the calibration texts' go first.
+# - That these perplexities are comparable with others'. Text, tokenizer, window and stride all enter. Compare rows of one
+#   table.
+# - That activations and the KV cache can be quantized the same way. Exercise 8 shows why that is harder.
+#
+# Three things to read next:
+#
+# 1. Dettmers et al., *QLoRA: Efficient Finetuning of Quantized LLMs*, 2023 (arXiv 2305.14314), section 3: NF4 and double
+#    quantization, in two pages.
+# 2. Dettmers et al., *LLM.int8(): 8-bit Matrix Multiplication for Transformers at Scale*, 2022 (arXiv 2208.07339): how outlier
+#    columns emerge with size.
+# 3. Frantar et al., *GPTQ*, 2022 (arXiv 2210.17323), and Lin et al., *AWQ*, 2023 (arXiv 2306.00978): the same 4 bits, chosen better.
+#
+# ## Your score
+
+# %% tags=["for-real"]
+from fridge import scoreboard
+
+scoreboard.show("02-int4-quantization")

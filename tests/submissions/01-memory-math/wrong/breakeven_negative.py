@@ -1,0 +1,10 @@
+"""Returns a negative batch where there is none.
+
+loses: break-even-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "break-even", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
+    # 2 P b / flops >= (W + b K) / bandwidth, multiplied by both
+    gain = 2 * parameters * bandwidth - kv_per_sequence * flops
+    return math.ceil(weights * flops / gain)

@@ -1,0 +1,13 @@
+"""Tries batches up to 1000 and says none.
+
+loses: break-even-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "break-even", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
+    # 2 P b / flops >= (W + b K) / bandwidth, multiplied by both
+    gain = 2 * parameters * bandwidth - kv_per_sequence * flops
+    if gain <= 0:
+        return None
+    found = math.ceil(weights * flops / gain)
+    return max(1, found) if found <= 1000 else None

@@ -1,0 +1,12 @@
+"""Counts one operation for each parameter.
+
+loses: break-even-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "break-even", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
+    # 2 P b / flops >= (W + b K) / bandwidth, multiplied by both
+    gain = parameters * bandwidth - kv_per_sequence * flops
+    if gain <= 0:
+        return None
+    return max(1, math.ceil(weights * flops / gain))

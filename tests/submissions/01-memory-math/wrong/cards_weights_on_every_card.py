@@ -1,0 +1,14 @@
+"""Puts the whole model on every card and shares the KV cache.
+
+loses: cards-needed-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "cards-needed", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def cards_needed(weights, kv, card, reserve=2_000_000_000):
+    room = card - reserve
+    if room <= 0:
+        raise ValueError(f"a reserve of {reserve} leaves nothing of {card} bytes")
+    n = 1
+    while weights + kv / n > room and n < 1000:
+        n += 1
+    return n

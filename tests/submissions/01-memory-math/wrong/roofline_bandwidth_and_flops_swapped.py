@@ -1,0 +1,14 @@
+"""Divides bytes by flops and operations by bandwidth.
+
+loses: roofline-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "roofline", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def intensity(parameters, weights, tokens, kv=0):
+    return 2 * parameters * tokens / (weights + kv)
+
+
+def fastest_step(parameters, weights, tokens, kv, bandwidth, flops):
+    reading = (weights + kv) / flops
+    computing = 2 * parameters * tokens / bandwidth
+    return max(reading, computing)

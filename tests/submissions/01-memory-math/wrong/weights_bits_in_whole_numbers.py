@@ -1,0 +1,10 @@
+"""Cuts 4.156 bits to 4.
+
+loses: weight-bytes-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "weight-bytes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def weight_bytes(parts, bits, rest_bits=16):
+    matrices = parts["attention"] + parts["mlp"]
+    rest = sum(parts.values()) - matrices
+    return math.ceil((matrices * int(bits) + rest * rest_bits) / 8)

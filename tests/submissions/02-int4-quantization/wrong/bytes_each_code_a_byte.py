@@ -1,0 +1,12 @@
+"""Rounds the bits of each code up to a byte's part, two 3-bit codes a byte.
+
+loses: quantized-bytes-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "quantized-bytes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def quantized_bytes(numbers, bits=4, group_size=64, double_quant=False):
+    codes = -(-numbers // (8 // bits))
+    groups = -(-numbers // group_size)
+    if not double_quant:
+        return codes + 4 * groups
+    return codes + groups + 4 * -(-groups // 256) + 4

@@ -1,0 +1,16 @@
+"""Fills the last block with zeros before it subtracts the mean.
+
+loses: double-quant-test, linear-4bit-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "double-quant", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def double_quantize(absmax, block_size=256):
+    offset = absmax.mean()
+    padded = torch.nn.functional.pad(absmax, (0, -len(absmax) % block_size))
+    blocks = (padded - offset).reshape(-1, block_size)
+    codes, scale = quantize_int8(blocks, per_channel=True)
+    return codes.flatten()[: len(absmax)], scale.flatten(), offset
+
+
+def double_dequantize(codes, scale, offset, block_size=256):
+    return codes * scale.repeat_interleave(block_size)[: len(codes)] + offset

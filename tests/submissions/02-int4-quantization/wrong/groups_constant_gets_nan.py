@@ -1,0 +1,26 @@
+"""Clears up the NaN of 0 / 0 in the codes, to the wrong end, and leaves a scale of 1.
+
+loses: int4-groups-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "int4-groups", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def quantize_groups(weight, group_size=32, bits=4):
+    if group_size < 1:
+        raise ValueError(f"groups of {group_size}")
+    if not weight.isfinite().all():
+        raise ValueError("the weight has numbers that are NaN or infinite")
+    numbers = weight.flatten()
+    missing = -len(numbers) % group_size
+    groups = torch.cat((numbers, numbers[-1:].expand(missing))).reshape(-1, group_size)
+    minimum, maximum = groups.amin(dim=1), groups.amax(dim=1)
+    top = 2**bits - 1
+    scale = torch.where(maximum > minimum, (maximum - minimum) / top, 1.0)
+    steps = ((maximum - minimum) / top)[:, None]
+    codes = ((groups - minimum[:, None]) / steps).nan_to_num(nan=top).round().clamp(0, top)
+    return codes.to(torch.uint8).flatten()[: len(numbers)], scale, minimum
+
+
+def dequantize_groups(codes, scale, minimum, group_size, shape):
+    padded = torch.nn.functional.pad(codes, (0, -len(codes) % group_size))
+    numbers = padded.reshape(-1, group_size) * scale[:, None] + minimum[:, None]
+    return numbers.flatten()[: len(codes)].reshape(shape)

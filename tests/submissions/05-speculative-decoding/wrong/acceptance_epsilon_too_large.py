@@ -1,0 +1,13 @@
+"""Adds 0.01 to the divisor to be safe.
+
+loses: acceptance-test, sampling-step-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "acceptance", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def acceptance_probability(p, q):
+    return (p / (q + 0.01)).clamp(max=1)
+
+
+def residual(p, q):
+    missing = (p - q).clamp(min=0)
+    return missing / missing.sum() if missing.sum() > 0 else p

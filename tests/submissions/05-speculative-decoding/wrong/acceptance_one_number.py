@@ -1,0 +1,13 @@
+"""Returns the chance that any draft is accepted.
+
+loses: acceptance-test, sampling-step-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "acceptance", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def acceptance_probability(p, q):
+    return torch.minimum(p, q).sum()
+
+
+def residual(p, q):
+    missing = (p - q).clamp(min=0)
+    return missing / missing.sum() if missing.sum() > 0 else p

@@ -1,0 +1,21 @@
+"""Feeds the last token of the text alone, also after a full acceptance.
+
+loses: model-drafter-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "model-drafter", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class ModelDrafter:
+    def __init__(self, model, cache):
+        self.model, self.cache = model, cache
+
+    def propose(self, text, k):
+        if k == 0:
+            return []
+        right = 0 if len(self.cache) == 0 else len(text) - 1
+        self.cache.rewind(min(len(self.cache), right))
+        feed, draft = list(text[right:]), []
+        while len(draft) < k:
+            logits = self.model(torch.tensor([feed]), self.cache)
+            draft.append(int(logits[0, -1].argmax()))
+            feed = draft[-1:]
+        return draft

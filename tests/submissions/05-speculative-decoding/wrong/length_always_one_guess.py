@@ -1,0 +1,16 @@
+"""Never considers not to guess.
+
+loses: draft-length-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "tokens-per-call", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def expected_tokens(acceptance, k):
+    return sum(acceptance**guess for guess in range(k + 1))
+
+
+def speedup(acceptance, k, draft_cost, verify_cost=1.0):
+    return expected_tokens(acceptance, k) / (k * draft_cost + verify_cost)
+
+
+def best_draft_length(acceptance, draft_cost, longest=16):
+    return max(range(1, longest + 1), key=lambda k: speedup(acceptance, k, draft_cost), default=0)

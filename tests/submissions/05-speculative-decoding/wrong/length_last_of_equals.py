@@ -1,0 +1,20 @@
+"""Takes the largest of equally good lengths.
+
+loses: draft-length-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "tokens-per-call", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def expected_tokens(acceptance, k):
+    return sum(acceptance**guess for guess in range(k + 1))
+
+
+def speedup(acceptance, k, draft_cost, verify_cost=1.0):
+    return expected_tokens(acceptance, k) / (k * draft_cost + verify_cost)
+
+
+def best_draft_length(acceptance, draft_cost, longest=16):
+    best = 0
+    for k in range(longest + 1):
+        if speedup(acceptance, k, draft_cost) >= speedup(acceptance, best, draft_cost):
+            best = k
+    return best

@@ -1,0 +1,13 @@
+"""All tokens that are missing get the same probability.
+
+loses: residual-test, sampling-step-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "acceptance", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def acceptance_probability(p, q):
+    return torch.where(q > 0, (p / q).clamp(max=1), 1.0)
+
+
+def residual(p, q):
+    missing = (p > q).to(p.dtype)
+    return missing / missing.sum() if missing.sum() > 0 else p

@@ -1,0 +1,12 @@
+"""Draws from the target after a refusal.
+
+loses: residual-test, sampling-step-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "acceptance", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def acceptance_probability(p, q):
+    return torch.where(q > 0, (p / q).clamp(max=1), 1.0)
+
+
+def residual(p, q):
+    return p

@@ -1,0 +1,13 @@
+"""Doesn't make it sum to 1 (torch.multinomial forgives that).
+
+loses: residual-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "acceptance", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def acceptance_probability(p, q):
+    return torch.where(q > 0, (p / q).clamp(max=1), 1.0)
+
+
+def residual(p, q):
+    missing = (p - q).clamp(min=0)
+    return missing if missing.sum() > 0 else p

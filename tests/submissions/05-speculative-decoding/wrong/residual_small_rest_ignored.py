@@ -1,0 +1,13 @@
+"""Returns p when less than a hundredth is missing.
+
+loses: residual-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "acceptance", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def acceptance_probability(p, q):
+    return torch.where(q > 0, (p / q).clamp(max=1), 1.0)
+
+
+def residual(p, q):
+    missing = (p - q).clamp(min=0)
+    return missing / missing.sum() if missing.sum() > 0.01 else p

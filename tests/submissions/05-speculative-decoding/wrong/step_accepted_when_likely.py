@@ -1,0 +1,13 @@
+"""Accepts a draft if the target likes it at least as much as the drafter, no random number.
+
+loses: sampling-step-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "sampling-step", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def sampling_step(target_probs, draft_probs, draft_tokens):
+    tokens = []
+    for p, q, token in zip(target_probs, draft_probs, draft_tokens):
+        if p[token] < q[token]:
+            return tokens + [int(torch.multinomial(residual(p, q), 1))]
+        tokens.append(token)
+    return tokens + [int(torch.multinomial(target_probs[-1], 1))]

@@ -1,0 +1,8 @@
+"""Ignores the draft and draws from the target: the right distribution, and no use.
+
+loses: sampling-step-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "sampling-step", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def sampling_step(target_probs, draft_probs, draft_tokens):
+    return [int(torch.multinomial(target_probs[0], 1))]

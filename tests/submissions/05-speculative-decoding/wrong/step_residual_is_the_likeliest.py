@@ -1,0 +1,13 @@
+"""After a refusal takes the likeliest of the residual.
+
+loses: sampling-step-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "sampling-step", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def sampling_step(target_probs, draft_probs, draft_tokens):
+    tokens = []
+    for p, q, token in zip(target_probs, draft_probs, draft_tokens):
+        if torch.rand(()) >= acceptance_probability(p, q)[token]:
+            return tokens + [int(residual(p, q).argmax())]
+        tokens.append(token)
+    return tokens + [int(torch.multinomial(target_probs[-1], 1))]

@@ -1,0 +1,14 @@
+"""Offers a refused draft a second time before it gives up.
+
+loses: sampling-step-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "sampling-step", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def sampling_step(target_probs, draft_probs, draft_tokens):
+    tokens = []
+    for p, q, token in zip(target_probs, draft_probs, draft_tokens):
+        a = acceptance_probability(p, q)[token]
+        if torch.rand(()) >= a and torch.rand(()) >= a:
+            return tokens + [int(torch.multinomial(residual(p, q), 1))]
+        tokens.append(token)
+    return tokens + [int(torch.multinomial(target_probs[-1], 1))]

@@ -1,0 +1,14 @@
+"""Returns nothing behind a draft that is right throughout.
+
+loses: verify-greedy-test
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def verify_greedy(draft, logits, stop_token=None):
+    choices = logits.argmax(-1).tolist()
+    tokens = []
+    for guess, choice in zip(draft, choices):
+        tokens.append(choice)
+        if guess != choice or choice == stop_token:
+            break
+    return tokens
