@@ -32,7 +32,7 @@ from autograder.samples import Sample, answered, read_samples
 from fridge import measure
 
 UNIT = "03-kv-cache"
-FEW, CLASS = 4, 60  # submissions
+FEW, CLASS = 4, 40  # submissions
 STEPS = {
     "ours": "autograder.execute.SplitExecute",
     "stock": "autograder.execute.KernelExecute",  # nbgrader's own, told to leave out the cells that run the real model

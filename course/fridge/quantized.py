@@ -4,8 +4,11 @@ Works for `fridge.llama.Llama` and for transformers' Llama alike: both name thei
 as it is, as it does in bitsandbytes' integration: it is tied to the embedding, and it decides over every token.
 """
 
+import contextlib
 import copy
+import ctypes
 import gc
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -106,6 +109,9 @@ def tidy() -> None:
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
+    if sys.platform == "linux":
+        with contextlib.suppress(AttributeError):  # a C library without it (musl) keeps less in the first place
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def _tensors(module: nn.Module) -> Iterator[Tensor]:

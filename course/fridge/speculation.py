@@ -158,3 +158,11 @@ def compare(plain: Run, other: Run, tolerance: float = 1e-3) -> tuple[int, int, 
     same = equal == longer
     near_ties = sum(gap < tolerance for gap in plain.gaps)
     return equal, near_ties, same or plain.gaps[equal] < tolerance
+
+
+def verdict(plain: Run, other: Run) -> str:
+    """`compare` in words."""
+    equal, near_ties, explained = compare(plain, other)
+    same = equal == len(plain.reply) == len(other.reply)
+    how = "the same text" if same else "explained by a near-tie" if explained else "NOT explained by a near-tie"
+    return f"{equal} of {len(plain.reply)} tokens equal, {near_ties} near-ties: {how}"

@@ -3,12 +3,14 @@
 import json
 
 import pytest
-from conftest import write_sample
+from conftest import ROOT, write_sample
 
 from autograder import runner
 from autograder.check import check, table
 from autograder.cli import main
 from autograder.course import CourseError, find_units
+
+UNITS = [unit.name for unit in find_units(ROOT)]
 
 
 @pytest.fixture(autouse=True)
@@ -89,8 +91,10 @@ def test_exit_codes_and_json(mini, monkeypatch, capsys):
     assert main(["check", "nonsense"]) == 2
 
 
-def test_the_course_s_own_tests_tell_right_from_wrong(root, monkeypatch):
-    """Every unit: master 100 %, handout 0, every wrong sample caught, every right one accepted."""
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("unit", UNITS)
+def test_the_course_s_own_tests_tell_right_from_wrong(unit, root, monkeypatch):
+    """Master 100 %, handout 0, every wrong sample caught, every right one accepted."""
     monkeypatch.setattr(runner, "SECONDS_PER_CELL", 60)
-    report = check(root)
+    report = check(root, [unit])
     assert report.fine, table(report)

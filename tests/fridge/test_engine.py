@@ -103,7 +103,7 @@ def test_requests_that_can_never_run_are_refused():
     """Guards against a request that waits for ever: longer than the whole cache, empty, or asking for nothing."""
     engine = Engine(MODEL, num_blocks=2, block_size=4)
     for prompt, new in (([1] * 8, 2), ([], 3), ([1], 0)):
-        with pytest.raises(ValueError, match="tokens don't fit|at least one"):
+        with pytest.raises(ValueError, match=r"tokens don't fit|at least one"):
             engine.add(prompt, new)
     engine.add([1] * 8, 1)  # its last token is never fed
     assert len(next(engine.run()).tokens) == 1

@@ -126,6 +126,9 @@ def test_differences_are_excused_by_a_near_tie_alone() -> None:
     assert speculation.compare(plain, run([1, 2, 9], [])) == (2, 1, False)
     assert speculation.compare(plain, run([1, 2], [])) == (2, 1, False)
     assert speculation.compare(plain.first(2), run([1, 2], [])) == (2, 1, True)
+    assert speculation.verdict(plain, plain) == "3 of 3 tokens equal, 1 near-ties: the same text"
+    assert speculation.verdict(plain, run([1, 9, 3], [])).endswith(": explained by a near-tie")
+    assert speculation.verdict(plain, run([1, 2, 9], [])).endswith("NOT explained by a near-tie")
 
 
 def test_costs_leave_the_text_alone() -> None:

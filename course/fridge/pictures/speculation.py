@@ -74,7 +74,7 @@ def speedups(rows: list[tuple[str, float, float]], title: str) -> None:
     ax = plots.axes(title, "speed-up over one token at a time", "", (8.0, 0.9 + 0.42 * len(rows)))
     for index, (_, predicted, measured) in enumerate(rows):
         ax.barh(index, measured, 0.62, color=plots.SECOND if measured >= 1 else "#f4a582", edgecolor=plots.INK)
-        ax.text(measured, index, f"  {measured:.2f}", va="center", fontsize=8.5)
+        ax.text(max(measured, predicted), index, f"   {measured:.2f}", va="center", fontsize=8.5)
         ax.plot([predicted], [index], marker="D", color=plots.ACCENT, markersize=6, linestyle="none")
     ax.plot([], [], marker="D", color=plots.ACCENT, linestyle="none", label="predicted")
     ax.axvline(1, color=plots.INK, linewidth=1.2, linestyle="--")

@@ -20,8 +20,9 @@ def quantize_nf4(weight, code_book, block_size=64):
     absmax = blocks.abs().amax(dim=1)
     scaled = blocks * torch.where(absmax > 0, 1 / absmax, 0.0)[:, None]
     midpoints = (code_book[:-1] + code_book[1:]) / 2
-    codes = ((scaled + 1) * 7.5).round()
-    return codes.to(torch.uint8).flatten()[: len(numbers)], absmax
+    codes = torch.zeros_like(scaled, dtype=torch.uint8)
+    codes += ((scaled + 1) * 7.5).round().to(torch.uint8)
+    return codes.flatten()[: len(numbers)], absmax
 
 
 def dequantize_nf4(codes, absmax, code_book, block_size, shape):

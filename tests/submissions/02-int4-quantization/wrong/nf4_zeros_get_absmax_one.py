@@ -21,8 +21,10 @@ def quantize_nf4(weight, code_book, block_size=64):
     absmax = torch.where(absmax > 0, absmax, 1.0)
     scaled = blocks * torch.where(absmax > 0, 1 / absmax, 0.0)[:, None]
     midpoints = (code_book[:-1] + code_book[1:]) / 2
-    codes = torch.bucketize(scaled, midpoints, out_int32=True)
-    return codes.to(torch.uint8).flatten()[: len(numbers)], absmax
+    codes = torch.zeros_like(scaled, dtype=torch.uint8)
+    for midpoint in midpoints:
+        codes += scaled > midpoint
+    return codes.flatten()[: len(numbers)], absmax
 
 
 def dequantize_nf4(codes, absmax, code_book, block_size, shape):

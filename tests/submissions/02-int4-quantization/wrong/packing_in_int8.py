@@ -1,6 +1,6 @@
 """Packs in int8, where the high half's first bit is a sign.
 
-loses: packing-test
+loses: packing-test, linear-4bit-test
 """
 
 # %% nbgrader={"grade": false, "grade_id": "packing", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,6 @@
 """Unpacks through int8, whose shift brings the sign along.
 
-loses: packing-test
+loses: packing-test, linear-4bit-test
 """
 
 # %% nbgrader={"grade": false, "grade_id": "packing", "locked": false, "schema_version": 3, "solution": true, "task": false}
