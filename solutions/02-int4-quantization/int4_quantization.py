@@ -1862,15 +1862,16 @@ if results:
 # - **INT8 is free**, or nearly so, here and in every paper.
 # - **INT4 in groups of 32 is exactly free**, and you know why: this model was stored that way. It is an artefact, not a result.
 # - **The other 4-bit formats** show what a second rounding costs. A finer grid of rulers costs bytes and buys quality: 32 is better
-#   than 64, 64 better than 128. NF4 in blocks of 64 is exactly as large as INT4 in groups of 64, and ahead of it: levels that lie where the
-#   weights lie beat equal steps, even on weights that once stood on equal steps. QLoRA's authors found the same (below).
+#   than 64, 64 better than 128. NF4 in blocks of 64 is exactly as large as INT4 in groups of 64, and close to it: a little ahead on one text, a
+#   little behind on another. On weights that were never quantized, levels that lie where the weights lie beat equal steps (QLoRA's table, below);
+#   these weights stood on equal steps before.
 # - **Double quantization** costs practically nothing in quality: the absmax values move by less than a percent.
 # - **There is a cliff.** The number of levels halves with each bit, so the error doubles. With 3 bits the model still makes a sentence and no longer makes
 #   sense; with 2 it is gone, and its perplexity is larger than the vocabulary: it is *surer* of wrong tokens than a monkey. So stupidity comes in this order: first
 #   facts, then sense, then grammar, then words.
 #
 # "Small" is the other half of it: little models break earlier than large ones. With 7 billion parameters and more, the papers
-# lose a few per cent of perplexity at 4 bits where this one loses a third.
+# lose a few per cent of perplexity at 4 bits. Compare that with your table.
 #
 # ### The same through bitsandbytes
 #
@@ -1983,9 +1984,9 @@ if speeds:
 # *In words: a bar for the time of one token with each kind of layer, on a logarithmic axis: float32 in black, your layer, by far the longest, in
 # red, bitsandbytes' in blue.*
 #
-# The size is what the formula says. The time is the **negative result** of this notebook. Decoding reads every weight
+# The size is what the formula says. The time is the **negative result** of this notebook, for your layer everywhere and for theirs on most processors. Decoding reads every weight
 # for every token, so a quarter of the bytes should take a quarter of the time, if the processor could multiply what it reads. It
-# can't:
+# mostly can't:
 #
 # - **Yours** unpacks, looks up 16 levels, scales, and writes a float32 matrix to memory, at every call, and only then multiplies. Instead
 #   of 4 bytes a weight it moves more than 10.
@@ -2004,8 +2005,8 @@ if speeds:
 # | claim | source | here |
 # |---|---|---|
 # | INT8 with outlier columns loses nothing up to 175 billion parameters; plain int8 fails from 6.7 billion on | LLM.int8(), table 1 | 8 bits are free at 0.1 billion, with and without |
-# | it halves the memory and slows small models down: 15 to 23 % for BLOOM-176B, several times for T5-3B | Hugging Face's blog on LLM.int8() | several times slower |
-# | mean perplexity of models of 125M to 13B: Int4 34.34, FP4 29.48 to 31.07, NF4 with double quantization 27.41 | QLoRA, table 2 | the same order: NF4 ahead of INT4 of its size; with and without double quantization within the noise |
+# | it halves the memory and slows small models down: 15 to 23 % for BLOOM-176B, several times for T5-3B | Hugging Face's blog on LLM.int8() | slower than float32 too |
+# | mean perplexity of models of 125M to 13B: Int4 34.34, FP4 29.48 to 31.07, NF4 with double quantization 27.41 | QLoRA, table 2 | NF4 and INT4 of its size close together, because these weights stood on equal steps before; with and without double quantization the same |
 # | double quantization saves 0.373 bits a weight | QLoRA, section 3 | 0.5 − 0.127, by your formula |
 # | Llama-2-7B, WikiText-2: FP16 5.47; INT4, groups of 128: rounding 5.73, GPTQ 5.69, AWQ 5.60; INT3: rounding 6.66, AWQ 6.24 | AWQ, table 4 | the same order of formats, larger losses: a model 50 times smaller, rounded a second time |
 #

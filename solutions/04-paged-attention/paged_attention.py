@@ -67,7 +67,7 @@ ax = plots.axes(
     "tokens per second",
 )
 ax.plot(batches, tokens_per_second, **plots.STYLES[0])
-ax.set(xticks=batches, ylim=(0, None))
+_ = ax.set(xticks=batches, ylim=(0, None))
 
 # %% [markdown]
 # *In words: the tokens per second rise with the batch, steeply at first and then more slowly.*
