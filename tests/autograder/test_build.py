@@ -13,27 +13,29 @@ from autograder.notebooks import grade_id, read_master
 MARKERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN TESTS", "END HIDDEN TESTS")
 
 
-def secret_lines(master: str) -> set[str]:
-    """Lines that stand in a solution or in hidden tests and nowhere else in the master."""
+def lines_of(master: str) -> tuple[set[str], set[str]]:
+    """(lines in solutions and hidden tests, all other lines) of a master."""
     secret, public, hidden = set(), set(), False
     for line in master.splitlines():
         if "### BEGIN" in line or "### END" in line:
             hidden = "### BEGIN" in line
             continue
         (secret if hidden else public).add(line.strip())
-    return {line for line in secret - public if len(line) > 12}
+    return {line for line in secret if len(line) > 12}, public
 
 
 def leaks(root: Path) -> list[str]:
-    """Markers or secret lines in what learners get."""
+    """Markers in what learners get, and secret lines of any master that the handout's own master doesn't show."""
     found = []
-    secrets = set().union(*(secret_lines(unit.master.read_text()) for unit in find_units(root)))
+    lines = {unit.release: lines_of(unit.master.read_text()) for unit in find_units(root)}
+    secrets = set().union(*(secret for secret, _ in lines.values()))
     for path in sorted((root / "course").rglob("*")):
         if not path.is_file() or path.suffix not in (".ipynb", ".py", ".md", ".json", ".txt"):
             continue
         if path.suffix == ".ipynb":
             text = "\n".join(cell.source for cell in nbformat.read(path, as_version=4).cells)
-            found += [f"{path.name}: {line}" for line in text.splitlines() if line.strip() in secrets]
+            kept = secrets - lines[path][1]
+            found += [f"{path.name}: {line}" for line in text.splitlines() if line.strip() in kept]
         else:
             text = path.read_text()
         found += [f"{path.name}: {marker}" for marker in MARKERS if marker in text]
