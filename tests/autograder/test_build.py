@@ -10,6 +10,8 @@ from autograder.build import build, differences
 from autograder.course import CourseError, find_root, find_units
 from autograder.notebooks import grade_id, read_master
 
+# Said by bitsandbytes on processors with AVX-512 and bfloat16; unit 02 explains it.
+OPTIONAL_KERNEL = "Failed to load CPU gemm_4bit_forward"
 MARKERS = ("BEGIN SOLUTION", "END SOLUTION", "BEGIN HIDDEN TESTS", "END HIDDEN TESTS")
 
 
@@ -137,7 +139,8 @@ def test_the_pairs_in_git_are_executed_without_errors(root):
                     f"{unit.pair} has not been rendered since cell {cell.id} changed: make render"
                 )
                 assert not [output for output in cell.outputs if output.output_type == "error"]
-                assert not [output for output in cell.outputs if output.get("name") == "stderr"]
+                complaints = [output.text for output in cell.outputs if output.get("name") == "stderr"]
+                assert not [text for text in complaints if not text.startswith(OPTIONAL_KERNEL)]
 
 
 def test_unknown_units_and_folders_outside_a_course_are_sentences(mini, tmp_path):
