@@ -79,7 +79,7 @@ def test_an_instructor_grades_a_unit(formgrader, page, artifacts):
     units = [one.name for one in find_units(ROOT)]
     assert assignments.all_text_contents() == units, "`course/` and `solutions/` hold more folders than units"
     picture("1-assignments")
-    page.locator("#main-table td.num-submissions a").click()
+    page.locator("#main-table tr", has_text=UNIT).locator("td.num-submissions a").click()
     page.locator("#main-table tr").nth(2).wait_for()
     assert status(page) == {RIGHT: "needs autograding", UNTOUCHED: "needs autograding", WRONG: "graded"}
     picture("2-submissions")
