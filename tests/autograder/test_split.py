@@ -1,5 +1,6 @@
 """Grading with tests and learner apart: what a learner sees of IPython, failure domains, and whose fault it was."""
 
+import contextlib
 import copy
 import time
 from collections.abc import Callable
@@ -345,14 +346,22 @@ def test_a_waiting_process_that_was_ended_is_replaced(sandbox, grade):
 
 def test_what_a_learner_left_running_ends_with_the_next_request(sandbox, grade):
     """Guards against a learner's processes that go on while nbgrader saves, or beside the next learner's."""
-    import psutil
-
     graded = grade(before={"three": ["import subprocess\nsubprocess.Popen(['sleep', '12345'])"]})
     assert points(graded) == [2, 2, 2]
     sandbox.prepare()
     deadline = time.monotonic() + 20
-    while any(
-        "12345" in process.cmdline() for process in psutil.Process(sandbox._process.pid).children(recursive=True)
-    ):
+    while sleepers(sandbox._process.pid):
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def sleepers(pid: int) -> list[int]:
+    """The processes below `pid` that still run `sleep 12345`; one that has ended and waits to be reaped does not."""
+    import psutil
+
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):  # ZombieProcess is one of these
+            if "12345" in process.cmdline():
+                found.append(process.pid)
+    return found
