@@ -6,9 +6,11 @@ No `__init__.py` may stand in this folder: it would be imported in place of the 
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import matplotlib as mpl
+import matplotlib.pyplot as plt
 import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
@@ -27,6 +29,16 @@ SIZES = {
 CHOICES = ("FRIDGE_MODEL", "FRIDGE_CACHE", "HF_ENDPOINT", "HF_HUB_OFFLINE", "HF_HOME")
 
 Checkpoint = Callable[..., tuple[Path, PreTrainedModel]]
+
+
+@pytest.fixture
+def no_window() -> Iterator[None]:
+    """Figures are drawn without a display, and closed. For a whole module: pytestmark = usefixtures."""
+    before = mpl.get_backend()
+    plt.switch_backend("Agg")
+    yield
+    plt.close("all")
+    plt.switch_backend(before)
 
 
 @pytest.fixture(autouse=True)

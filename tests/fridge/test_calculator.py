@@ -2,24 +2,14 @@
 
 import builtins
 import sys
-from collections.abc import Iterator
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
 from fridge import model_configs
 from fridge.calculator import GB, RESERVE, Calculator, activation_bytes
 
-
-@pytest.fixture(autouse=True)
-def no_window() -> Iterator[None]:
-    """A back end without a display."""
-    before = mpl.get_backend()
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(before)
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 @pytest.fixture

@@ -1,22 +1,11 @@
 """Unit 01's drawings: they draw, and their titles state what was passed in."""
 
-from collections.abc import Iterator
-
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 
 from fridge import pictures
 
-
-@pytest.fixture(autouse=True)
-def no_window() -> Iterator[None]:
-    """A back end without a display."""
-    before = mpl.get_backend()
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(before)
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 def test_drawings_of_ideas() -> None:

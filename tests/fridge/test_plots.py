@@ -1,25 +1,15 @@
 """The one look of the course's figures."""
 
 import io
-from collections.abc import Iterator
 from itertools import pairwise
 
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_rgb
 
 from fridge import plots
 
-
-@pytest.fixture(autouse=True)
-def no_window() -> Iterator[None]:
-    """A back end without a display."""
-    before = mpl.get_backend()
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(before)
+pytestmark = pytest.mark.usefixtures("no_window")
 
 
 def drawn(ax: plt.Axes) -> bytes:

@@ -1,8 +1,5 @@
 """Unit 05's library: the meter's account, the cache that rewinds, the early exit, and the objects that tests own."""
 
-from collections.abc import Iterator
-
-import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 import torch
@@ -31,16 +28,6 @@ TALK = list(range(11, 31))
 
 def ids(*tokens: int) -> torch.Tensor:
     return torch.tensor([tokens])
-
-
-@pytest.fixture
-def no_window() -> Iterator[None]:
-    """A back end without a display."""
-    before = mpl.get_backend()
-    plt.switch_backend("Agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(before)
 
 
 def loop(model, prompt, count, cache, propose, k):
