@@ -9,16 +9,18 @@ VLLM ?=
 # `make lock` renews all versions but torch's, which decides about CUDA and Colab: make lock TORCH=2.14.0
 TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 
-JUPYTER = .venv/bin/jupyter-lab $(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
+# binder/jupyter: no question about news on the first start, and Markdown shown as pages. PATH: `fridge` in its terminals.
+JUPYTER = PATH="$(CURDIR)/.venv/bin:$$PATH" JUPYTER_CONFIG_PATH="$(CURDIR)/binder/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+  .venv/bin/jupyter-lab $(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
   $(if $(filter no,$(BROWSER)),--no-browser) $$(test "$$(id -u)" != 0 || echo --allow-root)
 
-.PHONY: help lab formgrader test course render grade-demo bench bench-grading bench-serving lint lock clean for-learners for-all
+.PHONY: help lab formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving lint lock clean for-learners for-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 lab: for-learners ## open the course in JupyterLab
-	@$(JUPYTER) --ServerApp.root_dir=course
+	@$(JUPYTER) --ServerApp.root_dir=course --LabApp.default_url=/lab/tree/00-start-here/start_here.ipynb
 
 formgrader: for-all ## open the whole repository in JupyterLab, for nbgrader's formgrader
 	@$(JUPYTER) --ServerApp.root_dir=.
@@ -31,16 +33,20 @@ test: for-all ## style, then all tests (ARGS goes to pytest)
 course: for-all ## masters in solutions/ to handouts in course/
 	.venv/bin/autograder build
 
-render: for-all ## execute the masters' pairs, for their figures
+render: for-all ## execute the masters' pairs, for their figures and the README's
 	.venv/bin/autograder render
+	.venv/bin/python -m autograder.readme_figure
 
 grade-demo: for-all ## three made-up learners, graded, with feedback and a table
 	.venv/bin/autograder demo
 
-bench: bench-grading bench-serving ## both; half an hour on an idle machine
+bench: bench-grading bench-scaling bench-serving ## all; three quarters of an hour on an idle machine
 
 bench-grading: for-all ## submissions per minute, ours and stock nbgrader; JSON in autograder/measurements/
 	.venv/bin/autograder bench
+
+bench-scaling: for-all ## classes of 10 to 500, one worker and two; JSON in autograder/measurements/
+	.venv/bin/autograder bench --scaling
 
 # The peer vLLM needs an environment of its own (4 GB): make bench-serving VLLM=--install-vllm, once.
 bench-serving: for-all ## the serving engine and its peers on one trace; JSON in course/fridge/measurements/
@@ -55,7 +61,7 @@ lint: for-all ## ruff, and the rules for notebooks
 lock: for-all ## renew requirements.lock
 	echo "torch==$(TORCH)" | .venv/bin/uv pip compile --universal --python-version 3.11 --all-extras --quiet \
 	  --no-header --no-annotate --upgrade --constraint /dev/stdin pyproject.toml --output-file .venv/requirements.lock
-	grep -v -E '^(nvidia|cuda|triton)' .venv/requirements.lock > requirements.lock
+	grep -v -E '^(nvidia|cuda)' .venv/requirements.lock > requirements.lock
 
 clean: ## remove .venv and caches (not grading/, nor the model in your cache folder)
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis *.egg-info

@@ -25,6 +25,11 @@ c.CourseDirectory.source_with_tests_directory = "grading/source_with_tests"
 c.CourseDirectory.db_url = f"sqlite:///{ROOT}/grading/gradebook.db"
 # The masters (.py, with solutions and hidden tests) and the folders' own pages stay with the instructor.
 c.CourseDirectory.ignore = ["*.py", "README.md", ".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback"]
+# The formgrader would serve a page or a drawing that a learner hands in beside the notebook from the instructor's own
+# origin, scripts and all. Letters in both forms, for nbgrader compares names as they are; `*` leaves out hidden files.
+c.CourseDirectory.ignore += ["*.[hH][tT][mM]*", "*.[xX][hHmMsS]*", "*.[sS][vV][gG]*", "*.[mM][hH][tT]*", ".*"]
+# Names with commas and quotes arrive whole in a spreadsheet, and a name that is a formula as a name.
+c.ExportApp.plugin_class = "autograder.export.Grades"
 
 # fridge.testing tells this stub from every other NotImplementedError by its message.
 c.ClearSolutions.code_stub = {"python": '# YOUR CODE HERE\nraise NotImplementedError("not attempted yet")'}
@@ -39,9 +44,19 @@ c.Autograde.autograde_preprocessors = [
     "nbgrader.preprocessors.SaveAutoGrades",
     "nbgrader.preprocessors.AssignLatePenalties",
 ]
+# nbgrader's own list behind a step that leaves it nothing to refuse or to lose: the notebook rebuilt from the handout.
+c.Autograde.sanitize_preprocessors = [
+    "autograder.sanitize.RebuildFromHandout",
+    "nbgrader.preprocessors.ClearOutput",
+    "nbgrader.preprocessors.DeduplicateIds",
+    "nbgrader.preprocessors.OverwriteKernelspec",
+    "nbgrader.preprocessors.OverwriteCells",
+    "nbgrader.preprocessors.CheckCellMetadata",
+]
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "autograder.feedback.HideTests",
+    "autograder.feedback.ShowRepairs",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
 # Cells that run the real model are for the learner's eyes; no grade hangs on them.
@@ -50,6 +65,7 @@ c.Execute.timeout = 60
 c.KernelManager.transport_encryption = "auto"  # other users of the machine can't listen in on a kernel
 # Outputs come from a stranger's notebook and are shown on the instructor's own Jupyter origin.
 c.HTMLExporter.sanitize_html = True
+c.HTMLExporter.preprocessors = ["autograder.feedback.EscapeNames"]
 # nbgrader's pages put Markdown cells through the first of these filters alone.
 c.HTMLExporter.filters = {
     "markdown2html": "autograder.feedback.safe_markdown",

@@ -37,6 +37,7 @@ STEPS = {
     "ours": "autograder.execute.SplitExecute",
     "stock": "autograder.execute.KernelExecute",  # nbgrader's own, told to leave out the cells that run the real model
 }
+STOCK_STEPS = "\ndel c.Autograde['sanitize_preprocessors']\n"  # nbgrader's own: no submission is rebuilt
 RESULTS = Path("autograder/measurements/grading.json")
 
 
@@ -80,7 +81,8 @@ def _autograde(root: Path, size: int, step: str, watch: bool = False) -> dict[st
         unit = _class(root, Path(folder), size)
         command = [str(Path(sys.executable).with_name("nbgrader")), "autograde", UNIT]
         config = unit.root / "nbgrader_config.py"
-        config.write_text(config.read_text().replace(STEPS["ours"], step))
+        ours = config.read_text()
+        config.write_text(ours if step == STEPS["ours"] else ours.replace(STEPS["ours"], step) + STOCK_STEPS)
         log, load, started = unit.root / "autograde.log", os.getloadavg()[0], time.perf_counter()
         with log.open("wb") as file, subprocess.Popen(command, cwd=unit.root, stderr=file) as process:
             memory = _peak_memory(process) if watch else 0

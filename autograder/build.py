@@ -1,4 +1,4 @@
-"""`autograder build`: masters -> pairs (outputs kept where the code is unchanged) -> handouts, and units.json.
+"""`autograder build`: masters -> pairs (outputs kept where the code is unchanged) -> handouts, and JSON for `fridge`.
 
 The handout is nbgrader's own `generate_assignment`; nothing in course/ but fridge/ is edited by hand.
 """
@@ -8,18 +8,21 @@ import json
 import shutil
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
 
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
-from autograder.notebooks import exercise_points, read_master, with_header
+from autograder.navigation import title
+from autograder.notebooks import exercise_points, exercise_titles, read_master, with_header
 
 UNITS_JSON = Path("course/fridge/units.json")
+HANDOUTS_JSON = Path("course/fridge/handouts.json")
 
 
 def build(root: Path, names: list[str] | None = None) -> list[Path]:
-    """Write the pairs and handouts of the named units (default all) and units.json; return the files written.
+    """Write the pairs and handouts of the named units (default all), units.json, handouts.json; return the files.
 
     Raises:
         CourseError: nbgrader could not make a handout.
@@ -29,16 +32,18 @@ def build(root: Path, names: list[str] | None = None) -> list[Path]:
         _write_pair(unit)
         _write_release(unit)
         written += [unit.pair, unit.release]
-    points = {unit.name: exercise_points(read_master(unit)) for unit in find_units(root)}
-    (root / UNITS_JSON).write_text(json.dumps(points, indent=2) + "\n", encoding="utf-8")
-    return [*written, root / UNITS_JSON]
+    syllabus = {unit.name: _listed(unit) for unit in find_units(root)}
+    (root / UNITS_JSON).write_text(json.dumps(syllabus, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    handouts = {unit.name: _graded_cells(unit) for unit in find_units(root) if unit.release.exists()}
+    (root / HANDOUTS_JSON).write_text(json.dumps(handouts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return [*written, root / UNITS_JSON, root / HANDOUTS_JSON]
 
 
 def differences(root: Path) -> list[str]:
     """Files that a build would change, as paths from the root. Builds a copy; the root stays as it is."""
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder) / "course"
-        skip = shutil.ignore_patterns(".venv", ".git", "grading", "tests", "node_modules", "__pycache__", "artifacts")
+        skip = shutil.ignore_patterns(".venv*", ".git", "grading", "tests", "node_modules", "__pycache__", "artifacts")
         shutil.copytree(root, copy, ignore=skip)
         for unit in find_units(copy):
             unit.release.unlink(missing_ok=True)
@@ -50,6 +55,21 @@ def differences(root: Path) -> list[str]:
             if ".ipynb_checkpoints" not in path.parts and path.relative_to(root) not in written
         ]
         return [str(path) for path in changed + extra]
+
+
+def _listed(unit: Unit) -> dict[str, Any]:
+    """A unit as units.json has it, for the learner's tables of points."""
+    master = read_master(unit)
+    titles = exercise_titles(master)
+    exercises = {name: {"title": titles[name], "points": points} for name, points in exercise_points(master).items()}
+    return {"title": title(unit), "notebook": f"{unit.name}/{unit.release.name}", "exercises": exercises}
+
+
+def _graded_cells(unit: Unit) -> list[dict[str, Any]]:
+    """A handout's exercises and tests as handouts.json has them, for learners whose notebook lost one."""
+    cells = nbformat.read(unit.release, as_version=4).cells
+    keys = ("cell_type", "id", "metadata", "source")
+    return [{key: cell[key] for key in keys} for cell in cells if "nbgrader" in cell.metadata]
 
 
 def _write_pair(unit: Unit) -> None:

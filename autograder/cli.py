@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autograder.course import CourseError, find_root
+from autograder.course import CourseError, find_root, unfinished
 
 MODES = ("inprocess", "split")
 
@@ -16,10 +16,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
-        return options.run(find_root(), options)
+        root = find_root()
+        if not getattr(options, "units", True):  # all were asked for
+            print("".join(f"autograder: {sentence}\n" for sentence in unfinished(root)), end="", file=sys.stderr)
+        return options.run(root, options)
     except CourseError as error:
         print(f"autograder: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("\nautograder: stopped. Run it again to go on.", file=sys.stderr)
+        return 130
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -44,8 +50,31 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--mode", choices=MODES, default="inprocess", help="tests beside the learner's code, or apart from it"
     )
+    sub = command("report", _report, "Show a class's results as one page: grading/report.html.")
+    sub.add_argument("--out", type=Path, metavar="FILE", help="where to write it")
+    sub = command("similar", _similar, "List pairs of submissions whose own code is alike.", units=False)
+    sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
+    sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    sub = command("publish", _publish, "Make what learners get, without solutions and grader.", units=False)
+    where = sub.add_mutually_exclusive_group(required=True)
+    where.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new folder, or one that publish made")
+    where.add_argument("--branch", metavar="NAME", help="commit it to a git branch instead")
+    sub.add_argument("--repo", metavar="OWNER/NAME", help="the learners' repository on GitHub, for the badges")
+    for name, run, help in (
+        ("grade", _grade, "Grade a unit's submissions into the gradebook; run it again after whatever stopped it."),
+        ("regrade", _regrade, "Show whose points a changed release or grader would change; --write writes them."),
+    ):
+        sub = command(name, run, help, units=False)
+        sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
+        number = {"type": _positive, "default": 1, "metavar": "N"}
+        sub.add_argument("--workers", help="worker processes on this machine; default 1", **number)
+        sub.add_argument("--student", nargs="+", default=[], metavar="ID", dest="students", help="these alone")
+        sub.add_argument("--scheduler", default="", metavar="URL", help="of a Dask cluster: tcp://… or tls://…")
+        sub.add_argument("--db", default="", metavar="URL", help="the gradebook's, for example postgresql://…")
+    sub.add_argument("--write", action="store_true", help="write the new points into the gradebook")
     command("doctor", _doctor, "Say which layers of the sandbox this host gives.", units=False)
-    command("bench", _bench, "Measure submissions per minute against stock nbgrader.", units=False)
+    sub = command("bench", _bench, "Measure submissions per minute against stock nbgrader.", units=False)
+    sub.add_argument("--scaling", action="store_true", help="measure classes of 10 to 500 and a second worker")
     command("demo", _demo, "Grade three made-up learners with nbgrader, in grading/demo/.", units=False)
     return parser
 
@@ -87,6 +116,60 @@ def _check(root: Path, options: argparse.Namespace) -> int:
     return int(not report.fine)
 
 
+def _report(root: Path, options: argparse.Namespace) -> int:
+    from autograder.report import report
+
+    print(report(root, options.units, options.out))
+    return 0
+
+
+def _similar(root: Path, options: argparse.Namespace) -> int:
+    from autograder.similar import similar, table
+
+    findings = similar(root, options.unit)
+    print(findings.as_json() if options.json else table(findings))
+    return 0
+
+
+def _publish(root: Path, options: argparse.Namespace) -> int:
+    from autograder.publish import publish, publish_branch
+
+    if options.branch:
+        commit = publish_branch(root, options.branch, options.repo)
+        print(f"{options.branch} is at {commit[:12]}. Push it to the learners' repository:")
+        print(f"  git push https://github.com/{options.repo or 'OWNER/NAME'} {options.branch}:main")
+    else:
+        print(f"{publish(root, options.folder, options.repo)} files in {options.folder}")
+    return 0
+
+
+def _grade(root: Path, options: argparse.Namespace) -> int:
+    from autograder.grade import grade, table
+
+    summary = grade(root, options.unit, options.workers, options.students, options.scheduler, options.db)
+    print(table(summary, options.unit))
+    return int(not summary.fine)
+
+
+def _regrade(root: Path, options: argparse.Namespace) -> int:
+    from autograder import grade
+    from autograder.regrade import regrade, table
+
+    wanted = (options.unit, options.write, options.workers, options.students, options.scheduler, options.db)
+    result = regrade(root, *wanted)
+    print(table(result, options.unit))
+    if not result.summary.fine:
+        print(grade.needs_a_person(result.summary))
+    return int(not result.summary.fine)
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError("at least 1")
+    return number
+
+
 def _doctor(root: Path, options: argparse.Namespace) -> int:
     from autograder.doctor import doctor
 
@@ -97,8 +180,9 @@ def _doctor(root: Path, options: argparse.Namespace) -> int:
 
 def _bench(root: Path, options: argparse.Namespace) -> int:
     from autograder.bench import bench
+    from autograder.scaling import scaling
 
-    print(bench(root))
+    print(scaling(root) if options.scaling else bench(root))
     return 0
 
 

@@ -57,23 +57,41 @@ def find_root(start: Path | None = None) -> Path:
 
 
 def find_units(root: Path, names: list[str] | None = None) -> list[Unit]:
-    """All units, or those named, in the course's order.
+    """All units, or those named, in the course's order. A folder without a master is none: `unfinished` lists them.
 
     Raises:
-        CourseError: an unknown name, or a unit's folder without exactly one master.
+        CourseError: an unknown name, or a named folder without exactly one master.
     """
-    found = {}
-    for folder in sorted((root / "solutions").iterdir()):
-        if not folder.is_dir() or folder.name.startswith((".", "_")):
-            continue
-        masters = [path for path in folder.glob("*.py") if path.read_text(encoding="utf-8").find("nbgrader=") > 0]
-        if len(masters) != 1:
-            raise CourseError(f"{folder} must hold one master (a .py file with nbgrader cells); found {len(masters)}")
-        found[folder.name] = Unit(root, folder.name, masters[0].stem)
-    unknown = [name for name in names or [] if name not in found]
-    if unknown:
-        raise CourseError(f"no unit {', '.join(unknown)}; there are {', '.join(found)}")
-    return [unit for name, unit in found.items() if not names or name in names]
+    masters = {folder.name: _masters(folder) for folder in _unit_folders(root)}
+    for name in names or []:
+        if name not in masters:
+            raise CourseError(f"no unit {name}; there are {', '.join(masters)}")
+        if len(masters[name]) != 1:
+            raise CourseError(_finding(root, name, len(masters[name])))
+    return [
+        Unit(root, name, found[0].stem)
+        for name, found in masters.items()
+        if len(found) == 1 and (not names or name in names)
+    ]
+
+
+def unfinished(root: Path) -> list[str]:
+    """A sentence for each folder in solutions/ that doesn't hold exactly one master."""
+    counts = {folder.name: len(_masters(folder)) for folder in _unit_folders(root)}
+    return [_finding(root, name, count) for name, count in counts.items() if count != 1]
+
+
+def _unit_folders(root: Path) -> list[Path]:
+    folders = sorted(path for path in (root / "solutions").iterdir() if path.is_dir())
+    return [folder for folder in folders if not folder.name.startswith((".", "_"))]
+
+
+def _masters(folder: Path) -> list[Path]:
+    return [path for path in sorted(folder.glob("*.py")) if "nbgrader=" in path.read_text(encoding="utf-8")]
+
+
+def _finding(root: Path, name: str, count: int) -> str:
+    return f"{root / 'solutions' / name} must hold one master (a .py file with nbgrader cells); found {count}"
 
 
 def repository(root: Path) -> str:

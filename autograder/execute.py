@@ -55,7 +55,7 @@ class SplitExecute(NbGraderPreprocessor):
             sandbox.prepare()  # for the next submission, while nbgrader saves this one
         for index, outputs in graded.outputs.items():
             nb.cells[index].outputs = [nbformat.from_dict(output) for output in outputs]
-        nb.metadata["autograder"] = {"layers": graded.layers}
+        nb.metadata["autograder"] = {"layers": graded.layers, "seconds": graded.seconds}
         for name, verdict in graded.verdicts.items():
             if verdict.courses_fault:
                 self.log.error("%s: the test cell %s is broken: %s", unit.name, name, verdict.message)

@@ -6,16 +6,20 @@ reader's browser: nbgrader's own pages, feedback and formgrader, show Markdown c
 """
 
 import re
+from html import escape
 from typing import Any
 
 import bleach
 from bleach.css_sanitizer import CSSSanitizer
 from jinja2 import pass_context
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
+from nbformat.v4 import new_markdown_cell
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.notebooks import is_test
+from autograder.rebuild import REPAIRS
 
 BEGIN, END = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 INSTEAD = "# (Hidden tests looked at more cases here. What they found stands below.)"
@@ -43,6 +47,29 @@ class HideTests(NbGraderPreprocessor):
         if cell.cell_type == "code" and is_test(cell):
             cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
         return cell, resources
+
+
+class ShowRepairs(NbGraderPreprocessor):
+    """Puts a list of what was repaired before grading at the page's top."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """Add a Markdown cell, if anything was; the page's filters clean it as every other."""
+        repairs = nb.metadata.get(REPAIRS, [])
+        if isinstance(repairs, list) and (sentences := [text for text in repairs if isinstance(text, str)]):
+            listed = "\n".join(f"- {sentence}" for sentence in sentences)
+            nb.cells.insert(0, new_markdown_cell(f"**What was repaired before grading**\n\n{listed}"))
+        return nb, resources
+
+
+class EscapeNames(Preprocessor):
+    """Makes text of a learner's name: the formgrader's page of a submission shows it as it is, scripts and all."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """Escape the names that the page is given."""
+        for name in ("first_name", "last_name"):
+            if resources.get(name):
+                resources[name] = escape(resources[name])
+        return nb, resources
 
 
 def safe_html(html: str | bytes) -> str:

@@ -12,10 +12,9 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from autograder.course import Unit, find_units
-from autograder.notebooks import TEST_SUFFIX, grade_id, is_solution, is_test, read_master
+from autograder.notebooks import EXERCISE, TEST_SUFFIX, grade_id, is_solution, is_test, read_master
 
 GRADE_IDS = Path("solutions/grade_ids.json")
-HEADING = re.compile(r"^### Exercise (\d+) · .+ \((\d+) points?\)$", re.MULTILINE)
 TOTAL = re.compile(r"^\| Points \| (\d+),", re.MULTILINE)
 MARKERS = {"SOLUTION": is_solution, "HIDDEN TESTS": is_test}
 
@@ -69,9 +68,9 @@ def _points(notebook: NotebookNode) -> list[str]:
     for cell in notebook.cells:
         if match := TOTAL.search(cell.source):
             total_said = int(match[1])
-        if cell.cell_type == "markdown" and (match := HEADING.search(cell.source)):
+        if cell.cell_type == "markdown" and (match := EXERCISE.search(cell.source)):
             close()
-            number, promised, earned, title = number + 1, int(match[2]), 0.0, match[0].removeprefix("### ")
+            number, promised, earned, title = number + 1, int(match[3]), 0.0, match[0].removeprefix("### ")
             if int(match[1]) != number:
                 findings.append(f"{title}: this is exercise number {number} of the notebook")
         elif is_test(cell):

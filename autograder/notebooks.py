@@ -8,12 +8,14 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
+from autograder import navigation
 from autograder.course import Unit, repository
 
 # Folded in JupyterLab and in Colab: it is nobody's first lesson.
 SET_UP_METADATA = {"tags": ["set-up"], "jupyter": {"source_hidden": True}, "cellView": "form"}
 TEST_SUFFIX = "-test"
 FOR_REAL = "for-real"  # tag of cells that run the real model: shown to the learner, skipped in grading
+EXERCISE = re.compile(r"^### Exercise (\d+) · (.+) \((\d+) points?\)$", re.MULTILINE)  # heading: number, title, points
 RAISES = "raises-exception"  # tag after whose errors Jupyter's Run All goes on; they still cost the points
 KERNELSPEC = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 
@@ -26,7 +28,8 @@ def read_master(unit: Unit) -> NotebookNode:
 
 
 def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
-    """Put badges before the title and the set-up cell behind it, tag the test cells, give every cell a lasting id."""
+    """Put badges and links before the title, the set-up cell behind it and the links at the end; tag the test cells and
+    give every cell a lasting id."""
     address = repository(unit.root)
     badges = _template("badges.md").format(
         repository=address,
@@ -34,12 +37,14 @@ def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
         notebook=unit.release.relative_to(unit.root).as_posix(),
     )
     setup = _template("setup.py").replace("{repository}", address)
+    links = navigation.links(unit)
     title, *rest = notebook.cells
     notebook.cells = [
-        nbformat.v4.new_markdown_cell(badges.strip()),
+        nbformat.v4.new_markdown_cell(f"{badges.strip()}\n\n{links}"),
         title,
         nbformat.v4.new_code_cell(setup.strip(), metadata=SET_UP_METADATA),
         *rest,
+        nbformat.v4.new_markdown_cell(f"---\n\n{links}"),
     ]
     for cell in filter(is_test, notebook.cells):
         cell.metadata.tags = [*cell.metadata.get("tags", []), RAISES]
@@ -73,6 +78,20 @@ def exercise_points(notebook: NotebookNode) -> dict[str, float]:
         grade_id(cell).removesuffix(TEST_SUFFIX): cell.metadata.nbgrader.points
         for cell in notebook.cells
         if is_test(cell)
+    }
+
+
+def exercise_titles(notebook: NotebookNode) -> dict[str, str]:
+    """Exercise -> number and title of its heading ("2 · Memory"); with its name where a heading has several tests."""
+    tests: dict[str, list[str]] = {}
+    heading = ""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and (found := EXERCISE.search(cell.source)):
+            heading = f"{found[1]} · {found[2]}"
+        elif is_test(cell):
+            tests.setdefault(heading, []).append(grade_id(cell).removesuffix(TEST_SUFFIX))
+    return {
+        name: heading if len(names) == 1 else f"{heading}: {name}" for heading, names in tests.items() for name in names
     }
 
 

@@ -3,12 +3,18 @@
 A sample is a py:percent file. Its docstring says in one line what is special about it; a wrong one ends with a line
 `loses:` and the test cells that must lose their points, and no others may. Its cells carry an exercise's grade_id and
 replace that exercise's answer in the master; exercises without a cell keep the master's answer.
+
+Most wrong answers are a right one with a mistake in it. wrong/<exercise>.toml lists those, a table each: `about`,
+`loses`, and `changes`, pairs of a text that stands once in the exercise's cell and what stands there instead. The cell
+is the master's, or that of the right sample that `of` names.
 """
 
 import ast
 import copy
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import jupytext
 from nbconvert.preprocessors import Preprocessor
@@ -16,6 +22,8 @@ from nbformat import NotebookNode
 
 from autograder.course import CourseError, Unit
 from autograder.notebooks import grade_id, is_solution, read_master
+
+MASTER = "the master"
 
 
 @dataclass(frozen=True)
@@ -40,7 +48,13 @@ def read_samples(unit: Unit, kind: str) -> list[Sample]:
         CourseError: a file that doesn't follow the form, with the file's name.
     """
     master = read_master(unit)
-    return [_read(path, master, kind) for path in sorted((unit.submissions / kind).glob("*.py"))]
+    folder = unit.submissions / kind
+    samples = [_read(path, master, kind) for path in sorted(folder.glob("*.py"))]
+    if mistakes := sorted(folder.glob("*.toml")):
+        answers = {sample.name: sample.answers for sample in read_samples(unit, "right")}
+        answers[MASTER] = {grade_id(cell): cell.source for cell in master.cells if is_solution(cell)}
+        samples += [sample for path in mistakes for sample in _read_mistakes(path, master, answers)]
+    return samples
 
 
 def answered(master: NotebookNode, answers: dict[str, str]) -> NotebookNode:
@@ -63,13 +77,41 @@ def _read(path: Path, master: NotebookNode, kind: str) -> Sample:
     about, loses = _split(ast.get_docstring(ast.parse(text)) or "")
     cells = [cell for cell in jupytext.reads(text, fmt="py:percent").cells if cell.cell_type == "code"]
     answers = {grade_id(cell): cell.source for cell in cells if grade_id(cell)}
+    return _checked(path, Sample(path.stem, about, loses, answers), master, kind)
+
+
+def _read_mistakes(path: Path, master: NotebookNode, answers: dict[str, dict[str, str]]) -> list[Sample]:
+    try:
+        mistakes = tomllib.loads(path.read_text(encoding="utf-8"))
+        return [_mistake(path, name, mistake, master, answers) for name, mistake in mistakes.items()]
+    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+        raise CourseError(
+            f"{path}: each table needs about, loses, changes = [['old', 'new']] and maybe of: {error!r}"
+        ) from error
+
+
+def _mistake(
+    path: Path, name: str, mistake: dict[str, Any], master: NotebookNode, answers: dict[str, dict[str, str]]
+) -> Sample:
+    source = answers[mistake.get("of", MASTER)][path.stem]
+    for old, new in mistake["changes"]:
+        if (times := source.count(old)) != 1:
+            raise CourseError(f"{path}: {name}: stands {times} times in the answer, and must once: {old!r}")
+        source = source.replace(old, new)
+    sample = Sample(f"{path.stem}/{name}", mistake["about"], frozenset(mistake["loses"]), {path.stem: source})
+    return _checked(path, sample, master, "wrong")
+
+
+def _checked(path: Path, sample: Sample, master: NotebookNode, kind: str) -> Sample:
     exercises = {grade_id(cell) for cell in master.cells if is_solution(cell)}
     tests = {grade_id(cell) for cell in master.cells if grade_id(cell)} - exercises
-    if not about or not answers or bool(loses) != (kind == "wrong"):
-        raise CourseError(f"{path}: needs a docstring, at least one cell with a grade_id, and `loses:` if it is wrong")
-    if strangers := (set(answers) - exercises) | (loses - tests):
+    if not sample.about or not sample.answers or bool(sample.loses) != (kind == "wrong"):
+        raise CourseError(
+            f"{path}: {sample.name}: needs a docstring (or about), a cell with a grade_id, and what a wrong one loses"
+        )
+    if strangers := (set(sample.answers) - exercises) | (sample.loses - tests):
         raise CourseError(f"{path}: its unit has no {', '.join(sorted(strangers))}")
-    return Sample(path.stem, about, loses, answers)
+    return sample
 
 
 def _split(docstring: str) -> tuple[str, frozenset[str]]:

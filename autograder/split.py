@@ -98,7 +98,7 @@ class _Run:
         if name in self._graded.verdicts:  # a copied test cell; the first counts, and a copy must not be left empty:
             self._show(index, self._graded.verdicts[name])  # nbgrader gives an empty one all points
             return
-        shown, verdict = io.StringIO(), None
+        shown, verdict, started = io.StringIO(), None, time.monotonic()
         try:
             names = self._names(test)
             with contextlib.redirect_stdout(shown), _time_limit(SECONDS_PER_TEST):
@@ -125,6 +125,7 @@ class _Run:
         if self._session is not None:
             self._session.begin_test()  # takes back what was lent
         self._graded.verdicts[name] = verdict
+        self._graded.seconds[name] = round(time.monotonic() - started, 3)
         self._show(index, verdict)
 
     def _show(self, index: int, verdict: Verdict) -> None:

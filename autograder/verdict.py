@@ -33,11 +33,13 @@ class Graded:
         verdicts: grade_id of each test cell -> verdict.
         outputs: index of each executed cell -> its outputs in nbformat's form.
         layers: the walls that stood around the learner's process, by name.
+        seconds: grade_id of each test cell -> how long its test took, the learner's functions included.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     outputs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     layers: dict[str, bool] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
         """For a pipe or a file."""
@@ -47,4 +49,5 @@ class Graded:
     def from_json(cls, data: dict[str, Any]) -> "Graded":
         """The inverse of `as_json`, after JSON made strings of the indices."""
         verdicts = {name: Verdict(**verdict) for name, verdict in data["verdicts"].items()}
-        return cls(verdicts, {int(index): outputs for index, outputs in data["outputs"].items()}, data["layers"])
+        outputs = {int(index): shown for index, shown in data["outputs"].items()}
+        return cls(verdicts, outputs, data["layers"], data["seconds"])

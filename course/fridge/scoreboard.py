@@ -1,23 +1,32 @@
 """The learner's points in this notebook by the visible tests. Works without nbgrader, in Colab too.
 
-Names and points of all exercises stand in `units.json`, which `make course` writes from the masters.
+Titles and points of all exercises stand in `units.json`, which `make course` writes from the masters.
 """
 
 import json
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from pathlib import Path
+from typing import Any
+
+from fridge import checkup, tables
 
 UNITS = Path(__file__).with_name("units.json")
-RIGHT, WRONG, NOT_ATTEMPTED = "right", "wrong", "not attempted"
-_MARKS = {RIGHT: "✓", WRONG: "✗", NOT_ATTEMPTED: "○"}
+RIGHT, WRONG, NOT_ATTEMPTED, SKIPPED = "right", "wrong", "not attempted", "skipped"
+MARKS = {RIGHT: "✓", WRONG: "✗", NOT_ATTEMPTED: "○", SKIPPED: "–"}
 
 _outcomes: dict[str, str] = {}  # exercise -> outcome of its last run in this kernel
 
 
 def record(name: str, outcome: str) -> None:
-    """Note the outcome (RIGHT, WRONG, NOT_ATTEMPTED) of an exercise's tests."""
+    """Note the outcome (RIGHT, WRONG, NOT_ATTEMPTED, SKIPPED) of an exercise's tests."""
     _outcomes[name] = outcome
+
+
+def outcomes() -> dict[str, str]:
+    """Exercise -> outcome of its last run in this kernel; exercises whose tests have not run are left out."""
+    return dict(_outcomes)
 
 
 def points(name: str) -> float:
@@ -25,11 +34,18 @@ def points(name: str) -> float:
     return next((listed[name] for listed in units().values() if name in listed), 0)
 
 
+def title(name: str) -> str:
+    """An exercise as its heading names it ("2 · Memory"); its bare name if no unit lists it (yet)."""
+    listed = (unit["exercises"] for unit in syllabus().values())
+    return next((exercises[name]["title"] for exercises in listed if name in exercises), name)
+
+
 def ready(*names: str) -> bool:
     """Whether these exercises are solved; if not, say which cell is waiting for which."""
     missing = [name for name in names if _outcomes.get(name) != RIGHT]
     if missing:
-        print(f"This cell waits for your code: solve {', '.join(missing)}, run the tests, then run it again.")
+        exercises = "; ".join(map(title, missing))
+        print(f"This cell waits for your code: solve {exercises}. Run the tests, then run it again.")
     return not missing
 
 
@@ -41,25 +57,36 @@ def show(unit: str) -> "Scores":
     """
     if unit not in units():
         raise KeyError(f"no unit {unit!r} in {UNITS}, which lists {', '.join(units()) or 'none'}")
-    return Scores([(name, worth, _outcomes.get(name, NOT_ATTEMPTED)) for name, worth in units()[unit].items()])
+    rows = [(name, worth, _outcomes.get(name, NOT_ATTEMPTED)) for name, worth in units()[unit].items()]
+    notes = checkup.look(Path(syllabus()[unit].get("notebook", "")).name, unit)
+    return Scores(rows, [*notes, checkup.advice(unit)] if notes else [])
+
+
+def units() -> dict[str, dict[str, float]]:
+    """Unit -> exercise -> points, in the order of the course."""
+    return {
+        name: {exercise: listed["points"] for exercise, listed in unit["exercises"].items()}
+        for name, unit in syllabus().items()
+    }
 
 
 @cache
-def units() -> dict[str, dict[str, float]]:
-    """Unit -> exercise -> points, in the order of the course."""
+def syllabus() -> dict[str, dict[str, Any]]:
+    """Unit -> its title, its notebook's path and its exercises: all of `units.json`, in the order of the course."""
     return json.loads(UNITS.read_text(encoding="utf-8")) if UNITS.exists() else {}
 
 
 class Scores:
-    """Rows of (exercise, points, outcome) with a total."""
+    """Rows of (exercise, points, outcome) with a total, and notes about the saved notebook."""
 
-    def __init__(self, rows: list[tuple[str, float, str]]):
+    def __init__(self, rows: list[tuple[str, float, str]], notes: Sequence[str] = ()):
         self.rows = rows
+        self.notes = [f"! {note}" for note in notes]
 
     @property
     def earned(self) -> float:
-        """Points by the visible tests."""
-        return sum(worth for _, worth, outcome in self.rows if outcome == RIGHT)
+        """Points by the visible tests; a skipped exercise costs none."""
+        return sum(worth for _, worth, outcome in self.rows if outcome in (RIGHT, SKIPPED))
 
     @property
     def total(self) -> float:
@@ -67,18 +94,15 @@ class Scores:
         return sum(worth for _, worth, _ in self.rows)
 
     def __repr__(self) -> str:
-        lines = [f"{_MARKS[outcome]} {name:<28}{worth:>4g}  {outcome}" for name, worth, outcome in self.rows]
-        return "\n".join([*lines, self._summary()])
+        width = max((len(title(name)) for name, _, _ in self.rows), default=0)
+        lines = [f"{MARKS[outcome]} {title(name):<{width}}{worth:>5g}  {outcome}" for name, worth, outcome in self.rows]
+        return "\n".join([*lines, self._summary(), *self.notes])
 
     def _repr_html_(self) -> str:
-        rows = "".join(
-            f"<tr><td>{_MARKS[outcome]}</td><td style='text-align:left'>{escape(name)}</td><td>{worth:g}</td>"
-            f"<td style='text-align:left'>{outcome}</td></tr>"
-            for name, worth, outcome in self.rows
+        rows = [(MARKS[outcome], title(name), f"{worth:g}", outcome) for name, worth, outcome in self.rows]
+        return tables.html(("", "Exercise", "Points", "Outcome"), rows, self._summary(), numbers=(2,)) + "".join(
+            f"<p>{escape(note)}</p>" for note in self.notes
         )
-        left = "<th style='text-align:left'>"
-        head = f"<tr><th></th>{left}Exercise</th><th>Points</th>{left}Outcome</th></tr>"
-        return f"<table>{head}{rows}</table><p>{self._summary()}</p>"
 
     def _summary(self) -> str:
         return f"{self.earned:g} of {self.total:g} points by the visible tests. Hidden tests look further at grading."

@@ -1976,12 +1976,12 @@ if speeds:
     names = list(speeds)[::-1]
     colors = [plots.ACCENT if name.startswith("your") else plots.SECOND for name in names]
     colors[-1] = plots.INK
-    ax.barh(names, [speeds[name] for name in names], color=colors)
-    ax.set_xscale("log")
+    bars = ax.barh(names, [speeds[name] for name in names], color=colors)
+    ax.bar_label(bars, fmt="%.0f", padding=3)
     ax.grid(axis="y", visible=False)
 
 # %% [markdown]
-# *In words: a bar for the time of one token with each kind of layer, on a logarithmic axis: float32 in black, your layer, by far the longest, in
+# *In words: a bar for the time of one token with each kind of layer: float32 in black, your layer, by far the longest, in
 # red, bitsandbytes' in blue.*
 #
 # The size is what the formula says. The time is the **negative result** of this notebook, for your layer everywhere and for theirs on most processors. Decoding reads every weight

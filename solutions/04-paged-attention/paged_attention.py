@@ -2437,10 +2437,11 @@ if scoreboard.ready(*parts):
 # `fridge.engine` is this notebook, put together and made fast. It has the same parts under the same names, a page of
 # code each; read `scheduler.py` and `attention.py` first, you know what they do. What makes it faster than yours:
 #
-# - **No padding and no loop over sequences.** All decoding queries of a step meet their blocks in one product, block by
-#   block; the blocks' partial softmaxes are then joined for each query. (Unit 06 builds that join.)
+# - **No loop over sequences.** Those of about the same length are read together, a few groups a step: one operation
+#   gathers their blocks, a second computes their attention. A group is padded by a few blocks at most.
 # - **Fewer, larger matrix products**: Q, K and V in one, gate and up in one, logits only where a token is chosen, and
-#   weights laid out once in the order in which the processor reads them.
+#   weights laid out once in the order in which the processor reads them. The weight of each RMSNorm is multiplied into
+#   the product that follows it, once, when the model is loaded.
 # - **INT8**, if you want: a quarter of the bytes, and integer products. This is unit 02 paying off. Each row has a scale
 #   of its own, because one token with huge activations would cost all the others their precision.
 #

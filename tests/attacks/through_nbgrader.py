@@ -55,6 +55,7 @@ class Class:
         self.config = nbgrader_configuration(folder)
         if execute:
             self.config.Autograde.autograde_preprocessors[0] = execute
+            self.config.Autograde.pop("sanitize_preprocessors")
             for name in ("HTMLExporter", "GenerateFeedback"):  # what stock nbgrader shows, too
                 self.config.pop(name, None)
         self._api = NbGraderAPI(config=self.config)

@@ -56,7 +56,7 @@ def root() -> Path:
 @pytest.fixture
 def course(tmp_path: Path) -> Path:
     """The real course, copied: masters, pairs, handouts, samples."""
-    skip = shutil.ignore_patterns(".venv", ".git", "grading", "artifacts", "__pycache__", ".*_cache")
+    skip = shutil.ignore_patterns(".venv*", ".git", "grading", "artifacts", "__pycache__", ".*_cache")
     return Path(shutil.copytree(ROOT, tmp_path / "course", ignore=skip))
 
 
@@ -86,3 +86,17 @@ def write_sample(root: Path, kind: str, name: str, body: str, loses: str = "") -
         f'"""A way to add.{promise}"""\n\n# %% nbgrader={{"grade_id": "add", "solution": true, "grade": false}}\n'
         f"def add(a, b):\n    {body}\n"
     )
+
+
+def pytest_terminal_summary(terminalreporter) -> None:
+    """The table of odd submissions: what was sent, what happened."""
+    reports = terminalreporter.stats.get("passed", []) + terminalreporter.stats.get("failed", [])
+    rows = [dict(report.user_properties) for report in reports if report.when == "call"]
+    rows = [row for row in rows if "sent" in row]
+    if not rows:
+        return
+    terminalreporter.section("odd submissions")
+    for row in rows:
+        terminalreporter.line(f"{row['sent']:<72}  {row.get('happened', 'FAILED')}")
+    refused = sum(row.get("happened", "").startswith("refused") for row in rows)
+    terminalreporter.line(f"{len(rows)} odd submissions: {len(rows) - refused} graded, {refused} refused")

@@ -71,9 +71,15 @@ def test_no_master_is_in_course(root):
 
 
 def test_units_json_lists_every_exercise_with_its_points(mini):
-    """The scoreboard reads points from units.json, so it must agree with nbgrader's metadata."""
+    """The learner's tables take titles and points from units.json, so it must agree with headings and metadata."""
     build(mini)
-    assert json.loads((mini / "course/fridge/units.json").read_text()) == {"00-mini": {"add": 3}}
+    assert json.loads((mini / "course/fridge/units.json").read_text()) == {
+        "00-mini": {
+            "title": "Mini",
+            "notebook": "00-mini/mini.ipynb",
+            "exercises": {"add": {"title": "1 · Add", "points": 3}},
+        }
+    }
 
 
 def test_outputs_survive_where_the_code_is_unchanged(mini):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import ROOT, write_sample
+from conftest import ROOT, WRONG, write_sample
 
 from autograder import runner
 from autograder.check import check, table
@@ -79,6 +79,48 @@ def test_a_sample_out_of_form_is_a_sentence_with_its_name(mini, old, new):
     sample.write_text(sample.read_text().replace(old, new))
     with pytest.raises(CourseError, match=r"subtracts\.py"):
         check(mini)
+
+
+MISTAKE = """
+[adds_twice]
+about = "Adds b twice."
+loses = ["add-test"]
+changes = [["a + b", "a + b + b"]]
+"""
+
+
+def test_a_mistake_is_a_change_of_an_answer(mini):
+    """Of the master's, or of the right sample that is named; one that changes nothing keeps its points."""
+    mistakes = mini / "tests/submissions/00-mini/wrong/add.toml"
+    of_another = (
+        '[sums_one]\nabout = "Forgets b."\nloses = ["add-test"]\nof = "by_sum"\nchanges = [["((a, b))", "((a,))"]]'
+    )
+    mistakes.write_text(MISTAKE + of_another)
+    report = check(mini)
+    assert report.fine, table(report)
+    assert report.units["00-mini"].exercises["add"].wrong_caught == len(WRONG) + 2
+    mistakes.write_text(MISTAKE.replace("a + b + b", "b + a"))
+    assert "wrong/add/adds_twice: keeps its points in add-test: too weak a test" in table(check(mini))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('"a + b"', '"a - b"', "stands 0 times"),
+        ('"a + b"', '"a"', "times in the answer, and must once"),
+        ("about", "abuot", "needs about, loses, changes"),
+        ('loses = ["add-test"]', "loses = []", "needs a docstring (or about)"),
+        ('["add-test"]', '["mul-test"]', "has no mul-test"),
+        ('[["a + b", "a + b + b"]]', '["a + b"]', "needs about, loses, changes"),
+        ("[adds_twice]", "[adds_twice", "needs about, loses, changes"),
+        ("changes", 'of = "by_magic"\nchanges', "by_magic"),
+    ],
+)
+def test_a_mistake_out_of_form_is_a_sentence_with_its_file(mini, old, new, says):
+    (mini / "tests/submissions/00-mini/wrong/add.toml").write_text(MISTAKE.replace(old, new))
+    with pytest.raises(CourseError, match=r"add\.toml") as raised:
+        check(mini)
+    assert says in str(raised.value)
 
 
 def test_exit_codes_and_json(mini, monkeypatch, capsys):

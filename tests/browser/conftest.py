@@ -24,7 +24,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 CHROMIUM = Path("/usr/bin/chromium")
-NOT_COPIED = (".git", ".venv", "grading", "tests", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
+NOT_COPIED = (".git", ".venv*", "grading", "tests", "__pycache__", "*.egg-info", ".*_cache", ".hypothesis")
 CHROMIUM_ARGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -57,7 +57,8 @@ class Lab:
 
     def api(self, path: str) -> object:
         """The answer of Jupyter's REST API."""
-        base, _, query = self.url.partition("/lab?")
+        base, _, query = self.url.partition("?")
+        base = base.partition("/lab")[0]
         with _direct.open(f"{base}/api/{path}?{query}", timeout=30) as answer:
             return json.load(answer)
 
@@ -143,7 +144,6 @@ def link_environment(root: Path, goal: str) -> None:
 @contextlib.contextmanager
 def served(root: Path, target: str, artifacts: Path) -> Iterator[tuple[str, int]]:
     """`make TARGET BROWSER=no PORT=…`: the address that it prints, its process. Stopped with all that it started."""
-    answer_about_news(root.parent / "jupyterlab_settings_dir")
     log = artifacts / f"{target}.log"
     command = ["make", target, "BROWSER=no", f"PORT={free_port()}", f"PYTHON={sys.executable}"]
     with log.open("w") as said:
@@ -162,13 +162,6 @@ def environment(folder: Path) -> dict[str, str]:
     return {**os.environ, **fresh}
 
 
-def answer_about_news(settings: Path) -> None:
-    """Answer what JupyterLab asks on its first start: its question would lie over every picture."""
-    file = settings / "@jupyterlab" / "apputils-extension" / "notification.jupyterlab-settings"
-    file.parent.mkdir(parents=True)
-    file.write_text('{"fetchNews": "false"}', encoding="utf-8")
-
-
 def free_port() -> int:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
@@ -179,7 +172,7 @@ def printed_url(server: subprocess.Popen, log: Path) -> str:
     """The address that JupyterLab prints for a person to click on."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and server.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:\d+/lab\?token=\w+", log.read_text()):
+        if found := re.search(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+", log.read_text()):
             return found.group()
         time.sleep(0.2)
     raise AssertionError(f"`{' '.join(server.args[:2])}` printed no address; it said:\n{log.read_text()}")

@@ -1,10 +1,11 @@
-"""An instructor grades three learners with formgrader, in a real browser, beside `nbgrader autograde` in a shell.
+"""An instructor grades three learners with formgrader, in a real browser, beside nbgrader's commands in a shell.
 
-One journey, in the order in which an instructor makes it; each stage needs what the one before left in the gradebook.
-One of the learners tries to run scripts in the pages that the instructor opens. Each stage leaves a picture in
-tests/artifacts/browser/.
+From the handout by the button to comment, points by hand, feedback and report. One journey, in the order in which an
+instructor makes it; each stage needs what the one before left in the gradebook. One of the learners tries to run
+scripts in the pages that the instructor opens. Each stage leaves a picture in tests/artifacts/browser/.
 """
 
+import csv
 import re
 import subprocess
 from collections.abc import Callable
@@ -34,7 +35,7 @@ AUTOGRADE_SECONDS = 180  # for one submission, with the start of the sandbox; se
 
 ASKED = {"cdnjs.cloudflare.com"}  # what the pages load from other machines: nbconvert's MathJax
 
-MISTAKES = ("memory_query_heads_counted", "rope_interleaved_pairs", "chunks_rest_dropped")
+MISTAKES = ("memory/query_heads_counted", "rope_interleaved_pairs", "chunks_rest_dropped")
 TITLE = "document.title='pwned'"
 SCRIPTS = (
     f'<script>{TITLE}</script><img src=x onerror="{TITLE}"><img src="https://learner.test"><svg onload="{TITLE}"></svg>'
@@ -54,6 +55,9 @@ print(scripts)
 def positions_processed(prompt_tokens, new_tokens):
     raise ValueError("a message of mine: " + scripts)
 """
+# As a university's list has them; the last one's learner typed the name.
+NAMES = {RIGHT: ("Ada", "Lovelace"), UNTOUCHED: ("Bo", "Müller, Jr."), WRONG: ("Mallory", SCRIPTS)}
+COMMENT, BY_HAND = "The heads are right: count keys and values once each.", 1
 LOST = {"work", "memory", "rope", "chunked-prefill"}
 
 
@@ -61,11 +65,13 @@ def test_an_instructor_grades_a_unit(formgrader, page, artifacts):
     """Guards against a grader that works from a shell and not in JupyterLab's process, and against learners' scripts.
 
     Other grades by the button, a sandbox that dies between two clicks, a folder that isn't a unit among the
-    assignments, an origin taken over by an output, hidden tests in the feedback.
+    assignments, an origin taken over by an output, a name or a page handed in, hidden tests in the feedback, a
+    comment that the learner never sees, a report without the points given by hand.
     """
     unit = find_units(formgrader.root, [UNIT])[0]
     expected = hand_in(unit)
-    nbgrader(formgrader.root, "autograde", UNIT, "--student", WRONG)
+    import_names(formgrader.root)
+    command(formgrader.root, "nbgrader", "autograde", UNIT, "--student", WRONG)
     by_shell = grades(unit, WRONG)
     assert by_shell == expected[WRONG]
 
@@ -79,16 +85,23 @@ def test_an_instructor_grades_a_unit(formgrader, page, artifacts):
     units = [one.name for one in find_units(ROOT)]
     assert assignments.all_text_contents() == units, "`course/` and `solutions/` hold more folders than units"
     picture("1-assignments")
+    made = f"Successfully created the student version of '{UNIT}'"
+    press(page.locator("#main-table tr", has_text=UNIT), "assign", made)
+    picture("1-generated")
+    close_dialog(page)
     page.locator("#main-table tr", has_text=UNIT).locator("td.num-submissions a").click()
     page.locator("#main-table tr").nth(2).wait_for()
     assert status(page) == {RIGHT: "needs autograding", UNTOUCHED: "needs autograding", WRONG: "graded"}
+    for learner in (RIGHT, UNTOUCHED):
+        assert row(page, learner).locator(".student-name").text_content().strip() == ", ".join(NAMES[learner][::-1])
+    assert page.title() != "pwned", "a learner's name ran in the instructor's page"
     picture("2-submissions")
 
     # The button: those that remain, then again the one that the shell has graded.
     for learner in (RIGHT, UNTOUCHED, WRONG):
         if learner == WRONG:
             end_sandbox(formgrader.process)  # as a person or a full memory may, while the server goes on
-        log = press(page, learner, "autograde", f"Successfully autograded '{UNIT}' for student '{learner}'")
+        log = press(row(page, learner), "autograde", f"Successfully autograded '{UNIT}' for student '{learner}'")
         assert "Traceback" not in log
         assert grades(unit, learner) == expected[learner], learner
         picture(f"3-autograded-{learner}")
@@ -98,6 +111,9 @@ def test_an_instructor_grades_a_unit(formgrader, page, artifacts):
     totals = {learner: f"{sum(expected[learner].values()):g} / {sum(points.values()):g}" for learner in expected}
     assert {learner: row(page, learner).locator(".score").text_content() for learner in expected} == totals
     picture("4-graded")
+
+    handed_in = unit.root / "grading" / "autograded" / WRONG / UNIT
+    assert [path.name for path in handed_in.iterdir()] == [f"{unit.notebook}.ipynb"], "formgrader would serve the rest"
 
     # One submission, as it is read for grading by hand.
     row(page, WRONG).locator(".student-name a").click()
@@ -119,21 +135,44 @@ def test_an_instructor_grades_a_unit(formgrader, page, artifacts):
     picture("6-read-wrong", page.locator("[id='memory-test']"))
     picture("7-read-scripts", page.get_by_text("a message of mine").first)
 
+    # A comment, and a point for what was right after all; each is saved when the field is left.
+    for field, value, kind in (("memory-comment", COMMENT, "comment"), ("memory-test", str(BY_HAND), "grade")):
+        with page.expect_response(lambda answer, kind=kind: f"/api/{kind}/" in answer.url) as saved:
+            page.locator(f".tabbable[id='{field}']").fill(value)
+            page.locator(f".tabbable[id='{field}']").blur()
+        assert saved.value.ok
+    picture("8-by-hand", page.locator("[id='memory-comment']"))
+    expected[WRONG]["memory"] = BY_HAND
+    assert grades(unit, WRONG) == expected[WRONG]
+
     # Feedback, by the button.
     page.goto(f"{base}/formgrader/manage_submissions/{UNIT}")
-    press(page, WRONG, "generate-feedback", f"Successfully generated feedback for '{UNIT}' for student '{WRONG}'")
-    picture("8-feedback-generated")
+    press(row(page, WRONG), "generate-feedback", f"Successfully generated feedback for '{UNIT}' for student '{WRONG}'")
+    picture("9-feedback-generated")
     close_dialog(page)
     feedback = formgrader.root / "grading" / "feedback" / WRONG / UNIT / f"{unit.notebook}.html"
     page.goto(feedback.as_uri())
     said = page.locator("#notebook-container").first.inner_text()
     assert "likely cause: a key and a value for each KV head" in said
+    assert COMMENT in said
+    assert f"{BY_HAND}.0/{points['memory']:.1f}" in said.replace(" ", ""), "the points given by hand"
     written = " ".join(page.locator("html").text_content().split())
     for line in hidden_lines(unit):
         assert line not in written, f"the feedback shows a hidden test: {line}"
     no_script_ran(page)
-    picture("9-feedback")
-    picture("10-feedback-wrong", page.locator("[name='memory-test']").first)
+    picture("10-feedback")
+    picture("11-feedback-wrong", page.locator("[name='memory-test']").first)
+
+    # The report.
+    command(formgrader.root, "autograder", "report", UNIT)
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        page.goto((formgrader.root / "grading" / "report.html").as_uri())
+        picture(f"12-report-{theme}")
+    assert page.title() == f"Results of {UNIT}", "a learner's name ran in the report"
+    mean = sum(sum(own.values()) for own in expected.values()) / len(expected)
+    assert f"mean {mean:.1f} of {sum(points.values()):g} points" in page.locator("main, body").first.inner_text()
+    page.get_by_role("button", name="At risk").click()
     assert strangers <= ASKED, "a page that an instructor opened told somebody"
 
 
@@ -164,10 +203,18 @@ def add_markdown(submission: Path) -> None:
     submission.with_name("figure.html").write_text(SCRIPTS, encoding="utf-8")
 
 
-def nbgrader(root: Path, *arguments: str) -> None:
-    """Run stock nbgrader in a shell, in the course's folder."""
-    command = [root / ".venv" / "bin" / "nbgrader", *arguments]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=AUTOGRADE_SECONDS)
+def import_names(root: Path) -> None:
+    """Tell the gradebook who the learners are, by a list as a university gives it."""
+    with (root / "students.csv").open("w", encoding="utf-8", newline="") as file:
+        rows = [(learner, *names) for learner, names in NAMES.items()]
+        csv.writer(file).writerows([("id", "first_name", "last_name"), *rows])
+    command(root, "nbgrader", "db", "student", "import", "students.csv")
+
+
+def command(root: Path, name: str, *arguments: str) -> None:
+    """Run a command of the course's environment in a shell, in the course's folder."""
+    line = [root / ".venv" / "bin" / name, *arguments]
+    done = subprocess.run(line, cwd=root, capture_output=True, text=True, timeout=AUTOGRADE_SECONDS)
     assert done.returncode == 0, done.stderr
 
 
@@ -232,10 +279,10 @@ def status(page: "Page") -> dict[str, str]:
     return {learner: row(page, learner).locator(".status").text_content() for learner in (RIGHT, UNTOUCHED, WRONG)}
 
 
-def press(page: "Page", learner: str, button: str, success: str) -> str:
-    """Press a button in a learner's line; return all that the dialog says, which must be a success."""
-    row(page, learner).locator(f".{button} a").click()
-    dialog = page.locator(".modal-content")
+def press(line: "Locator", button: str, success: str) -> str:
+    """Press a button in a table's line; return all that the dialog says, which must be a success."""
+    line.locator(f".{button} a").click()
+    dialog = line.page.locator(".modal-content")
     dialog.wait_for(timeout=AUTOGRADE_SECONDS * 1000)
     said = dialog.text_content()
     assert success in said, said

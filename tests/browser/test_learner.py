@@ -1,10 +1,12 @@
-"""A learner's first hour with unit 03, in a real browser.
+"""A learner's first hour, in a real browser: the start page, the next notebook, points, validation, light and dark.
 
 One journey, in the order in which a learner makes it: each stage needs the state that the one before left, and the
 minute that the cells with the real model take is spent once. Each stage leaves a picture in tests/artifacts/browser/.
 """
 
 import re
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,20 +20,25 @@ if TYPE_CHECKING:
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(1500)]
 
-UNIT, NAME = "03-kv-cache", "kv_cache.ipynb"
-RUN_ALL_SECONDS = 600  # seen on two cores: 37 s, and 144 s while others used them too
-VALIDATE_SECONDS = 60  # seen: 8 s and 16 s, without the cells that run the real model
+START, NEXT = "00-start-here/start_here.ipynb", "01-memory-math/memory_math.ipynb"
+RUN_ALL_SECONDS = 600  # seen on two cores: 40 s for each, and four times as long while others used them too
+SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"  # the notebook in front
+VALIDATE_SECONDS = 90  # seen: 8 s and 16 s, without the cells that run the real model
 
-RIGHT_WORK = '''def positions_processed(prompt_tokens, new_tokens):
-    """Count the squares of the figure."""
-    if new_tokens == 0:
-        return 0, 0
-    again = sum(prompt_tokens + step for step in range(new_tokens))
-    return again, prompt_tokens + new_tokens - 1
+WRONG_GIGABYTES = '''def weight_gigabytes(parameters, bits):
+    """What the notebook proposes, to see a wrong answer."""
+    return parameters * bits
 '''
-WRONG_MEMORY = '''def kv_cache_bytes(layers, heads, kv_heads, head_dim, tokens, batch=1, bytes_per_value=2):
-    """Forget that query heads share keys and values."""
-    return 2 * layers * heads * head_dim * tokens * batch * bytes_per_value
+RIGHT_GIGABYTES = '''def weight_gigabytes(parameters, bits):
+    """Bytes, then gigabytes."""
+    return parameters * (bits / 8) / 10**9
+'''
+RIGHT_BITS = '''def bits_per_weight(bits, group=None, scale_bits=0, zero_bits=0, scale_group=None, second_bits=0):
+    """Count the bits of a group, then share them."""
+    if group is None:
+        return bits
+    shared = scale_bits + zero_bits + (second_bits / scale_group if scale_group else 0)
+    return bits + shared / group
 '''
 
 
@@ -40,15 +47,17 @@ class Notebook:
 
     def __init__(self, page: "Page", path: Path, pictures: Path):
         self.page = page
+        self.panel = page.locator(SHOWN)
         self.pictures = pictures
         cells = nbformat.read(path, as_version=4).cells
         self.index = {cell.id: index for index, cell in enumerate(cells)}
+        self.sources = {cell.id: cell.source for cell in cells if cell.cell_type == "code"}
         self.tests = {cell.id: cell.metadata.nbgrader.points for cell in cells if _is_test(cell)}
-        self.waiting = [cell.id for cell in cells if cell.cell_type == "code" and "scoreboard.ready(" in cell.source]
-        self.last = cells[-1].id
+        self.waiting = [cell_id for cell_id, source in self.sources.items() if "scoreboard.ready(" in source]
+        self.last = next(cell.id for cell in reversed(cells) if cell.cell_type == "code")
 
     def cell(self, cell_id: str) -> "Locator":
-        return self.page.locator(".jp-Notebook .jp-Cell").nth(self.index[cell_id])
+        return self.panel.locator(".jp-Notebook .jp-Cell").nth(self.index[cell_id])
 
     def outputs(self, cell_id: str) -> "Locator":
         return self.cell(cell_id).locator(".jp-Cell-outputWrapper")
@@ -59,7 +68,7 @@ class Notebook:
 
     def prompts(self) -> list[str]:
         """What stands before the code cells: `[ ]:` not run, `[*]:` waiting or running, `[7]:` run as the seventh."""
-        return [text.strip() for text in self.page.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()]
+        return [text.strip() for text in self.panel.locator(".jp-CodeCell .jp-InputPrompt").all_text_contents()]
 
     def write(self, cell_id: str, code: str) -> None:
         """Replace a cell's text as a person does, and leave the cursor in it."""
@@ -67,6 +76,26 @@ class Notebook:
         self.cell(cell_id).locator(".cm-content").click()
         self.page.keyboard.press("Control+a")
         self.page.keyboard.insert_text(code)
+
+    def find(self, text: str) -> str:
+        """The id of the one code cell that has this text."""
+        (found,) = [cell_id for cell_id, source in self.sources.items() if text in source]
+        return found
+
+    def press(self, *keys: str, until: str, says: str) -> None:
+        """Press keys; wait until a cell's output begins with a mark."""
+        for key in keys:
+            self.page.keyboard.press(key)
+        wait_until(lambda: self.output(until).startswith(says), 60, lambda: self.output(until))
+
+    def run(self, cell_id: str, lab) -> str:
+        """Run a cell where it stands; return what it shows."""
+        self.cell(cell_id).locator(".jp-InputPrompt").click()
+        prompt = self.cell(cell_id).locator(".jp-InputPrompt")
+        before = prompt.text_content()
+        self.page.keyboard.press("Control+Enter")
+        wait_until(lambda: prompt.text_content() != before and idle(self, lab), 60, self.prompts)
+        return self.output(cell_id)
 
     def picture(self, name: str, of: "Locator | None" = None) -> None:
         """Keep a picture of the window, scrolled to an element."""
@@ -76,76 +105,105 @@ class Notebook:
         self.page.screenshot(path=self.pictures / f"{name}.png")
 
 
-def test_a_learner_s_first_hour(lab, page, artifacts):
+def test_a_learner_s_hour(lab, page, artifacts):
     """Guards against what no notebook-running library sees.
 
-    Run All that stops at the first unsolved exercise, figures that aren't drawn, a traceback of the test's internals,
-    a score that doesn't follow, a Validate button that runs the real model until it times out.
+    A start page that isn't there, a question of JupyterLab's that covers it, a Run All that stops at the first unsolved
+    exercise, figures that aren't drawn, a traceback of a test's internals, a link that leads nowhere, a score that
+    doesn't follow, a Validate button that runs the real model, a table that is black on black.
     """
-    handout = lab.root / "course" / UNIT / NAME
-    trace = leave_trace(handout)
-    open_notebook(page, lab.url)
-    notebook = Notebook(page, handout, artifacts)
-    notebook.picture("1-opened")
+    page.goto(lab.url)
+    start = Notebook(page, lab.root / "course" / START, artifacts)
+    wait_for_kernel(page)
+    assert page.locator(".Toastify__toast, .jp-Dialog").count() == 0, "JupyterLab asks something on its first start"
+    start.picture("01-opened")
 
-    # All cells of the untouched handout.
-    menu(page, "Run", "Run All Cells")
-    wait_until(lambda: notebook.prompts()[0] != "[ ]:", 30, notebook.prompts)
-    wait_until(lambda: idle(notebook, lab), RUN_ALL_SECONDS, notebook.prompts)
-    assert trace.read_text() == "."
-    assert "[ ]:" not in notebook.prompts(), "Run All Cells stopped before the end"
-    for test, points in notebook.tests.items():
-        name = test.removesuffix("-test")
-        assert notebook.output(test).startswith(f"○ {name}: not attempted yet ({points:g} points)"), test
-        assert len(notebook.output(test).splitlines()) == 1, "a learner needs no traceback of an empty exercise"
-    for cell_id in notebook.waiting:
-        assert "This cell waits for your code: solve " in notebook.output(cell_id), cell_id
-    widths = page.locator(".jp-OutputArea img").evaluate_all("images => images.map(image => image.naturalWidth)")
-    assert widths
-    assert min(widths) > 100, "a figure is empty"
-    assert "0 of 25 points" in notebook.output(notebook.last)
-    notebook.picture("2-not-attempted", notebook.outputs("work-test"))
-    notebook.picture("3-score-0", notebook.outputs(notebook.last))
-    notebook.picture("4-figure", page.locator(".jp-OutputArea img").first)
+    # All cells of the start page as it was handed out.
+    run_all(start, lab)
+    assert "This machine is ready." in start.output(start.find("environment.show()"))
+    assert start.output("weight-gigabytes-test").startswith("○ weight-gigabytes: not attempted yet (1 point).")
+    assert "SmolLM2 says: " in start.output(start.find("SmolLM2 says"))
+    assert sharp_figures(page) == 2
+    start.picture("02-environment", start.outputs(start.find("environment.show()")))
+    start.picture("03-elephant", start.outputs(start.find("elephants_and_fridge")))
+    start.picture("04-not-attempted", start.outputs("weight-gigabytes-test"))
+    start.picture("05-conversation", start.outputs(start.find("answers_by_turn")))
 
-    # Exercise 1, solved: the keys that JupyterLab teaches, Shift+Enter on the exercise and on its test.
-    notebook.write("work", RIGHT_WORK)
-    page.keyboard.press("Shift+Enter")
-    page.keyboard.press("Shift+Enter")
-    wait_until(lambda: notebook.output("work-test").startswith("✓"), 60, lambda: notebook.output("work-test"))
-    assert notebook.output("work-test") == "✓ work: these tests pass (2 points)."
-    notebook.picture("5-right", notebook.outputs("work-test"))
-    score = run_last(notebook, lab)
-    assert "2 of 25 points" in score
-    notebook.picture("6-score-2", notebook.outputs(notebook.last))
-
-    # Save, and nbgrader's Validate.
+    # What it teaches: wrong, then right, with the keys that it names.
+    start.write("weight-gigabytes", WRONG_GIGABYTES)
+    start.press("Shift+Enter", "Shift+Enter", until="weight-gigabytes-test", says="✗")
+    for words in ("expected: 140", "got:      1.12e+12", "likely cause: a byte has 8 bits"):
+        assert words in start.output("weight-gigabytes-test")
+    start.picture("06-wrong", start.outputs("weight-gigabytes-test"))
+    start.write("weight-gigabytes", RIGHT_GIGABYTES)
+    start.press("Shift+Enter", "Shift+Enter", until="weight-gigabytes-test", says="✓")
+    assert start.output("weight-gigabytes-test") == "✓ weight-gigabytes: these tests pass (1 point)."
+    assert "1 of 1 points" in start.run(start.last, lab)
     page.keyboard.press("Control+s")
-    wait_until(lambda: "Count the squares of the figure." in handout.read_text(encoding="utf-8"), 30)
-    dialog = validate(page)
+    saved = lab.root / "course" / START
+    wait_until(lambda: "these tests pass" in saved.read_text(encoding="utf-8"), 30)
+
+    # To the next notebook, by the link at the foot.
+    trace = leave_trace(lab.root / "course" / NEXT)
+    foot = start.panel.locator(".jp-MarkdownCell").last
+    foot.scroll_into_view_if_needed()
+    start.picture("07-foot", foot)
+    foot.get_by_role("link", name="01 · Memory math →").click()
+    page.locator(".lm-TabBar-tab.lm-mod-current", has_text="memory_math").wait_for()
+    wait_for_kernel(page)
+    memory = Notebook(page, lab.root / "course" / NEXT, artifacts)
+    memory.picture("08-next-unit")
+    run_all(memory, lab)
+    assert trace.read_text() == "."
+    assert "[ ]:" not in memory.prompts(), "Run All Cells stopped before the end"
+    for test, points in memory.tests.items():
+        name = test.removesuffix("-test")
+        worth = f"{points:g} point" + ("s" if points != 1 else "")
+        assert memory.output(test).startswith(f"○ {name}: not attempted yet ({worth})"), test
+        assert len(memory.output(test).splitlines()) == 1, "a learner needs no traceback of an empty exercise"
+    for cell_id in memory.waiting:
+        assert "This cell waits for your code: solve " in memory.output(cell_id), cell_id
+    assert "0 of 25 points" in memory.output(memory.last)
+    memory.picture("09-not-attempted", memory.outputs("bits-per-weight-test"))
+
+    # An exercise, solved; the points follow, in the notebook, in the progress table and in the shell.
+    memory.write("bits-per-weight", RIGHT_BITS)
+    memory.press("Shift+Enter", "Shift+Enter", until="bits-per-weight-test", says="✓")
+    memory.picture("10-right", memory.outputs("bits-per-weight-test"))
+    score = memory.run(memory.last, lab)
+    assert "3 of 25 points" in score
+    assert "1 · Bits per weight" in score
+    memory.picture("11-score", memory.outputs(memory.last))
+    page.keyboard.press("Control+s")
+    handout = lab.root / "course" / NEXT
+    wait_until(lambda: "✓ bits-per-weight" in handout.read_text(encoding="utf-8"), 30)
+    command = [sys.executable, "-m", "fridge.cli", "progress", str(lab.root)]
+    shell = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    assert "01 · Memory math: 3 of 25 points  ✓○" in shell
+    assert "Next: 2 · Parameters from a config" in shell
+
+    # nbgrader's Validate.
+    dialog = validate(memory)
     assert trace.read_text() == ".", "Validate ran the cells with the real model, too"
-    notebook.picture("7-validate")
-    for test in notebook.tests:
+    memory.picture("12-validate")
+    for test in memory.tests:
         listed = f'exercise("{test.removesuffix("-test")}")' in dialog
-        assert listed == (test != "work-test"), f"Validate and {test}: {dialog}"
+        assert listed == (test != "bits-per-weight-test"), f"Validate and {test}: {dialog}"
     page.keyboard.press("Escape")
 
-    # Exercise 2, wrong: the third outcome, in the dark.
+    # Back on the start page, in the dark: all units at once.
     menu(page, "Settings", "Theme", "JupyterLab Dark")
-    notebook.write("memory", WRONG_MEMORY)
-    page.keyboard.press("Shift+Enter")
-    page.keyboard.press("Shift+Enter")
-    wait_until(lambda: notebook.output("memory-test").startswith("✗"), 60, lambda: notebook.output("memory-test"))
-    wrong = notebook.output("memory-test")
-    assert "46080" in wrong, "what was expected"
-    assert "138240" in wrong, "what it got"
-    assert "likely cause: a key and a value for each KV head" in wrong
-    notebook.picture("8-dark-wrong", notebook.outputs("memory-test"))
-    score = run_last(notebook, lab)
-    assert "2 of 25 points" in score
-    assert [score.count(mark) for mark in "✓✗○"] == [1, 1, 6]
-    notebook.picture("9-dark-score", notebook.outputs(notebook.last))
-    notebook.picture("10-dark-figure", page.locator(".jp-OutputArea img").first)
+    memory.picture("13-dark-score", memory.outputs(memory.last))
+    memory.picture("14-dark-figure", memory.panel.locator(".jp-OutputArea img").first)
+    page.locator(".lm-TabBar-tab", has_text="start_here").click()
+    table = start.run(start.find("progress.show()"), lab)
+    assert "00 · Start here: 1 of 1 points  ✓" in table
+    assert "01 · Memory math: 3 of 25 points  ✓○" in table
+    start.picture("15-dark-progress", start.outputs(start.find("progress.show()")))
+    start.picture("16-dark-environment", start.outputs(start.find("environment.show()")))
+    start.picture("17-dark-elephant", start.outputs(start.find("elephants_and_fridge")))
+    for cell_id in (start.find("progress.show()"), start.find("environment.show()")):
+        assert contrast(start.outputs(cell_id).locator("td").first) > 4.5, "WCAG 2.1's least for text"
 
 
 def leave_trace(handout: Path) -> Path:
@@ -158,14 +216,40 @@ def leave_trace(handout: Path) -> Path:
     return trace
 
 
-def open_notebook(page: "Page", url: str) -> None:
-    """From the printed address to the notebook, through the file browser, and wait for the kernel."""
-    page.goto(url)
-    for name in (UNIT, NAME):
-        page.locator(".jp-DirListing-item", has_text=name).dblclick()
-    page.locator(".jp-Notebook .jp-Cell").first.wait_for()
-    # Cells are there before the kernel, and a Run All in between is lost.
+def wait_for_kernel(page: "Page") -> None:
+    """Cells are there before the kernel, and a Run All in between is lost."""
+    page.locator(f"{SHOWN} .jp-Cell").first.wait_for()
     page.locator("#jp-main-statusbar").get_by_text("(ipykernel) | Idle").wait_for()
+
+
+def run_all(notebook: Notebook, lab) -> None:
+    """Run All Cells, from the menu, to the end."""
+    menu(notebook.page, "Run", "Run All Cells")
+    wait_until(lambda: notebook.prompts()[0] != "[ ]:", 30, notebook.prompts)
+    wait_until(lambda: idle(notebook, lab), RUN_ALL_SECONDS, notebook.prompts)
+    assert "[ ]:" not in notebook.prompts(), "Run All Cells stopped before the end"
+
+
+def sharp_figures(page: "Page") -> int:
+    """How many figures are drawn, none of them empty."""
+    widths = page.locator(".jp-OutputArea img").evaluate_all("images => images.map(image => image.naturalWidth)")
+    assert min(widths) > 100, "a figure is empty"
+    return len(widths)
+
+
+def contrast(of: "Locator") -> float:
+    """WCAG's contrast of an element's text with the ground behind it."""
+    colours = of.evaluate(
+        """element => {
+            let behind = element;
+            while (behind && /rgba\\(.*, 0\\)|transparent/.test(getComputedStyle(behind).backgroundColor)) {
+                behind = behind.parentElement;
+            }
+            return [getComputedStyle(element).color, getComputedStyle(behind).backgroundColor];
+        }"""
+    )
+    light, dark = sorted((_luminance(colour) for colour in colours), reverse=True)
+    return (light + 0.05) / (dark + 0.05)
 
 
 def menu(page: "Page", *path: str) -> None:
@@ -183,19 +267,10 @@ def idle(notebook: Notebook, lab) -> bool:
     )
 
 
-def run_last(notebook: Notebook, lab) -> str:
-    """Run the cell with the score, where it stands; return what it shows."""
-    notebook.cell(notebook.last).locator(".jp-InputPrompt").click()
-    before = notebook.prompts()[-1]
-    notebook.page.keyboard.press("Control+Enter")
-    wait_until(lambda: notebook.prompts()[-1] != before and idle(notebook, lab), 60, notebook.prompts)
-    return notebook.output(notebook.last)
-
-
-def validate(page: "Page") -> str:
+def validate(notebook: Notebook) -> str:
     """Press nbgrader's Validate; return what its dialog says."""
-    page.locator(".jp-NotebookPanel-toolbar").get_by_text("Validate").click()
-    dialog = page.locator(".jp-Dialog-content")
+    notebook.panel.locator(".jp-NotebookPanel-toolbar").get_by_text("Validate").click()
+    dialog = notebook.page.locator(".jp-Dialog-content")
     dialog.wait_for(timeout=VALIDATE_SECONDS * 1000)
     return dialog.text_content()
 
@@ -210,3 +285,9 @@ def wait_until(condition: Callable[[], bool], seconds: float, seen: Callable[[],
 
 def _is_test(cell: nbformat.NotebookNode) -> bool:
     return bool(cell.metadata.get("nbgrader", {}).get("grade"))
+
+
+def _luminance(colour: str) -> float:
+    red, green, blue = (int(part) / 255 for part in re.findall(r"\d+", colour)[:3])
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in (red, green, blue)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

@@ -17,7 +17,8 @@ Cell = Callable[[str], Exception | None]
 def cell(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Cell]:
     """Runs a cell of a notebook; returns what it raised."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
-    monkeypatch.setattr(scoreboard, "units", lambda: {"03-kv-cache": {"doubling": 2, "other": 1}})
+    exercises = {"doubling": {"title": "1 · Double", "points": 2}, "other": {"title": "2 · Other", "points": 1}}
+    monkeypatch.setattr(scoreboard, "syllabus", lambda: {"03-kv-cache": {"exercises": exercises}})
     shell = InteractiveShell()
 
     def run(source: str) -> Exception | None:

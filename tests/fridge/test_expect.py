@@ -331,3 +331,10 @@ def test_raises_lets_a_models_complaint_through(error: type[Exception]) -> None:
     """Guards against a ScriptedModel's Wrong, an AssertionError, that passes for the learner's own."""
     with pytest.raises(Wrong, match="fed again"):
         expect_raises(error, lambda: raise_(Wrong("fed again")), "overflow")
+
+
+def test_a_single_number_is_told_without_a_place() -> None:
+    """Guards against "140 at the only element; 1 of 1 elements differ", the first wrong answer that a learner sees."""
+    with pytest.raises(Wrong) as caught:
+        expect_close(torch.tensor(1120.0), torch.tensor(140.0), "gigabytes")
+    assert str(caught.value).splitlines()[1:] == ["  expected: 140 (tolerance 1e-05)", "  got:      1120"]

@@ -8,7 +8,22 @@ import pytest
 from fridge import scoreboard
 from fridge.scoreboard import NOT_ATTEMPTED, RIGHT, WRONG
 
-UNITS = {"03-kv-cache": {"mask": 2, "kv <update>": 3, "bytes": 1.5}, "04-paging": {"allocate": 4}}
+UNITS = {
+    "03-kv-cache": {
+        "title": "03 · The KV cache",
+        "notebook": "03-kv-cache/kv_cache.ipynb",
+        "exercises": {
+            "mask": {"title": "1 · Who sees whom", "points": 2},
+            "kv <update>": {"title": "2 · The <cache>", "points": 3},
+            "bytes": {"title": "3 · Bytes", "points": 1.5},
+        },
+    },
+    "04-paging": {
+        "title": "04 · Paging",
+        "notebook": "04-paging/paging.ipynb",
+        "exercises": {"allocate": {"title": "1 · Blocks", "points": 4}},
+    },
+}
 
 
 @pytest.fixture
@@ -17,9 +32,9 @@ def units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     file = tmp_path / "units.json"
     file.write_text(json.dumps(UNITS))
     monkeypatch.setattr(scoreboard, "UNITS", file)
-    scoreboard.units.cache_clear()
+    scoreboard.syllabus.cache_clear()
     yield file
-    scoreboard.units.cache_clear()
+    scoreboard.syllabus.cache_clear()
 
 
 def test_table(units: Path) -> None:
@@ -31,7 +46,7 @@ def test_table(units: Path) -> None:
     assert scores.rows == [("mask", 2, RIGHT), ("kv <update>", 3, NOT_ATTEMPTED), ("bytes", 1.5, WRONG)]
     assert (scores.earned, scores.total) == (2, 6.5)
     lines = repr(scores).splitlines()
-    assert [line[0] for line in lines[:3]] == ["✓", "○", "✗"]
+    assert [line.split("  ")[0] for line in lines[:3]] == ["✓ 1 · Who sees whom", "○ 2 · The <cache>", "✗ 3 · Bytes"]
     assert lines[3].startswith("2 of 6.5 points by the visible tests")
 
 
@@ -39,15 +54,17 @@ def test_html(units: Path) -> None:
     """Guards against names that break the page, and a table that says something else than its printed form."""
     scoreboard.record("mask", RIGHT)
     html = scoreboard.show("03-kv-cache")._repr_html_()
-    assert "kv &lt;update&gt;" in html
-    assert "<update>" not in html
+    assert "2 · The &lt;cache&gt;" in html
+    assert "<cache>" not in html
     assert html.count("<tr>") == 4
     assert html.count("<td") == html.count("</td>") == 12
     assert "2 of 6.5 points" in html
 
 
-def test_points(units: Path) -> None:
+def test_points_and_titles(units: Path) -> None:
     """Guards against an exercise that can't be tried before `make course` has listed it."""
+    assert scoreboard.title("allocate") == "1 · Blocks"
+    assert scoreboard.title("brand-new") == "brand-new"
     assert scoreboard.points("allocate") == 4
     assert scoreboard.points("brand-new") == 0
 
@@ -57,7 +74,7 @@ def test_without_the_list(units: Path, capsys: pytest.CaptureFixture) -> None:
     from fridge.testing import exercise
 
     units.unlink()
-    scoreboard.units.cache_clear()
+    scoreboard.syllabus.cache_clear()
     with exercise("brand-new"):
         pass
     assert capsys.readouterr().out == "✓ brand-new: these tests pass (0 points).\n"
@@ -65,7 +82,7 @@ def test_without_the_list(units: Path, capsys: pytest.CaptureFixture) -> None:
         scoreboard.show("03-kv-cache")
 
 
-def test_ready(capsys: pytest.CaptureFixture) -> None:
+def test_ready(units: Path, capsys: pytest.CaptureFixture) -> None:
     """Guards against a demonstration that runs on code known to be wrong, or waits without saying for what."""
     assert not scoreboard.ready("mask", "update")
     scoreboard.record("mask", RIGHT)
@@ -74,6 +91,6 @@ def test_ready(capsys: pytest.CaptureFixture) -> None:
     scoreboard.record("update", RIGHT)
     assert scoreboard.ready("mask", "update")
     assert capsys.readouterr().out.splitlines() == [
-        "This cell waits for your code: solve mask, update, run the tests, then run it again.",
-        "This cell waits for your code: solve update, run the tests, then run it again.",
+        "This cell waits for your code: solve 1 · Who sees whom; update. Run the tests, then run it again.",
+        "This cell waits for your code: solve update. Run the tests, then run it again.",
     ]

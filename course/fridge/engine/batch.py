@@ -11,32 +11,23 @@ from torch import Tensor
 
 from fridge.engine.scheduler import Sequence
 
+MAX_PADDING = 8  # blocks; reading a few in vain is cheaper than the operations of one more group
+
 
 @dataclass(frozen=True)
-class Decode:
-    """The decoding tokens' way to their keys: one row a token, one *pair* for each block of each row.
+class Group:
+    """Sequences that attend in one operation: a row each, with as many new tokens, and of about the same length.
 
     Attributes:
-        rows: how many tokens; they come first in the batch.
-        blocks: [pairs], the block of each pair.
-        owner: [pairs], the row of each pair.
-        hidden: [pairs, 1, block_size], 0 where a slot holds one of the row's keys and -inf where it doesn't.
+        start, end: where their rows * new tokens stand in the batch.
+        tables: [rows, width], their block tables; the shorter ones repeat their last block.
+        hidden: [rows, 1, new, width * block_size], 0 where a token sees a slot and -inf where it doesn't.
     """
-
-    rows: int
-    blocks: Tensor
-    owner: Tensor
-    hidden: Tensor
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A prompt's new tokens: `start` and `end` in the batch, and the `blocks` [blocks] that hold `length` keys."""
 
     start: int
     end: int
-    blocks: Tensor
-    length: int
+    tables: Tensor
+    hidden: Tensor
 
 
 @dataclass(frozen=True)
@@ -44,10 +35,9 @@ class Batch:
     """A step.
 
     Attributes:
-        sequences: with the number of new tokens of each, the decoding ones first.
+        sequences: with the number of new tokens of each.
         tokens, positions, slot_mapping: [tokens].
-        decode: None when nobody decodes.
-        chunks: of those who prefill.
+        groups: in the order of their tokens.
         answers: [answers], the tokens whose logits choose a next token; `answering` are their sequences.
     """
 
@@ -55,54 +45,63 @@ class Batch:
     tokens: Tensor
     positions: Tensor
     slot_mapping: Tensor
-    decode: Decode | None
-    chunks: list[Chunk]
+    groups: list[Group]
     answers: Tensor
     answering: list[Sequence]
 
 
 def make_batch(step: list[tuple[Sequence, int]], block_size: int) -> Batch:
     """The tensors of a scheduled step; the blocks for its tokens are in the sequences' tables already."""
-    step = sorted(step, key=lambda item: item[1] > 1)  # stable: decoding first, else as scheduled
+    step = sorted(step, key=lambda item: (item[1], -len(item[0].block_table)))
     tokens: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
-    chunks: list[Chunk] = []
     answers: list[int] = []
     answering: list[Sequence] = []
     for sequence, new in step:
         start, end = sequence.computed, sequence.computed + new
-        if new > 1:
-            blocks = torch.tensor(sequence.block_table)
-            chunks.append(Chunk(len(tokens), len(tokens) + new, blocks, end))
         tokens += sequence.tokens[start:end]
         positions += range(start, end)
         slots += (sequence.block_table[i // block_size] * block_size + i % block_size for i in range(start, end))
         if end == len(sequence.tokens):
             answers.append(len(tokens) - 1)
             answering.append(sequence)
-    decoding = [sequence for sequence, new in step if new == 1]
+    where = torch.tensor(positions)
     return Batch(
         sequences=step,
         tokens=torch.tensor(tokens),
-        positions=torch.tensor(positions),
+        positions=where,
         slot_mapping=torch.tensor(slots),
-        decode=_decode(decoding, block_size) if decoding else None,
-        chunks=chunks,
+        groups=_groups(step, where, block_size),
         answers=torch.tensor(answers, dtype=torch.int64),
         answering=answering,
     )
 
 
-def _decode(sequences: list[Sequence], block_size: int) -> Decode:
-    blocks: list[int] = []
-    owner: list[int] = []
-    held: list[int] = []  # keys in each pair's block
-    for row, sequence in enumerate(sequences):
-        length = sequence.computed + 1
-        blocks += sequence.block_table
-        owner += [row] * len(sequence.block_table)
-        held += [min(block_size, length - start) for start in range(0, length, block_size)]
-    beyond = torch.arange(block_size) >= torch.tensor(held)[:, None]
-    hidden = torch.zeros(beyond.shape).masked_fill(beyond, -torch.inf)[:, None]
-    return Decode(len(sequences), torch.tensor(blocks), torch.tensor(owner), hidden)
+def _groups(step: list[tuple[Sequence, int]], positions: Tensor, block_size: int) -> list[Group]:
+    groups, start = [], 0
+    while step:
+        together = _alike(step)
+        end = start + together * step[0][1]
+        tables = [sequence.block_table for sequence, _ in step[:together]]
+        groups.append(_group(tables, start, positions[start:end], block_size))
+        step, start = step[together:], end
+    return groups
+
+
+def _alike(step: list[tuple[Sequence, int]]) -> int:
+    # How many of the first sequences go together. The longest comes first and sets the width.
+    (longest, first_new), padding = step[0], 0
+    for count, (sequence, new) in enumerate(step):
+        padding += len(longest.block_table) - len(sequence.block_table)
+        if new != first_new or padding > MAX_PADDING:
+            return count
+    return len(step)
+
+
+def _group(tables: list[list[int]], start: int, positions: Tensor, block_size: int) -> Group:
+    width = len(tables[0])
+    padded = [table + table[-1:] * (width - len(table)) for table in tables]
+    beyond = torch.arange(width * block_size) > positions.view(len(tables), 1, -1, 1)
+    hidden = torch.zeros(beyond.shape).masked_fill_(beyond, -torch.inf)
+    return Group(start, start + len(positions), torch.tensor(padded), hidden)

@@ -1,7 +1,11 @@
-"""SmolLM2 and its relatives over a paged cache: `fridge.llama` with flat batches and fewer, larger matrix products.
+"""SmolLM2 and its relatives over a paged cache: `fridge.llama` with flat batches, and with fewer operations a layer.
 
-The weights are those of a `fridge.llama.Llama`. Q, K and V come from one product, gate and up from another, so that a
-layer reads its weights in four pieces instead of seven; logits are computed only where a token is chosen.
+The weights are those of a `fridge.llama.Llama`, rewritten once so that a step has less to do; the logits stay the same:
+- Q, K and V come from one product, gate and up from another. Logits are computed only where a token is chosen.
+- RMSNorm is x / sqrt(mean(x^2) + eps) * weight. The weight, and the square root of the hidden size that turns the mean
+  into a sum, are multiplied into the product that follows.
+- RoPE turns the pairs (i, i + head_dim / 2). With Q's and K's outputs reordered so that partners are neighbours, a pair
+  is a complex number, and turning it is one multiplication. Scores don't depend on the order.
 """
 
 from collections.abc import Callable
@@ -14,7 +18,7 @@ from fridge.engine.attention import paged_attention
 from fridge.engine.batch import Batch
 from fridge.engine.linears import PackedLinear
 from fridge.engine.paged_cache import PagedKVCache
-from fridge.llama import Layer, Llama, rope_table, rotate
+from fridge.llama import Layer, Llama, LlamaConfig
 
 Linear = Callable[[Tensor], Tensor]
 
@@ -30,43 +34,50 @@ class PagedLlama:
         self.config = llama.config
         self._inv_freq = llama.inv_freq
         self._embedding = llama.model.embed_tokens.weight
-        self._layers = [_Layer(layer, llama.config.norm_eps, make_linear) for layer in llama.model.layers]
-        self._norm = llama.model.norm.weight
-        self._head = make_linear(llama.lm_head.weight)
+        self._layers = [_Layer(layer, llama.config, make_linear) for layer in llama.model.layers]
+        self._head = make_linear(_with_norm(llama.lm_head.weight, llama.model.norm.weight))
+        # As a tensor, for hypot: sqrt(sum(x^2) + hidden_size * eps) is the hypotenuse of the norm and this.
+        self._eps = torch.tensor(llama.config.hidden_size * llama.config.norm_eps).sqrt()
 
     def __call__(self, batch: Batch, cache: PagedKVCache) -> Tensor:
         """One step."""
-        config = self.config
+        heads, kv_heads = self.config.heads, self.config.kv_heads
         x = F.embedding(batch.tokens, self._embedding)
-        cos, sin = (part[:, None] for part in rope_table(batch.positions, self._inv_freq, x.dtype))
-        group = config.heads // config.kv_heads
+        angles = batch.positions[:, None, None] * self._inv_freq
+        turns = torch.polar(torch.ones_like(angles), angles)  # [tokens, 1, head_dim / 2], complex
         for index, layer in enumerate(self._layers):
-            qkv = layer.qkv(x).unflatten(1, (-1, config.head_dim))  # [tokens, heads + 2 kv_heads, head_dim]
-            q_and_k, v = qkv.split((config.heads + config.kv_heads, config.kv_heads), dim=1)
-            q, k = rotate(q_and_k, cos, sin).split((config.heads, config.kv_heads), dim=1)
-            cache.write(index, k.transpose(0, 1), v.transpose(0, 1), batch.slot_mapping)
-            mixed = paged_attention(q.unflatten(1, (config.kv_heads, group)), cache, index, batch)
-            x = layer.after_attention(x, mixed)
-        x = x.index_select(0, batch.answers)
-        return self._head(F.rms_norm(x, x.shape[1:], self._norm, config.norm_eps))
+            qkv = layer.qkv(self._normalise(x)).unflatten(1, (-1, self.config.head_dim))
+            q, k_and_v = qkv.split((heads, 2 * kv_heads), dim=1)
+            torch.view_as_complex(qkv[:, : heads + kv_heads].unflatten(2, (-1, 2))).mul_(turns)
+            cache.write(index, k_and_v, batch.slot_mapping)
+            x += layer.out(paged_attention(q, cache, index, batch))
+            gate, up = layer.gate_and_up(self._normalise(x)).chunk(2, dim=1)
+            x += layer.down(F.silu(gate).mul_(up))
+        return self._head(self._normalise(x.index_select(0, batch.answers)))
+
+    def _normalise(self, x: Tensor) -> Tensor:
+        # RMSNorm without its weight and the square root of the hidden size: both are in the next product.
+        return x / torch.linalg.vector_norm(x, dim=1, keepdim=True).hypot_(self._eps)
 
 
 class _Layer:
-    """The parts of a layer before and after attention."""
+    """A layer's four products."""
 
-    def __init__(self, layer: Layer, eps: float, make_linear: Callable[[Tensor], Linear]):
+    def __init__(self, layer: Layer, config: LlamaConfig, make_linear: Callable[[Tensor], Linear]):
         attention, mlp = layer.self_attn, layer.mlp
-        self._norm_1, self._norm_2 = layer.input_layernorm.weight, layer.post_attention_layernorm.weight
-        self._eps = eps
-        self._qkv = make_linear(torch.cat((attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight)))
-        self._out = make_linear(attention.o_proj.weight)
-        self._gate_and_up = make_linear(torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight)))
-        self._down = make_linear(mlp.down_proj.weight)
+        q_and_k = torch.cat((attention.q_proj.weight, attention.k_proj.weight))
+        qkv = torch.cat((_partners_side_by_side(q_and_k, config.head_dim), attention.v_proj.weight))
+        gate_and_up = torch.cat((mlp.gate_proj.weight, mlp.up_proj.weight))
+        self.qkv = make_linear(_with_norm(qkv, layer.input_layernorm.weight))
+        self.out = make_linear(attention.o_proj.weight)
+        self.gate_and_up = make_linear(_with_norm(gate_and_up, layer.post_attention_layernorm.weight))
+        self.down = make_linear(mlp.down_proj.weight)
 
-    def qkv(self, x: Tensor) -> Tensor:
-        return self._qkv(F.rms_norm(x, x.shape[1:], self._norm_1, self._eps))
 
-    def after_attention(self, x: Tensor, mixed: Tensor) -> Tensor:
-        x = x + self._out(mixed)
-        gate, up = self._gate_and_up(F.rms_norm(x, x.shape[1:], self._norm_2, self._eps)).chunk(2, dim=1)
-        return x + self._down(F.silu(gate).mul_(up))
+def _with_norm(weight: Tensor, norm: Tensor) -> Tensor:
+    return weight * (norm * len(norm) ** 0.5)
+
+
+def _partners_side_by_side(weight: Tensor, head_dim: int) -> Tensor:
+    # [heads * head_dim, hidden]: rows i and i + head_dim / 2 of a head become rows 2i and 2i + 1
+    return weight.unflatten(0, (-1, 2, head_dim // 2)).transpose(1, 2).flatten(0, 2)

@@ -1,14 +1,24 @@
 """The course's drawings of ideas, a module a unit: code that a notebook would only hide."""
 
+from fridge.pictures.flash_attention import (
+    teraflops,
+    tiles_behind_the_mask,
+    time_and_memory,
+    two_partial_results,
+    two_ways_through_memory,
+)
 from fridge.pictures.kv_cache import repeated_work
 from fridge.pictures.memory_math import bits_of_a_group, what_fills_a_card, where_a_step_goes, where_the_rule_is_off
 from fridge.pictures.paging import block_table_steps, factors, occupancy, reserved_and_used, shares_of_memory
 from fridge.pictures.quantization import levels_on_weights, rulers, sizes_and_perplexities
 from fridge.pictures.speculation import one_round, overlap, shares, speedups
+from fridge.pictures.start import answers_by_turn, elephants_and_fridge
 
 __all__ = [
+    "answers_by_turn",
     "bits_of_a_group",
     "block_table_steps",
+    "elephants_and_fridge",
     "factors",
     "levels_on_weights",
     "occupancy",
@@ -21,6 +31,11 @@ __all__ = [
     "shares_of_memory",
     "sizes_and_perplexities",
     "speedups",
+    "teraflops",
+    "tiles_behind_the_mask",
+    "time_and_memory",
+    "two_partial_results",
+    "two_ways_through_memory",
     "what_fills_a_card",
     "where_a_step_goes",
     "where_the_rule_is_off",

@@ -1,9 +1,11 @@
 """What test cells are written with: outcomes, expectations, and objects that the test owns and can count with."""
 
 from fridge.caches import ConcatCache, RewindableCache
+from fridge.testing.attention import exact_attention
 from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
-from fridge.testing.outcome import NotAttempted, Wrong, exercise
+from fridge.testing.hbm import Hbm
+from fridge.testing.outcome import NotAttempted, Wrong, exercise, needs
 from fridge.testing.paging import CountingPool, SpareAllocator, dense_attention
 from fridge.testing.scripted import Call, ScriptedModel
 from fridge.testing.serving import SimulatedServer
@@ -24,6 +26,7 @@ __all__ = [
     "Call",
     "ConcatCache",
     "CountingPool",
+    "Hbm",
     "NotAttempted",
     "RewindableCache",
     "ScriptedModel",
@@ -36,12 +39,14 @@ __all__ = [
     "agreed",
     "as_tensor",
     "dense_attention",
+    "exact_attention",
     "exercise",
     "expect_close",
     "expect_distribution",
     "expect_equal",
     "expect_raises",
     "expect_true",
+    "needs",
     "randn",
     "random_table",
     "speculated",

@@ -33,12 +33,12 @@ def expect_close(got: Any, expected: Tensor, what: str, cause: str = "", atol: f
     if difference.numel() and float(difference.max()) > atol:
         place = torch.unravel_index(difference.argmax(), difference.shape)
         index = tuple(int(i) for i in place)
-        raise _wrong(
-            what,
-            f"{float(reference[index]):.6g} at {_index(index)} (tolerance {atol:g})",
-            f"{float(mine[index]):.6g}; {int((difference > atol).sum())} of {difference.numel()} elements differ",
-            cause,
-        )
+        at, others = "", ""
+        if index:  # a single number has no place
+            at = f" at [{', '.join(map(str, index))}]"
+            others = f"; {int((difference > atol).sum())} of {difference.numel()} elements differ"
+        wanted = f"{float(reference[index]):.6g}{at} (tolerance {atol:g})"
+        raise _wrong(what, wanted, f"{float(mine[index]):.6g}{others}", cause)
 
 
 def expect_equal(got: Any, expected: Any, what: str, cause: str = "") -> None:
@@ -158,7 +158,3 @@ def _describe(value: Any) -> str:
 
 def _shape(value: Tensor) -> str:
     return str(list(value.shape))
-
-
-def _index(index: tuple[int, ...]) -> str:
-    return f"[{', '.join(map(str, index))}]" if index else "the only element"

@@ -4,6 +4,7 @@ A test cell is `with exercise("causal-attention"): ...`. Every outcome but "righ
 that nbgrader scores it, and shows as a short message instead of Python's traceback of the test.
 """
 
+import importlib.util
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -36,6 +37,24 @@ class Wrong(Outcome, AssertionError):
     """The learner's code returned something else than expected, or raised."""
 
 
+class Skipped(Exception):
+    """The exercise can't be tested here, for a package is missing. It costs no points."""
+
+    def __init__(self, package: str):
+        super().__init__(package)
+        self.package = package
+
+
+def needs(package: str) -> None:
+    """Skip the exercise, points kept, where a package isn't installed: the first line of its tests, before any answer.
+
+    Raises:
+        Skipped: it isn't.
+    """
+    if not _installed(package):
+        raise Skipped(package)
+
+
 @contextmanager
 def exercise(name: str) -> Iterator[None]:
     """Run one exercise's tests, note the outcome on the scoreboard, and say it.
@@ -51,11 +70,21 @@ def exercise(name: str) -> Iterator[None]:
     try:
         yield
     except (Exception, SystemExit) as error:  # exit() in the learner's code is an answer too, and a wrong one
+        if isinstance(error, Skipped) and not _installed(error.package):  # asked again: an answer could raise one, too
+            scoreboard.record(name, scoreboard.SKIPPED)
+            print(
+                f"– {name}: skipped, for {error.package} is not installed here. It costs no points ({_worth(points)})."
+            )
+            return
         outcome = _judge(name, points, error)
         scoreboard.record(name, scoreboard.NOT_ATTEMPTED if isinstance(outcome, NotAttempted) else scoreboard.WRONG)
         raise outcome from None
     scoreboard.record(name, scoreboard.RIGHT)
     print(f"✓ {name}: these tests pass ({_worth(points)}).")
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
 
 
 def _judge(name: str, points: float, error: BaseException) -> Outcome:

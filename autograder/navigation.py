@@ -1,0 +1,49 @@
+"""The links between notebooks, at the head and the foot of each: previous, map, next.
+
+Relative links work in JupyterLab and on Binder, in course/ and in solutions/ alike. Colab opens one notebook by its
+address and knows no folder around it, so that it gets addresses of its own.
+"""
+
+import re
+
+from autograder.course import CourseError, Unit, find_units, repository
+
+COLAB = "https://colab.research.google.com/github"
+MAP = "README.md"  # in course/, and the folder's own page in solutions/
+_TITLE = re.compile(r"^# # (.+)$", re.MULTILINE)
+
+
+def links(unit: Unit) -> str:
+    """The line of links of a unit's notebook, in Markdown."""
+    units = find_units(unit.root)
+    place = units.index(unit)
+    before, after = units[place - 1 : place], units[place + 1 : place + 2]
+    near = [f"[← {title(one)}]({_relative(one)})" for one in before]
+    near += [f"[Map of the course](../{MAP})"]
+    near += [f"[{title(one)} →]({_relative(one)})" for one in after]
+    address = repository(unit.root)
+    slug = address.removeprefix("https://github.com/")
+    far = [f"[previous]({COLAB}/{slug}/blob/main/{_path(one)})" for one in before]
+    far += [f"[map]({address}/blob/main/course/{MAP})"]
+    far += [f"[next]({COLAB}/{slug}/blob/main/{_path(one)})" for one in after]
+    return f"{' · '.join(near)} (on Colab: {', '.join(far)})"
+
+
+def title(unit: Unit) -> str:
+    """What the master's first heading calls the unit, with its number.
+
+    Raises:
+        CourseError: it has no heading.
+    """
+    found = _TITLE.search(unit.master.read_text(encoding="utf-8"))
+    if not found:
+        raise CourseError(f"{unit.master} has no title: its first cell must begin with `# # 03 · Name`")
+    return found[1].strip()
+
+
+def _relative(unit: Unit) -> str:
+    return f"../{unit.name}/{unit.release.name}"
+
+
+def _path(unit: Unit) -> str:
+    return unit.release.relative_to(unit.root).as_posix()

@@ -1,0 +1,137 @@
+"""A look at the notebook that lies on the disk: is a cell of an exercise missing, copied, or without nbgrader's mark?
+
+The score table shows what it finds, in the words of the grader, which matches cells in the same way. `repair` puts the
+handout's cells back. Where no file of the notebook is to be found, as on Colab, there is nothing to say.
+"""
+
+import copy
+import json
+import os
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fridge.cells import read_cells
+from fridge.regions import Match, match
+
+HANDOUTS = Path(__file__).with_name("handouts.json")  # `make course` writes it
+MASTERS = re.compile(r"^\s*### BEGIN (?:SOLUTION|HIDDEN)", re.MULTILINE)  # an author's notebook has nothing to repair
+MAX_BYTES = 100 * 10**6
+
+
+class NothingToRepair(Exception):
+    """No notebook is there, or nothing is missing; the message says which."""
+
+
+def look(notebook: str, unit: str) -> list[str]:
+    """What is odd about the exercises in the saved notebook, in sentences. Never raises: it is an extra.
+
+    Args:
+        notebook: its path; if there is no such file, there is nothing to say.
+        unit: 03-kv-cache.
+    """
+    try:
+        return _matched(_read(Path(notebook)), unit).oddities
+    except (OSError, ValueError, KeyError, RecursionError):
+        return []
+
+
+def repair(unit: str, notebook: str | None = None) -> None:
+    """Put the handout's cells and nbgrader's marks back into the saved notebook; say what was done.
+
+    Nothing of yours is changed. The notebook as it was stays beside it.
+
+    Args:
+        unit: 03-kv-cache.
+        notebook: its path; default the unit's own name in this folder.
+
+    Raises:
+        NothingToRepair: the notebook isn't there, or has all its cells.
+    """
+    from fridge import scoreboard
+
+    path = Path(notebook or Path(scoreboard.syllabus()[unit]["notebook"]).name)
+    if not path.exists():
+        raise NothingToRepair(f"{path.resolve()} isn't there: save the notebook under this name, or say its path.")
+    before = path.read_bytes()
+    data = _read(path)
+    done = _put_back(data, unit)
+    if not done:
+        raise NothingToRepair(f"{path} has all cells of {unit}'s exercises.")
+    backup = _free_name(path)
+    backup.write_bytes(before)
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    os.replace(new, path)  # noqa: PTH105 - a whole file or none
+    print(f"{' '.join(done)} The notebook as it was: {backup.name}. Now choose File, Reload Notebook from Disk.")
+
+
+def advice(unit: str) -> str:
+    """What to do about what `look` found."""
+    return f'To put missing cells back, save the notebook and run: from fridge import checkup; checkup.repair("{unit}")'
+
+
+def _put_back(data: dict[str, Any], unit: str) -> list[str]:
+    handout = _handouts()[unit]
+    found = _matched(data, unit)
+    cells = data["cells"]
+    places = {place: index for index, place in sorted(found.places.items(), reverse=True)}
+    marked = [place for place, index in places.items() if _mark(cells[index], handout[place])]
+    for place in sorted(found.missing, reverse=True):  # from the end, so that the places before stay what they are
+        behind = max((index + 1 for other, index in places.items() if other < place), default=0)
+        is_test = handout[place]["metadata"]["nbgrader"]["grade"]
+        position = behind if is_test else places.get(place + 1, behind)  # an exercise stands in front of its test
+        cells.insert(position, _as_handed_out(handout[place], data))
+    done = []
+    if found.missing:
+        done.append(f"Put back: {', '.join(handout[place]['id'] for place in found.missing)}.")
+    if marked:
+        done.append(f"Marked for nbgrader: {', '.join(handout[place]['id'] for place in sorted(marked))}.")
+    return done
+
+
+def _mark(cell: dict[str, Any], original: dict[str, Any]) -> bool:
+    own, metadata = original["metadata"]["nbgrader"], cell.get("metadata")
+    if not isinstance(metadata, dict):
+        metadata = cell["metadata"] = {}
+    marks = metadata.get("nbgrader")
+    if isinstance(marks, dict) and marks.get("grade_id") == own["grade_id"]:
+        return False
+    metadata["nbgrader"] = copy.deepcopy(own)
+    return True
+
+
+def _as_handed_out(original: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    cell = copy.deepcopy(original)
+    if (data.get("nbformat", 4), data.get("nbformat_minor", 0)) < (4, 5):
+        del cell["id"]  # which older formats don't have
+    if cell["cell_type"] == "code":
+        cell |= {"outputs": [], "execution_count": None}
+    return cell
+
+
+def _matched(data: dict[str, Any], unit: str) -> Match:
+    cells = data["cells"]
+    if any(MASTERS.search(cell.source) for cell in read_cells(cells)):
+        return Match()
+    return match(cells, _handouts()[unit])
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if path.stat().st_size > MAX_BYTES:
+        raise ValueError(f"{path} is too large to look at")
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(data, dict) or not isinstance(data.get("cells"), list):
+        raise ValueError(f"{path} is not a notebook")
+    return data
+
+
+def _free_name(path: Path) -> Path:
+    names = (path.with_name(f"{path.stem}-before-repair{number}{path.suffix}") for number in ("", *range(2, 10_000)))
+    return next(name for name in names if not name.exists())
+
+
+@cache
+def _handouts() -> dict[str, list[dict[str, Any]]]:
+    return json.loads(HANDOUTS.read_text(encoding="utf-8"))

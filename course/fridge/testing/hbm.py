@@ -1,0 +1,183 @@
+"""A GPU's two memories in a test: large, slow HBM, which counts the bytes that move, and small, fast SRAM, which fills.
+
+Arrays lie in HBM under names. Code loads rows of them into SRAM, computes with what it got, and stores rows back. After
+Dao et al. 2022 (FlashAttention), whose cost is counted in accesses to HBM.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fridge.testing.outcome import Wrong
+
+LARGEST = 2**22  # elements of an array that a learner's code makes: a test's arrays are far smaller
+
+
+@dataclass(frozen=True)
+class Access:
+    """One load or store: rows start to stop (excluded) of an array, of one head where it has heads."""
+
+    name: str
+    start: int
+    stop: int
+    head: int | None = None
+
+
+class Hbm:
+    """HBM with arrays in it, and an SRAM of `sram` bytes (None: without a limit).
+
+    Each array has one place in SRAM. Rows that are loaded stay in it until the next load of the same array, which
+    overwrites them, or until `free`. In the test's own process they are overwritten for real, with NaN.
+
+    Args:
+        sram: bytes of SRAM.
+        arrays: name -> tensor [rows], [rows, columns] or, with heads, [heads, rows, columns]; copied.
+
+    Attributes:
+        bytes_loaded, bytes_stored: what moved so far.
+        peak_sram: bytes of SRAM that were in use at once, at most.
+        loads, stores: each access, in order.
+        created: name -> shape of the arrays that were made by `new`.
+        learner_may: what a learner's code may use of it when the test runs in another process.
+    """
+
+    learner_may = ("shape", "load", "store", "free", "new")
+
+    def __init__(self, sram: int | None = None, **arrays: Tensor):
+        self.sram = sram
+        self.bytes_loaded = self.bytes_stored = self.peak_sram = 0
+        self.loads: list[Access] = []
+        self.stores: list[Access] = []
+        self.created: dict[str, tuple[int, ...]] = {}
+        self._arrays = {name: tensor.detach().clone() for name, tensor in arrays.items()}
+        self._places: dict[str, Tensor] = {}  # name -> its rows in SRAM
+
+    @property
+    def bytes_moved(self) -> int:
+        """All traffic, in both directions."""
+        return self.bytes_loaded + self.bytes_stored
+
+    @property
+    def largest_created(self) -> int:
+        """Elements of the largest array that was made by `new`; 0 if none was."""
+        return max((math.prod(shape) for shape in self.created.values()), default=0)
+
+    def array(self, name: str) -> Tensor:
+        """A whole array, for the test: not counted."""
+        return self._named(name).clone()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """The shape of an array. Raises Wrong if there is none of that name."""
+        return tuple(self._named(name).shape)
+
+    def load(self, name: str, start: int = 0, stop: int | None = None, head: int | None = None) -> Tensor:
+        """Rows start to stop (excluded) of an array, copied into its place in SRAM.
+
+        A `stop` behind the last row means the last row, as in a slice; left out, all rows.
+
+        Args:
+            head: which head, for an array with heads.
+
+        Raises:
+            Wrong: no such array, rows or head; or SRAM would hold more than it can.
+        """
+        rows = self._rows_of(name, head)
+        first, last = _number(start, "start"), len(rows) if stop is None else min(_number(stop, "stop"), len(rows))
+        self._within(name, rows, first, last)
+        block = rows[first:last].clone()
+        self.free(name)
+        self._places[name] = block
+        used = sum(map(_bytes, self._places.values()))
+        if self.sram is not None and used > self.sram:
+            there = ", ".join(f"{_bytes(block)} bytes of {held!r}" for held, block in self._places.items())
+            raise Wrong(
+                f"  What is in SRAM after load({name!r}, {first}, {last})\n  expected: at most {self.sram} bytes\n"
+                f"  got:      {used}: {there}\n"
+                "  likely cause: more rows than a block at once, or a block that is no longer needed and not freed"
+            )
+        self.peak_sram = max(self.peak_sram, used)
+        self.bytes_loaded += _bytes(block)
+        self.loads.append(Access(str(name), first, last, head))
+        return block
+
+    def store(self, name: str, start: int, block: Tensor, head: int | None = None) -> None:
+        """Write a block of rows to an array, from row `start` on; in the array's dtype.
+
+        Raises:
+            Wrong: no such array, rows or head; or a block of another form.
+        """
+        rows = self._rows_of(name, head)
+        if not isinstance(block, Tensor) or block.ndim != rows.ndim or block.shape[1:] != rows.shape[1:]:
+            form = ["rows", *rows.shape[1:]]
+            got = f"shape {list(block.shape)}" if isinstance(block, Tensor) else type(block).__name__
+            expected = f"a tensor of shape [{', '.join(map(str, form))}]"
+            raise Wrong(f"  What is stored to {name!r}\n  expected: {expected}\n  got:      {got}")
+        first = _number(start, "start")
+        self._within(name, rows, first, first + len(block), len(rows))
+        rows[first : first + len(block)] = block.detach().to(rows.dtype)
+        self.bytes_stored += len(block) * _bytes(rows[:1])
+        self.stores.append(Access(str(name), first, first + len(block), head))
+
+    def free(self, name: str) -> None:
+        """Give the array's place in SRAM back; nothing happens if it is empty."""
+        gone = self._places.pop(str(name), None)
+        if gone is not None and gone.is_floating_point():
+            gone.fill_(math.nan)  # who kept the block would see something else than before on a GPU, too
+
+    def new(self, name: str, *shape: int) -> None:
+        """Make an array in HBM, for results between two steps. It holds NaN.
+
+        Raises:
+            Wrong: the name is taken, or it is no shape.
+        """
+        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape
+        numbers = tuple(_number(size, "a side of the shape") for size in sizes)
+        if not numbers or min(numbers) < 1 or math.prod(numbers) > LARGEST:
+            raise Wrong(f"  new({name!r}, …)\n  expected: the shape of an array in HBM\n  got:      {numbers}")
+        if name in self._arrays:
+            raise Wrong(f"  new({name!r}, …)\n  expected: a name that is free\n  got:      {name!r}, an array")
+        kind = next(iter(self._arrays.values())).dtype if self._arrays else torch.float32
+        self._arrays[str(name)] = torch.full(numbers, math.nan, dtype=kind)
+        self.created[str(name)] = numbers
+
+    def _named(self, name: Any) -> Tensor:
+        if name not in self._arrays:
+            there = ", ".join(map(repr, self._arrays))
+            raise Wrong(f"  An array in HBM\n  expected: one of {there}\n  got:      {str(name)[:100]!r}")
+        return self._arrays[name]
+
+    def _rows_of(self, name: Any, head: Any) -> Tensor:
+        array = self._named(name)
+        if head is None:
+            if array.ndim > 2:
+                raise Wrong(f"  Rows of {name!r}, shape {list(array.shape)}\n  expected: head=…\n  got:      no head")
+            return array
+        number = _number(head, "head")
+        if array.ndim < 2 or not 0 <= number < len(array):
+            there = f"0 to {len(array) - 1}" if array.ndim > 1 else "none: the array has no heads"
+            raise Wrong(f"  A head of {name!r}\n  expected: {there}\n  got:      {number}")
+        return array[number]
+
+    def _within(self, name: str, rows: Tensor, first: int, last: int, end: int | None = None) -> None:
+        if not 0 <= first < last <= (len(rows) if end is None else end):
+            raise Wrong(
+                f"  Rows of {name!r}, which has {len(rows)}\n  expected: 0 <= start < stop\n"
+                f"  got:      rows {first} to {last} (excluded)"
+            )
+
+
+def _bytes(block: Tensor) -> int:
+    return block.numel() * block.element_size()
+
+
+def _number(value: Any, what: str) -> int:
+    try:
+        number = int(value)
+    except (TypeError, ValueError):
+        number = None
+    if number is None or number != value:
+        raise Wrong(f"  {what} of an access to HBM\n  expected: a whole number\n  got:      {str(value)[:100]}")
+    return number

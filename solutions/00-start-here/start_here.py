@@ -1,0 +1,245 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3 (ipykernel)
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # 00 · Start here
+#
+# How do you put an elephant into a fridge? (把大象装进冰箱) The elephant is a language model, the fridge is the memory
+# of your graphics card, and in the next six units you build every trick that makes it fit, and then makes it fast.
+#
+# This notebook takes ten minutes. Your machine is checked, you see the elephant, you solve one small exercise to learn
+# how checking works, a real model speaks to you, and you measure the problem that half of this course is about.
+#
+# | | |
+# |---|---|
+# | You need | Python |
+# | Time | ten minutes |
+# | Runs on | a laptop with 2 GB of free memory; no GPU |
+# | Points | 1, in one exercise |
+#
+# Run a cell with Shift+Enter: the cursor moves on to the next one. Start here, and go on to the end.
+
+# %%
+import time
+
+import torch
+
+from fridge import cards, environment, model_configs, models, pictures, progress
+
+# %% [markdown]
+# ## 1 · Is this machine ready?
+#
+# The cell looks at what the course needs. Each line has a sentence for you: `✓` is fine, `!` works and has something
+# to know, `✗` will fail, and the line says what to do.
+
+# %% tags=["for-real"]
+environment.show()
+
+# %% [markdown]
+# ## 2 · The elephant
+#
+# A *weight* is a number that a model has learned, and Llama-2-70B has 70 billion of them, nearly. A *T4* is the card that
+# Colab lends you at no cost. The cell counts the weights by building the model without memory, which takes some seconds,
+# and draws all three to scale.
+
+# %% tags=["for-real"]
+weights, _ = model_configs.counted_by_transformers("Llama-2-70B")
+print(f"Llama-2-70B has {weights:,} weights")
+pictures.elephants_and_fridge(
+    {
+        "Llama-2-70B, 16 bits a weight": weights * 16 / 8e9,
+        "4 bits a weight": weights * 4 / 8e9,
+    },
+    "memory of a T4",
+    cards.CARDS["T4"].memory / 1e9,
+)
+
+# %% [markdown]
+# *In words: an elephant in a box of 138 GB, which is the model as it is published, with 16 bits a weight; the same
+# elephant in a box of 34.5 GB, with 4 bits a weight; and a fridge of 16.1 GB. The areas of the boxes and of the fridge are
+# to scale.*
+#
+# Fewer bits make the elephant smaller (units 01 and 02), and still not small enough for this fridge. And that is the
+# elephant asleep: to answer you it needs more room for every word of the conversation (units 03 and 04), and it reads
+# all of itself for every word that it says (units 05 and 06).
+#
+# ### Exercise 1 · Will it fit? (1 point)
+#
+# This one is small on purpose. It shows you how all the others work: a cell to fill in, and under it a cell that
+# tests it. The test says one of three things. See them all:
+#
+# 1. Run both cells below as they are. The test says `○`: not attempted yet.
+# 2. Replace the two lines below the docstring by `return parameters * bits`, and run both cells again. The test says `✗`:
+#    wrong, with what was expected, what it got, and the likely cause.
+# 3. Repair it. The test says `✓`, and a point is yours.
+#
+# A *gigabyte* (GB) is $10^9$ bytes here and everywhere in this course, and a byte has 8 bits.
+#
+# <details><summary>Hint 1</summary>How many bits are all weights together? How many bytes is that?</details>
+# <details><summary>Hint 2</summary>Two models that you can do in your head: a billion weights of 8 bits take 1 GB, and of
+# 4 bits half of it.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "weight-gigabytes", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def weight_gigabytes(parameters, bits):
+    """Memory that a model's weights take.
+
+    Args:
+        parameters: how many weights there are, 70e9 for a 70B model.
+        bits: bits of each; not always a whole number, as unit 01 shows.
+
+    Returns:
+        Gigabytes of 10**9 bytes, a number that need not be whole.
+    """
+    ### BEGIN SOLUTION
+    return parameters * bits / 8 / 1e9
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "weight-gigabytes-test", "locked": true, "points": 1, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import as_tensor, exercise, expect_close
+
+with exercise("weight-gigabytes"):
+
+    def agrees(got, expected, what, cause=""):
+        expected = torch.tensor(expected, dtype=torch.float64)
+        expect_close(as_tensor(got), expected, what, cause, atol=1e-4)
+
+    agrees(
+        weight_gigabytes(70e9, 16),
+        140.0,
+        "gigabytes of 70 billion weights of 16 bits",
+        cause="a byte has 8 bits, and a gigabyte has 10**9 bytes",
+    )
+    agrees(weight_gigabytes(8_000_000_000, 8), 8.0, "gigabytes of 8 billion weights of 8 bits")
+    ### BEGIN HIDDEN TESTS
+    agrees(
+        weight_gigabytes(70e9, 4),
+        35.0,
+        "gigabytes of 70 billion weights of 4 bits",
+        cause="two weights of 4 bits share a byte: bits // 8 would be 0",
+    )
+    agrees(
+        weight_gigabytes(135_000_000, 32),
+        0.54,
+        "gigabytes of 135 million weights of 32 bits",
+        cause="less than a gigabyte is a fraction, not 0",
+    )
+    agrees(
+        weight_gigabytes(70e9, 4.5),
+        39.375,
+        "gigabytes of 70 billion weights of 4.5 bits",
+        cause="bits need not be a whole number",
+    )
+    nothing = torch.zeros((), dtype=torch.float64)
+    expect_close(as_tensor(weight_gigabytes(0, 16)), nothing, "gigabytes of no weights")
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# You saw these tests. At grading there are more of them, with other numbers for the same function, so a function that
+# knows only the answers above does not get far. An exercise counts as a whole: its points or none.
+#
+# Stuck? Each exercise has hints, in order; click them open one at a time. And your AI assistant finds rules for tutoring
+# you in the file `AGENTS.md`, which ask it not to solve the exercises for you.
+#
+# ## 3 · A first prompt
+#
+# SmolLM2 has 135 million weights, one for about 500 of the elephant's, and runs on your processor. It is the
+# model of all units. Loading it takes a few seconds.
+
+# %% tags=["for-real"]
+model = models.load()
+tokenizer = models.load_tokenizer()
+own = sum(weight.numel() for weight in model.parameters())
+print(f"{models.name()}: {own:,} weights, {model.dtype} on {model.device}")
+
+# %% [markdown]
+# A model reads and writes *tokens*, which are words or pieces of words, each with a number. It does one thing: it reads
+# all tokens so far and says which one comes next. To get an answer, ask again and again:
+
+
+# %% tags=["for-real"]
+def answer(conversation, longest):
+    tokens = tokenizer.apply_chat_template(
+        conversation, add_generation_prompt=True, return_dict=False
+    )
+    reply = []
+    while len(reply) < longest and (not reply or reply[-1] != tokenizer.eos_token_id):
+        logits = model(torch.tensor([tokens + reply]), last_only=True)
+        reply.append(int(logits.argmax()))
+    return len(tokens), tokenizer.decode(reply, skip_special_tokens=True)
+
+
+question = {
+    "role": "user",
+    "content": "Can an elephant fit into a fridge? Answer in one sentence.",
+}
+before, reply = answer([question], longest=32)
+print(f"{before} tokens read first. SmolLM2 says: {reply}")
+
+# %% [markdown]
+# Fluent, and not to be trusted: it is a very small model. Change the question and run the cell again.
+#
+# ## 4 · The pain: a conversation that grows
+#
+# Now talk with it for five turns. Every answer has 12 tokens, no more. What will the fifth answer cost, compared with
+# the first? **Write a number down** before you run the cell. Then look at the clock.
+
+# %% tags=["for-real"]
+questions = [
+    "What does an elephant eat?",
+    "How much does it weigh?",
+    "Could it live in a kitchen?",
+    "How would I keep it cool?",
+    "So how do I put it into a fridge?",
+]
+conversation, contexts, seconds = [], [], []
+for line in questions:
+    conversation.append({"role": "user", "content": line})
+    start = time.perf_counter()
+    context, reply = answer(conversation, longest=12)
+    seconds.append(time.perf_counter() - start)
+    contexts.append(context)
+    conversation.append({"role": "assistant", "content": reply})
+    print(f"{seconds[-1]:5.1f} s  {line}  {reply} …")
+
+# %% tags=["for-real"]
+pictures.answers_by_turn(contexts, seconds)
+
+# %% [markdown]
+# *In words: five bars, one for each turn, which grow with the tokens before the answer, while the answers have the same
+# length. (A bar that steps out of line had to share the processor with another program.)*
+#
+# The answers did not get longer. The conversation before them did, and for every single token the model reads all of it
+# again, from the first word. Nothing of what it computed a moment ago is kept. In unit 03 you write the memory that it
+# lacks, the *KV cache* (KV 缓存), and the bars become nearly level.
+#
+# ## 5 · Where you go from here
+#
+# The [map of the course](../README.md) shows the units, how long they take, and where they run. They build on each other;
+# 01 is the next.
+#
+# Your points of all units, as last run and saved, are shown by the next cell, or by `fridge progress` in a terminal. Save
+# (Ctrl+S, or ⌘S) before you run it.
+
+# %% tags=["for-real"]
+progress.show()
+
+# %% [markdown]
+# ## Your score
+
+# %% tags=["for-real"]
+from fridge import scoreboard
+
+scoreboard.show("00-start-here")

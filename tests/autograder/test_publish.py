@@ -1,0 +1,213 @@
+"""What learners get: everything that the course needs to run, and nothing that gives an answer away."""
+
+import os
+import re
+import runpy
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import nbformat
+import pytest
+
+from autograder.build import build
+from autograder.cli import main
+from autograder.course import CourseError, find_units
+from autograder.publish import FILES, publish, publish_branch
+
+REPO = "school/fridge-2027"
+UNIT = "03-kv-cache"
+IN_A_KERNEL = """
+import sys, nbformat
+from nbclient import NotebookClient
+notebook = nbformat.read(sys.argv[1], as_version=4)
+notebook.cells.append(nbformat.v4.new_code_cell("import fridge; print(fridge.__file__)"))
+NotebookClient(notebook, timeout=120, allow_errors=True, skip_cells_with_tag="for-real").execute()
+nbformat.write(notebook, sys.argv[2])
+"""
+
+
+@pytest.fixture(scope="module")
+def published(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real course as learners get it."""
+    folder = tmp_path_factory.mktemp("learners") / "fridge"
+    publish(root, folder, REPO)
+    return folder
+
+
+@pytest.fixture
+def small(mini: Path, root: Path) -> Path:
+    """The mini course, with all that a publishable one needs."""
+    build(mini)
+    for name in (*FILES, "Makefile", "README.md"):
+        shutil.copy(root / name, mini / name)
+    shutil.copytree(root / "binder", mini / "binder")
+    return mini
+
+
+def files(folder: Path) -> set[str]:
+    return {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+
+
+def secret_blocks(master: str) -> list[list[str]]:
+    """The lines of each solution and each hidden test of a master."""
+    blocks = re.findall(r"### BEGIN (?:SOLUTION|HIDDEN TESTS)\n(.*?)### END", master, re.DOTALL)
+    return [[line.strip() for line in block.splitlines() if line.strip()] for block in blocks]
+
+
+def test_no_solution_no_hidden_test_no_instructors_file(published, root):
+    """One leaked line gives an exercise away to everybody, for good: a public repository has a memory."""
+    names = files(published)
+    assert not [name for name in names if name.startswith(("autograder", "solutions", "tests", "grading"))]
+    assert not [name for name in names if re.match(r"course/\d.*\.py$", name)], "a master beside its handout"
+    assert not [name for name in names if "nbgrader_config" in name or name.endswith((".db", ".pyc"))]
+    everything = {name: (published / name).read_bytes().decode("utf-8", "replace") for name in names}
+    checked = 0
+    for unit in find_units(root):
+        public = re.sub(r"### BEGIN .*?### END", "", unit.master.read_text(), flags=re.DOTALL)
+        for block in secret_blocks(unit.master.read_text()):
+            said = [line for line in block if len(line) > 12 and line not in public]
+            checked += len(said)
+            handout = everything[unit.release.relative_to(root).as_posix()]
+            for line in said:
+                quoted = line.replace("\\", "\\\\").replace('"', '\\"')
+                assert quoted not in handout, f"{unit.name} shows {line}"
+            whole = re.compile(r"\s+".join(map(re.escape, block)))
+            if len(said) >= 3:
+                shown = [name for name, text in everything.items() if whole.search(text)]
+                assert not shown, f"{shown} show a solution of {unit.name}: {block}"
+    assert checked > 500, "the secrets that this test looks for"
+
+
+def test_badges_links_and_pages_belong_to_the_learners_repository(published):
+    """A badge that opens the instructor's repository gives a learner a page that isn't there, or the solutions."""
+    names = files(published)
+    for name in names:
+        if name.endswith((".ipynb", ".md", ".toml")):
+            assert "elephant-in-the-fridge/elephant-in-the-fridge" not in (published / name).read_text(), name
+    handout = (published / "course" / UNIT / "kv_cache.ipynb").read_text()
+    assert f"colab.research.google.com/github/{REPO}/blob/main/course/{UNIT}/kv_cache.ipynb" in handout
+    assert f"git+https://github.com/{REPO}" in handout
+    for name in ("README.md", "course/README.md"):
+        page = (published / name).read_text()
+        links = [link for link in re.findall(r"\]\(([^)#]+)", page) if "://" not in link]
+        gone = [link for link in links if not (published / name).parent.joinpath(link).exists()]
+        assert not gone, f"{name} links to what isn't there: {gone}"
+    assert "nbgrader autograde" not in (published / "README.md").read_text()
+
+
+def test_make_lab_needs_nothing_else(published, root, tmp_path):
+    """prepare.py reads files of the repository, and pip builds the package from it: all must be there."""
+    where = tmp_path / "clone"
+    shutil.copytree(published, where)
+    wheel = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "-q",
+        "--no-deps",
+        "--no-build-isolation",
+        "--no-index",
+        "-w",
+        tmp_path,
+    ]
+    subprocess.run([*wheel, where], check=True, timeout=120)
+    inside = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
+    assert "fridge/units.json" in inside
+    assert not [name for name in inside if name.startswith("autograder/")]
+    # A prepared environment, as tests/browser makes one: prepare.py must find nothing to do, then make opens the lab.
+    (where / ".venv").mkdir()
+    for entry in Path(sys.prefix).iterdir():
+        if not entry.name.startswith("."):
+            (where / ".venv" / entry.name).symlink_to(entry)
+    prepare = runpy.run_path(str(where / "binder" / "prepare.py"))
+    write, stamp, prefix = prepare["write"], prepare["stamp"], str(where / ".venv")
+    write(stamp(prefix, "lab"), prepare["fingerprint"](prefix))
+    write(stamp(prefix, "model"), f"{prepare['model_choice']()}\n{tmp_path}")
+    command = ["make", "lab", f"PYTHON={sys.executable}", "JUPYTER=echo opened"]
+    done = subprocess.run(command, cwd=where, capture_output=True, text=True, timeout=60)
+    assert done.stdout.startswith("opened --ServerApp.root_dir=course"), done.stdout + done.stderr
+    told = subprocess.run(["make", "--dry-run", "lab"], cwd=where, capture_output=True, text=True, timeout=60).stdout
+    ours = subprocess.run(["make", "--dry-run", "lab"], cwd=root, capture_output=True, text=True, timeout=60).stdout
+    assert told.replace(str(where), str(root)) == ours, "the learners' Makefile opens the lab in another way"
+
+
+def test_a_handout_runs_with_the_published_library(published, tmp_path):
+    """A module that the notebook imports and publish forgot would only show on a learner's machine."""
+    done = tmp_path / "done.ipynb"
+    handout = published / "course" / UNIT / "kv_cache.ipynb"
+    where = {**os.environ, "PYTHONPATH": str(published / "course")}
+    subprocess.run([sys.executable, "-c", IN_A_KERNEL, handout, done], check=True, env=where, cwd=tmp_path, timeout=300)
+    cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
+    errors = [output for cell in cells for output in cell.outputs if output.output_type == "error"]
+    assert {error.ename for error in errors} <= {"NotAttempted", "NotImplementedError"}, errors
+    assert len(errors) >= 8, "one for each untouched exercise"
+    assert cells[-1].outputs[0].text.startswith(str(published))
+
+
+def test_a_handout_that_shows_a_solution_is_not_published(small, tmp_path):
+    """An instructor solves an exercise in course/ to see what it's like, and forgets."""
+    handout = small / "course" / "00-mini" / "mini.ipynb"
+    notebook = nbformat.read(handout, as_version=4)
+    notebook.cells[-1].source = "    return a + b  # the answer"
+    nbformat.write(notebook, handout)
+    with pytest.raises(CourseError, match=r"mini.ipynb:     return a \+ b  # the answer"):
+        publish(small, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_only_its_own_folder_is_replaced(small, tmp_path, monkeypatch, capsys):
+    """`publish ~/Documents` must not cost anybody their documents, nor a second publish a learner's edits."""
+    monkeypatch.chdir(small)
+    out = tmp_path / "out"
+    assert main(["publish", str(out), "--repo", REPO]) == 0
+    first = files(out)
+    (small / "README.md").write_text(
+        (small / "README.md").read_text().replace("## For learners", "## For learners\n\nNew.")
+    )
+    assert main(["publish", str(out), "--repo", REPO]) == 0
+    assert files(out) == first
+    assert "New." in (out / "README.md").read_text()
+    assert [path.name for path in tmp_path.iterdir() if "out" in path.name] == ["out"], "nothing is left beside it"
+    (out / "thesis.txt").write_text("years of work")
+    capsys.readouterr()
+    assert main(["publish", str(out)]) == 2
+    assert "thesis.txt" in capsys.readouterr().err
+    assert (out / "thesis.txt").read_text() == "years of work"
+    (out / "thesis.txt").unlink()
+    (out / "README.md").write_text("changed by hand")
+    for folder in (out, small, small / "course", small.parent, Path("README.md")):
+        assert main(["publish", str(folder)]) == 2, folder
+    assert main(["publish", str(tmp_path / "new"), "--repo", "https://github.com/a/b"]) == 2
+
+
+def test_a_branch_holds_the_same_and_touches_nothing_else(small, tmp_path, monkeypatch):
+    """A branch that shares history with the course would publish the solutions with it."""
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "An instructor")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "instructor@school.test")
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], cwd=small, check=True, capture_output=True, text=True).stdout.strip()
+
+    git("init", "--quiet", "--initial-branch=main")
+    git("add", "--all")
+    git("commit", "--quiet", "--message=the course")
+    git("branch", "other")
+    (small / "unsaved.txt").write_text("work in progress")
+    commit = publish_branch(small, "learners", REPO)
+    publish(small, tmp_path / "out", REPO)
+    assert set(git("ls-tree", "-r", "--name-only", "learners").splitlines()) == files(tmp_path / "out")
+    assert git("rev-list", "--count", "learners") == "1", "no history of the course's"
+    assert git("status", "--porcelain") == "?? unsaved.txt"
+    assert publish_branch(small, "learners", REPO) == commit, "nothing changed, no commit"
+    assert git("rev-parse", f"{publish_branch(small, 'learners', 'other/repo')}^") == commit
+    with pytest.raises(CourseError, match="checked out"):
+        publish_branch(small, "main", REPO)
+    with pytest.raises(CourseError, match="not made by"):
+        publish_branch(small, "other", REPO)
+    with pytest.raises(CourseError, match="failed"):
+        publish_branch(small, "no..name", REPO)

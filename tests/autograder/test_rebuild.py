@@ -1,0 +1,172 @@
+"""A submission rebuilt from its handout: laws that hold whatever happened to it."""
+
+import ast
+import copy
+from pathlib import Path
+from random import Random
+
+import nbformat
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from mishaps import MISHAPS, befall, is_solution
+from nbformat import NotebookNode
+
+from autograder.course import find_units
+from autograder.demo import answers_of
+from autograder.notebooks import grade_id
+from autograder.rebuild import rebuild
+from autograder.submission import Refused
+
+ROOT = Path(__file__).resolve().parents[2]
+UNITS = ("02-int4-quantization", "03-kv-cache")  # exercises of one function, of two, of classes
+SLOW = settings(max_examples=60, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+
+
+class Books:
+    """A unit's handout, and the same solved."""
+
+    def __init__(self, name: str):
+        unit = find_units(ROOT, [name])[0]
+        self.handout = nbformat.read(unit.release, as_version=4)
+        self.solved, answers = copy.deepcopy(self.handout), answers_of(unit, [])
+        for cell in self.solved.cells:
+            cell.source = answers.get(grade_id(cell), cell.source)
+
+
+@pytest.fixture(scope="module", params=UNITS)
+def books(request) -> Books:
+    return Books(request.param)
+
+
+@pytest.fixture(scope="module")
+def kv_cache() -> Books:
+    return Books("03-kv-cache")
+
+
+def definitions(source: str) -> dict[str, str]:
+    """The last definition of each name, without what editors change; nothing of code that doesn't parse."""
+    try:
+        tree = ast.parse("\n".join(line.rstrip() for line in source.splitlines()))
+    except SyntaxError:
+        return {}
+    return {node.name: ast.dump(node) for node in tree.body if hasattr(node, "name")}
+
+
+def answers(notebook: NotebookNode, solved: NotebookNode) -> dict[str, dict[str, str]]:
+    """What the exercises' names mean when the cell of the exercise has been run, all cells run in order."""
+    names = {grade_id(cell): set(definitions(cell.source)) for cell in solved.cells if is_solution(cell)}
+    known: dict[str, str] = {}
+    found = {}
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            known |= definitions(cell.source)
+        if is_solution(cell):
+            found[grade_id(cell)] = {name: known[name] for name in names[grade_id(cell)] if name in known}
+    return found
+
+
+def is_the_handouts(notebook: NotebookNode, handout: NotebookNode) -> bool:
+    """Whether all but the answers is as handed out, in its order, once."""
+    of_handout = {cell.id for cell in handout.cells}
+    kept = [cell for cell in notebook.cells if cell.id in of_handout]
+    return [(cell.id, cell.cell_type, cell.metadata, None if is_solution(cell) else cell.source) for cell in kept] == [
+        (cell.id, cell.cell_type, cell.metadata, None if is_solution(cell) else cell.source) for cell in handout.cells
+    ]
+
+
+@given(mishaps=st.sets(st.integers(0, len(MISHAPS) - 1), max_size=6), random=st.randoms(use_true_random=False))
+@SLOW
+def test_mishaps_cost_no_answer(books, mishaps: set[int], random: Random) -> None:
+    """Guards against an answer that is lost by a combination of mishaps, and against a changed test that counts."""
+    handout, solved = books.handout, books.solved
+    sent = befall(solved, handout, sorted(mishaps), random)
+    rebuilt = rebuild(sent, handout).notebook
+    assert answers(rebuilt, solved) == answers(solved, solved)
+    assert is_the_handouts(rebuilt, handout)
+    nbformat.validate(rebuilt)
+
+
+@given(mishaps=st.sets(st.integers(0, len(MISHAPS) - 1), max_size=5), random=st.randoms(use_true_random=False))
+@settings(SLOW, max_examples=25)
+def test_a_rebuilt_notebook_needs_no_repair(books, mishaps: set[int], random: Random) -> None:
+    """Guards against repairs that aren't: rebuilding what was rebuilt changes nothing."""
+    handout, solved = books.handout, books.solved
+    once = rebuild(befall(solved, handout, sorted(mishaps), random), handout).notebook
+    twice = rebuild(once, handout)
+    assert twice.repairs == []
+    assert [(cell.cell_type, cell.source) for cell in twice.notebook.cells] == [
+        (cell.cell_type, cell.source) for cell in once.cells
+    ]
+
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+odd_cells = st.fixed_dictionaries(
+    {},
+    optional={
+        "cell_type": st.sampled_from(["code", "markdown", "raw"]) | anything,
+        "source": st.sampled_from(["def rope(x):\n    return x", "  x", "with exercise('rope'):\n    pass", ""])
+        | anything,
+        "metadata": st.fixed_dictionaries(
+            {},
+            optional={
+                "nbgrader": st.fixed_dictionaries(
+                    {}, optional={"grade_id": st.sampled_from(["rope", "rope-test"]) | anything, "solution": anything}
+                )
+                | anything,
+                "tags": anything,
+                "id": anything,
+            },
+        )
+        | anything,
+        "id": st.sampled_from(["rope", "own-1"]) | anything,
+        "execution_count": anything,
+        "attachments": anything,
+    },
+)
+
+
+@given(cells=st.lists(odd_cells | anything, max_size=6))
+@SLOW
+def test_nothing_that_stands_in_a_cell_breaks_the_rebuild(kv_cache, cells: list) -> None:
+    """Guards against a run that ends at a notebook written by hand: any metadata, any types."""
+    handout, solved = kv_cache.handout, kv_cache.solved
+    sent = nbformat.from_dict({"cells": [*cells, solved.cells[12]], "metadata": {}})
+    try:
+        rebuilt = rebuild(sent, handout).notebook
+    except Refused:
+        return
+    assert is_the_handouts(rebuilt, handout)
+    nbformat.validate(rebuilt)
+    nbformat.writes(rebuilt).encode()
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        pytest.param([{"source": "(" * 200_000}] * 20, id="brackets"),
+        pytest.param([{"source": "-" * 150_000 + "1"}] * 20, id="signs"),
+        pytest.param([{"source": "a." * 90_000 + "b"}] * 20, id="attributes"),
+        pytest.param([{"source": "f(" * 60_000}] * 20, id="calls"),
+        pytest.param([{"source": "lambda: " * 20_000 + "1"}] * 20, id="lambdas"),
+        pytest.param([{"source": " " * 100 + "\n" * 200_000 + "x"}] * 20, id="line-ends"),
+        pytest.param([{"source": "x\n" * 200_000}] * 10, id="lines"),
+        pytest.param([{"source": "def rope(x):\n    return x\n" * 80}] * 2000, id="answers"),
+        pytest.param([{"source": "    return x\n" * 190}] * 2000, id="halves"),
+        pytest.param([{"source": "ab" * 100}] * 2000, id="alike"),
+        pytest.param([{"source": "!" + "python " * 300_000}] * 2, id="installs"),
+        pytest.param([{"source": "<<<<<<< \n" * 300_000}], id="conflicts"),
+    ],
+)
+def test_bombs_cost_no_more_than_their_size(kv_cache, cells: list[dict]) -> None:
+    """Guards against text that makes parsing or comparing it take for ever, or ends Python by its depth."""
+    handout = kv_cache.handout
+    marks = {"nbgrader": {"grade_id": "rope", "solution": True}}
+    bomb = [{"cell_type": "code", "metadata": marks, **cell} for cell in cells]
+    bomb[0] |= {"source": "def rope(x):\n    y = x\n" + bomb[0]["source"]}
+    sent = nbformat.from_dict({"cells": bomb, "metadata": {}})
+    assert is_the_handouts(rebuild(sent, handout).notebook, handout)

@@ -1,0 +1,129 @@
+"""The report: the gradebook's points, the autograded notebooks' reasons, nothing of a stranger's that runs."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from nbgrader.api import Gradebook
+
+from autograder import outputs
+from autograder.cli import main
+from autograder.course import CourseError, nbgrader_configuration
+from autograder.report import report
+
+UNIT = "00-mini"
+MASTER = """# %% nbgrader={"grade": true, "grade_id": "add-test", "points": 3, "solution": false}
+assert True
+"""
+EXPECTED = "✗ add: not right yet.\n  1 + 2\n  expected: 3\n  got:      -1\n  likely cause: the signs"
+UNTOUCHED = "○ add: not attempted yet (3 points). Fill in the exercise's cell and run it."
+HOSTILE = "<script>document.title='pwned'</script>"
+RAISED = f"✗ add: your code raised {HOSTILE}: {HOSTILE}"
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
+    """The mini course with a gradebook of six, who handed in all but one. Making a gradebook takes three seconds."""
+    mini = tmp_path_factory.mktemp("graded") / "mini"
+    (mini / "solutions" / UNIT).mkdir(parents=True)
+    (mini / "solutions" / UNIT / "mini.py").write_text(MASTER)
+    shutil.copy(root / "nbgrader_config.py", mini)
+    with Gradebook(nbgrader_configuration(mini).CourseDirectory.db_url) as gradebook:
+        gradebook.add_assignment(UNIT)
+        gradebook.add_notebook("mini", UNIT)
+        gradebook.add_grade_cell("add-test", "mini", UNIT, max_score=3, cell_type="code")
+        add(gradebook, mini, "right", "Ada", 3, "✓ add: these tests pass (3 points).", seconds=0.25)
+        add(gradebook, mini, "signs-1", "Bo", 0, EXPECTED, seconds=0.75)
+        add(gradebook, mini, "signs-2", "Cy", 0, EXPECTED.replace("-1", "-3"))
+        add(gradebook, mini, "untouched", "Di", 0, UNTOUCHED)
+        add(gradebook, mini, "hostile", HOSTILE, 0, RAISED)
+        gradebook.add_student("absent", first_name="Eve", last_name="Late")
+    return mini
+
+
+@pytest.fixture
+def school(graded: Path, tmp_path: Path) -> Path:
+    """A copy of it, to change."""
+    return Path(shutil.copytree(graded, tmp_path / "school"))
+
+
+def add(gradebook: Gradebook, root: Path, learner: str, name: str, points: float, said: str, **seconds: float) -> None:
+    """A graded submission, in the gradebook and as the notebook that grading leaves."""
+    gradebook.add_student(learner, first_name=name)
+    gradebook.add_submission(UNIT, learner)
+    grade = gradebook.find_grade("add-test", "mini", UNIT, learner)
+    grade.auto_score, grade.needs_manual_grade = points, False
+    gradebook.db.commit()
+    shown = outputs.stream(said) if points else outputs.error("NotRight", said.splitlines()[0], said.splitlines())
+    cell = {
+        "cell_type": "code",
+        "metadata": {"nbgrader": {"grade": True, "grade_id": "add-test"}},
+        "outputs": [outputs.score(points), shown],
+        "source": "",
+    }
+    told = {"seconds": {"add-test": seconds["seconds"]}} if seconds else {}
+    path = root / "grading" / "autograded" / learner / UNIT / "mini.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_text(json.dumps({"cells": [cell], "metadata": {"autograder": told}}))
+
+
+def text(page: str) -> str:
+    return " ".join(page.split())
+
+
+def test_rates_reasons_times_and_learners_at_risk(school):
+    """Wrong denominators, reasons that differ by a learner's own value, a learner who handed in nothing left out."""
+    path = report(school)
+    page = text(path.read_text())
+    assert path == school / "grading" / "report.html"
+    assert "<b>5</b> of 6 handed in" in page
+    assert "20 %" in page, "one of five has all points"
+    assert "<b>2 ×</b> 1 + 2 — likely cause: the signs" in page, (
+        "both learners' answers differ, the expectation doesn't"
+    )
+    assert '<td data-label="Not attempted" class="number">1</td>' in page
+    assert "500, at most 750" in page, "milliseconds: the median of 250 and 750, and the most"
+    assert page.count(">at risk</td>") == 5, "all but the one who solved it"
+    assert '<th scope="row" class="name" data-label="Name">Eve Late</th>' in page
+
+
+def test_points_by_hand_count(school):
+    """A person's correction must not be lost in the report, nor a submission that still waits for a person."""
+    with Gradebook(nbgrader_configuration(school).CourseDirectory.db_url) as gradebook:
+        gradebook.find_grade("add-test", "mini", UNIT, "signs-1").manual_score = 3
+        gradebook.find_grade("add-test", "mini", UNIT, "signs-2").needs_manual_grade = True
+        gradebook.db.commit()
+    page = text(report(school).read_text())
+    assert "40 %" in page
+    assert "<b>1 ×</b> 1 + 2" in page
+    assert "<b>1</b> to be graded by hand" in page
+
+
+def test_strangers_words_are_text(school):
+    """A name or an exception's message with a script in it would run in the instructor's browser."""
+    page = report(school).read_text()
+    assert page.count("<script") == 1, "the page's own"
+    assert "&lt;script&gt;document.title=&#39;pwned&#39;&lt;/script&gt;" in page
+    assert "default-src 'none'" in page
+
+
+def test_notebooks_that_are_gone_or_broken_are_counted(school):
+    """A folder that was tidied up must not stop the report, nor go unmentioned."""
+    graded = school / "grading" / "autograded"
+    (graded / "signs-1" / UNIT / "mini.ipynb").unlink()
+    (graded / "signs-2" / UNIT / "mini.ipynb").write_text("[" * 100_000)
+    page = text(report(school).read_text())
+    assert "Without an autograded notebook, so without a reason below: 2 of them" in page
+    assert "likely cause: the signs" not in page
+
+
+def test_out_and_an_empty_gradebook(school, tmp_path, monkeypatch):
+    """Each user error is one sentence."""
+    monkeypatch.chdir(school)
+    assert main(["report", UNIT, "--out", str(tmp_path / "class.html")]) == 0
+    assert (tmp_path / "class.html").stat().st_mode & 0o077 == 0, "names and points are not for everybody"
+    with Gradebook(nbgrader_configuration(school).CourseDirectory.db_url) as gradebook:
+        gradebook.remove_assignment(UNIT)
+    with pytest.raises(CourseError, match="nobody has handed in"):
+        report(school)

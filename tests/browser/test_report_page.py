@@ -1,0 +1,100 @@
+"""The report in a real browser: on a desk and on a phone, sorted by a click, with a hostile class in it."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from autograder.report import Exercise, Learner, UnitResults, _page
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
+
+HOSTILE = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
+LONG = "x" * 400  # a word without a place to break it
+PHONE = {"width": 320, "height": 640}
+DESK = {"width": 1280, "height": 900}
+POINTS = 10
+
+
+def units() -> list[UnitResults]:
+    """Six units of a class of twenty."""
+    return [unit(f"0{number}-a-unit-with-a-name") for number in range(1, 7)]
+
+
+def unit(name: str) -> UnitResults:
+    reasons = Counter({HOSTILE: 5, f"expected {LONG}": 3, "means of 1; 1, 2": 2})
+    exercises = [
+        Exercise("rope", 4, [4.0] * 15 + [0.0] * 5, reasons, 2, [0.002, 0.9]),
+        Exercise("causal-attention", 6, [6.0] * 5 + [0.0] * 15),
+    ]
+    return UnitResults(name, exercises, {f"s{number}": number / 2 for number in range(20)}, 1, 1)
+
+
+def learners(results: list[UnitResults]) -> list[Learner]:
+    names = {3: HOSTILE, 4: LONG, 5: "Zoë Ångström", 6: "ada"}
+    found = []
+    for number in range(20):
+        scores = {result.name: result.scores[f"s{number}"] for result in results}
+        found.append(Learner(f"s{number}", names.get(number, f"Learner {number}"), scores, number / 20, 0))
+    return found
+
+
+@pytest.fixture
+def address(tmp_path: Path) -> str:
+    """The page's, as a file."""
+    path = tmp_path / "report.html"
+    path.write_text(_page(units(), learners(units())), encoding="utf-8")
+    return path.as_uri()
+
+
+def column(page, table: int, number: int) -> list[str]:
+    """What stands in a column, from the top."""
+    return page.evaluate(
+        "([table, number]) => [...document.querySelectorAll('table')[table].tBodies[0].rows]"
+        ".map(row => row.cells[number].textContent.trim())",
+        [table, number],
+    )
+
+
+def test_the_report_sorts_fits_a_phone_and_runs_nothing_of_a_learners(page, address, artifacts):
+    """Points sorted as text (10 before 9), a table wider than a phone, a name that is a script."""
+    complaints, asked = [], []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: asked.append(request.url))
+    page.goto(address)
+    page.wait_for_timeout(500)
+    assert page.title() == "Results"
+    assert page.get_by_text("<img src=x onerror").count() > 0, "shown as text"
+    assert complaints == [], "nothing was blocked, because nothing tried"
+
+    last = page.locator("table").count() - 1
+    scores = page.locator("table").nth(last).get_by_role("button", name="01-a-unit-with-a-name")
+    scores.click()
+    assert [float(score) for score in column(page, last, 2)] == [number / 2 for number in range(20)]
+    scores.click()
+    assert column(page, last, 2)[0] == "9.5"
+    page.locator("table").nth(last).get_by_role("button", name="Name", exact=True).click()
+    names = column(page, last, 0)
+    assert names.index("ada") < names.index("Learner 7") < names.index("Learner 10") < names.index("Zoë Ångström")
+    page.locator("table").first.get_by_role("button", name="All points").press("Enter")  # by the keyboard
+    assert column(page, 0, 0) == ["causal-attention", "rope"]
+
+    for theme in ("light", "dark"):
+        page.emulate_media(color_scheme=theme)
+        for name, size in (("desk", DESK), ("phone", PHONE)):
+            page.set_viewport_size(size)
+            page.evaluate("scrollTo(0, 0)")
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            assert wide <= size["width"], f"{name}: {wide} pixels in a window of {size['width']}"
+            page.screenshot(path=artifacts / f"report-{name}-{theme}.png")
+    assert asked == [address], "the page loads nothing"
+
+
+def test_the_report_is_whole_without_scripts(page, address):
+    """A mail program or a strict browser runs none: everything must stand in the page."""
+    client = page.context.new_cdp_session(page)
+    client.send("Emulation.setScriptExecutionDisabled", {"value": True})
+    page.goto(address)
+    assert page.locator("th button").count() == 0
+    assert page.get_by_text("Zoë Ångström").is_visible()

@@ -1,0 +1,159 @@
+"""Unit 06's library: Triton or its absence, the skip, the bench with its pictures, and the tuned kernel."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+import torch
+
+from fridge import attention_bench, kernels, pictures, scoreboard
+from fridge.testing import exact_attention, exercise, needs, outcome, randn
+
+UNIT = Path(__file__).parents[2] / "solutions" / "06-flash-attention"
+SUM = """
+import torch
+{before}
+from fridge.kernels import DEVICE, tl, triton
+
+@triton.jit
+def total(x, y, n, BLOCK: tl.constexpr):
+    i = tl.arange(0, BLOCK)
+    tl.store(y, tl.sum(tl.load(x + i, mask=i < n, other=0.0), 0) + tl.cdiv(n, 2) + tl.max(tl.zeros([2], tl.float32), 0))
+
+y = torch.zeros(1, device=DEVICE)
+total[(1,)](torch.arange(3.0, device=DEVICE), y, 3, BLOCK=4)
+print(float(y))
+"""
+
+
+def run(code, folder):
+    path = folder / "kernel.py"  # Triton reads a kernel's source from its file
+    path.write_text(code, encoding="utf-8")
+    return subprocess.run([sys.executable, path], capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.mark.skipif(not kernels.INSTALLED, reason="Triton is not installed")
+@pytest.mark.parametrize("before", ["", "import triton, triton.language"])
+def test_a_kernel_runs_also_where_triton_was_imported_before(before, tmp_path):
+    """bitsandbytes imports Triton to compile; its own functions (max, cdiv) then fail in the interpreter."""
+    done = run(SUM.format(before=before), tmp_path)
+    assert done.stdout == "5.0\n", done.stderr
+
+
+HIDE = "import sys; sys.modules['triton'] = None; import importlib.util; find = importlib.util.find_spec; " + (
+    "importlib.util.find_spec = lambda name, *rest: None if name == 'triton' else find(name, *rest)"
+)
+
+
+def test_without_triton_kernels_can_be_defined_and_say_what_is_missing(tmp_path):
+    """The handout must run on a Mac: a decorator that fails would look like a broken notebook."""
+    done = run(SUM.format(before=HIDE), tmp_path)
+    assert "ModuleNotFoundError: Triton is not installed here" in done.stderr
+    assert "total[(1,)]" in done.stderr  # and not before
+
+
+def test_a_missing_package_skips_an_exercise_and_keeps_its_points(monkeypatch, capsys):
+    """Who can't install Triton must lose nothing, and must not be told that the tests passed."""
+    monkeypatch.setattr(outcome, "_installed", lambda package: False)
+    with exercise("triton-forward"):
+        needs("triton")
+        raise AssertionError("the tests went on")
+    assert "skipped" in capsys.readouterr().out
+    assert scoreboard.outcomes()["triton-forward"] == scoreboard.SKIPPED
+    shown = scoreboard.show("06-flash-attention")
+    assert shown.earned == scoreboard.points("triton-forward")
+    assert not scoreboard.ready("triton-forward")
+
+
+def test_an_answer_cannot_skip_an_exercise_whose_package_is_there():
+    """`raise Skipped("torch")` in an answer would be worth all points."""
+    with pytest.raises(outcome.Wrong), exercise("triton-forward"):
+        raise outcome.Skipped("torch")
+
+
+def test_naive_and_fused_attention_agree():
+    """A bench of two different things would compare nothing."""
+    q, k, v = (randn(1, 2, 40, 16, seed=seed) for seed in range(3))
+    for causal in (False, True):
+        expected = exact_attention(q, k, v, causal)[0].float()
+        for name, attend in attention_bench.contestants("cpu").items():
+            torch.testing.assert_close(attend(q, k, v, causal), expected, atol=1e-5, rtol=0, msg=name)
+
+
+def test_a_measurement_says_what_went_wrong():
+    """Naive attention runs out of memory at the longest length: that is a result, and must not end the sweep."""
+
+    def full(q, k, v, causal):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate\nmuch")
+
+    def missing(q, k, v, causal):
+        raise RuntimeError("No available kernel. Aborting execution.")
+
+    setting = attention_bench.Setting(1, 8, torch.float32, "cpu")
+    row = attention_bench.measure("full", full, 16, setting)
+    assert (row["status"], row["reason"]) == ("out of memory", "CUDA out of memory. Tried to allocate")
+    assert attention_bench.measure("missing", missing, 16, setting)["status"] == "not supported"
+    assert "seconds" not in row
+    json.dumps(row)
+
+
+def test_operations_are_counted_as_in_the_papers():
+    """TFLOP/s compare with a paper's only if they count the same: 4 n^2 d a head, half if causal, 2.5 backwards."""
+    forward = attention_bench.Setting(16, 128, torch.float32, "cpu", batch=2)
+    assert attention_bench.operations(1024, forward) == 4 * 2 * 16 * 1024**2 * 128
+    causal = attention_bench.Setting(16, 128, torch.float32, "cpu", causal=True, backward=True, batch=2)
+    assert attention_bench.operations(1024, causal) == 5 * 2 * 16 * 1024**2 * 128
+
+
+def test_the_program_that_measures_runs_on_a_cpu(tmp_path):
+    """It is to run once, on a rented GPU, with nobody there to mend it."""
+    out = tmp_path / "cpu.json"
+    command = [sys.executable, UNIT / "measure_gpu.py", "--device", "cpu", "--lengths", "32", "48", "--head-dims", "16"]
+    command += ["--positions", "48", "--features", "16", "--out", out]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+    assert done.returncode == 0, done.stderr
+    [results] = attention_bench.kept_measurements(tmp_path)
+    names = {row["name"] for row in results["rows"]}
+    assert {"naive", "SDPA math", "SDPA flash"} <= names
+    assert ("Triton (tuned)" in names) == kernels.INSTALLED
+    assert {row["status"] for row in results["rows"]} == {"ok"}
+    assert results["matmul_tflops"] > 0
+    assert {"date", "torch", "cpu"} <= set(results["machine"])
+    pictures.teraflops(results)
+    pictures.time_and_memory({"naive": [row for row in results["rows"] if row["name"] == "naive"][:2]})
+    plt.close("all")
+
+
+def test_the_pictures_draw():
+    """A picture that fails stops the notebook."""
+    pictures.two_ways_through_memory()
+    pictures.two_partial_results()
+    pictures.tiles_behind_the_mask()
+    plt.close("all")
+
+
+@pytest.mark.skipif(not kernels.INSTALLED, reason="Triton is not installed")
+@pytest.mark.parametrize(
+    ("shape", "causal"),
+    [((1, 2, 2, 40, 40, 16), True), ((1, 2, 2, 33, 50, 16), False), ((2, 1, 1, 7, 70, 16), True)],
+)
+def test_the_tuned_kernel_is_right(shape, causal):
+    """Its figures are worth nothing if its output or its gradients are off."""
+    spec = importlib.util.spec_from_file_location("triton_flash", UNIT / "triton_flash.py")
+    tuned = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tuned)
+    batch, heads, kv_heads, queries, keys, head_dim = shape
+    q = randn(batch, heads, queries, head_dim, seed=1).requires_grad_()
+    k, v = (randn(batch, kv_heads, keys, head_dim, seed=seed).requires_grad_() for seed in (2, 3))
+    do = randn(batch, heads, queries, head_dim, seed=4)
+    expected = exact_attention(q, k, v, causal)[0]
+    gradients = torch.autograd.grad(expected, (q, k, v), do.double())
+    got = tuned.attention(q, k, v, causal)
+    near = 1e-4 if kernels.INTERPRETED else 1e-2
+    torch.testing.assert_close(got, expected.float(), atol=near, rtol=0)
+    for mine, theirs in zip(torch.autograd.grad(got, (q, k, v), do), gradients, strict=True):
+        torch.testing.assert_close(mine, theirs, atol=near, rtol=0)
