@@ -17,7 +17,7 @@ from autograder.wire import Reference, WireError, decode, encode
 MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
 MAX_INNER = 20  # requests in callbacks in requests: the learner's cache in the test's model in the learner's loop
 MAX_ITEMS = 100_000  # of one iteration
-MAX_RECEIVED = 2**30  # bytes of one test, in all messages together: the test's objects may keep what they are given
+MAX_RECEIVED = 2**28  # bytes of one test, in all messages together; the course's own send less than 1 MB
 
 
 class LearnerLost(BaseException):

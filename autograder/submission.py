@@ -69,7 +69,7 @@ def read_notebook(path: Path) -> NotebookNode:
     Raises:
         Refused: too large, not a notebook, broken off, of an unknown version.
     """
-    text = _decode(_read_bytes(path), path)
+    text = _decode(read_bytes(path), path)
     if text.count("{") + text.count("[") > MAX_OBJECTS:
         raise Refused(f"{path.name} has millions of parts, more than any notebook: have a look at it.")
     try:
@@ -106,7 +106,7 @@ def _only_one(candidates: list[Path], folder: Path, name: str) -> Path:
     if links := [path for path in candidates if _is_link(path)]:
         raise Refused(f"{links[0]} is a link to another file or no file at all: ask the learner for the file itself.")
     first = candidates[0]
-    if len(candidates) > 1 and len({_read_bytes(path) for path in candidates}) > 1:
+    if len(candidates) > 1 and len({read_bytes(path) for path in candidates}) > 1:
         listed = ", ".join(str(path.relative_to(folder)) for path in candidates[:5])
         raise Refused(
             f"{folder} holds {len(candidates)} notebooks that differ ({listed}): ask which one counts, "
@@ -141,7 +141,12 @@ def _is_link(path: Path) -> bool:
     return not stat.S_ISREG(path.lstat().st_mode)
 
 
-def _read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """A regular file's bytes, at most MAX_BYTES; no link is followed.
+
+    Raises:
+        Refused: a link, a pipe, empty, too large.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

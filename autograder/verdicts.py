@@ -12,7 +12,7 @@ from autograder.pipe import RECORD, STOP
 from autograder.record import BadRecord, Record, unpack
 from autograder.release import Release
 from autograder.spool import Spool
-from autograder.submission import Refused, _read_bytes, find_notebook
+from autograder.submission import Refused, find_notebook, read_bytes
 from autograder.worker import pack_task
 
 TRIES = 2  # the second one by another worker
@@ -101,7 +101,7 @@ class Verdicts:
     def __iter__(self) -> Iterator[tuple[HandedIn, Record]]:
         for student, folder in self._folders:
             try:
-                data = _read_bytes(find_notebook(folder, f"{self._release.notebook}.ipynb"))
+                data = read_bytes(find_notebook(folder, f"{self._release.notebook}.ipynb"))
             except Refused as refused:
                 self._refuse(student, str(refused))
                 continue
