@@ -102,8 +102,8 @@ def test_make_lab_needs_nothing_else(published, root, tmp_path):
     """prepare.py reads files of the repository, and pip builds the package from it: all must be there."""
     where = tmp_path / "clone"
     shutil.copytree(published, where)
-    wheel = [sys.executable, *"-m pip wheel -q --no-deps --no-build-isolation --no-index -w".split(), tmp_path]
-    subprocess.run([*wheel, where], check=True, timeout=120)
+    wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*wheel, "-w", tmp_path, where], check=True, timeout=120)
     inside = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert "fridge/units.json" in inside
     assert not [name for name in inside if name.startswith("autograder/")]
