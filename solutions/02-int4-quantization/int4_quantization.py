@@ -1957,11 +1957,11 @@ def report_peer(name, peer):
 if results and scoreboard.ready("packing"):
     report_peer("bitsandbytes NF4", their_nf4)
     del their_nf4
-    quantized.tidy()
     for name, options in {
         "bitsandbytes NF4 + double quant.": {"bits": 4, "double_quant": True},
         "bitsandbytes LLM.int8()": {"bits": 8},
     }.items():
+        quantized.tidy()  # the model before, or two would lie in memory
         report_peer(name, bitsandbytes_peer.load(**options))
         quantized.tidy()
 
