@@ -98,13 +98,18 @@ def _autograde(root: Path, size: int, step: str, watch: bool = False) -> dict[st
         return run | ({"memory_mb": memory / 1e6} if watch else {})
 
 
-def _class(root: Path, folder: Path, size: int) -> Unit:
+def course_of_one_unit(root: Path, folder: Path) -> Unit:
+    """A course in `folder` that holds `UNIT` alone, built, with a gradebook of its own."""
     (folder / "course" / "fridge").mkdir(parents=True)
     shutil.copytree(root / "solutions" / UNIT, folder / "solutions" / UNIT)
     for name in ("nbgrader_config.py", "pyproject.toml"):
         shutil.copy(root / name, folder)
     build(folder, [UNIT])
-    unit = find_units(folder, [UNIT])[0]
+    return find_units(folder, [UNIT])[0]
+
+
+def _class(root: Path, folder: Path, size: int) -> Unit:
+    unit = course_of_one_unit(root, folder)
     for number, sample in enumerate(itertools.islice(_samples(root), size)):
         submit(unit, f"student-{number:03}", answers_of(unit, [sample]))
     return unit

@@ -8,7 +8,6 @@ import datetime
 import itertools
 import json
 import os
-import shutil
 import statistics
 import sys
 import tempfile
@@ -20,14 +19,13 @@ from typing import Any
 
 import psutil
 
-from autograder.build import build
+from autograder.bench import UNIT, course_of_one_unit
 from autograder.course import CourseError, Unit, find_units
 from autograder.demo import answers_of, submit
 from autograder.samples import Sample, read_samples
 from autograder.spool import SPOOL
 from fridge import measure
 
-UNIT = "03-kv-cache"
 SIZES = (10, 50, 200, 500)
 COMPARED = 100  # submissions, by one worker and by two
 LOOK_SECONDS = 1.0
@@ -86,12 +84,7 @@ def timed(root: Path, size: int, workers: int) -> dict[str, Any]:
 
 def generated_class(root: Path, folder: Path, size: int) -> Unit:
     """A course of its own with generated submissions of all kinds, each one different: one in three is wrong."""
-    (folder / "course" / "fridge").mkdir(parents=True)
-    shutil.copytree(root / "solutions" / UNIT, folder / "solutions" / UNIT)
-    for name in ("nbgrader_config.py", "pyproject.toml"):
-        shutil.copy(root / name, folder)
-    build(folder, [UNIT])
-    unit = find_units(folder, [UNIT])[0]
+    unit = course_of_one_unit(root, folder)
     for number, sample in enumerate(itertools.islice(_mix(find_units(root, [UNIT])[0]), size)):
         answers = {name: f"{source}\n# student-{number:03}" for name, source in answers_of(unit, [sample]).items()}
         submit(unit, f"student-{number:03}", answers)
