@@ -9,29 +9,25 @@ import datetime
 import itertools
 import json
 import os
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from autograder.build import build
 from autograder.children import in_child
 from autograder.course import CourseError, Unit, find_units
-from autograder.demo import answers_of, submit
+from autograder.generated import UNIT, all_kinds, answers_of, course_of_one_unit, submit
 from autograder.notebooks import read_master
 from autograder.runner import run
-from autograder.samples import Sample, answered, read_samples
+from autograder.samples import answered
 from fridge import measure
 
-UNIT = "03-kv-cache"
 FEW, CLASS = 4, 40  # submissions
 STEPS = {
     "ours": "autograder.execute.SplitExecute",
@@ -98,30 +94,11 @@ def _autograde(root: Path, size: int, step: str, watch: bool = False) -> dict[st
         return run | ({"memory_mb": memory / 1e6} if watch else {})
 
 
-def course_of_one_unit(root: Path, folder: Path) -> Unit:
-    """A course in `folder` that holds `UNIT` alone, built, with a gradebook of its own."""
-    (folder / "course" / "fridge").mkdir(parents=True)
-    shutil.copytree(root / "solutions" / UNIT, folder / "solutions" / UNIT)
-    for name in ("nbgrader_config.py", "pyproject.toml"):
-        shutil.copy(root / name, folder)
-    build(folder, [UNIT])
-    return find_units(folder, [UNIT])[0]
-
-
 def _class(root: Path, folder: Path, size: int) -> Unit:
     unit = course_of_one_unit(root, folder)
-    for number, sample in enumerate(itertools.islice(_samples(root), size)):
+    for number, sample in enumerate(itertools.islice(all_kinds(find_units(root, [UNIT])[0]), size)):
         submit(unit, f"student-{number:03}", answers_of(unit, [sample]))
     return unit
-
-
-def _samples(root: Path) -> Iterator[Sample]:
-    # Submissions of all kinds in turn: right ones written differently, and one wrong one in three.
-    unit = find_units(root, [UNIT])[0]
-    right = itertools.cycle(read_samples(unit, "right"))
-    wrong = itertools.cycle(read_samples(unit, "wrong")[::7])
-    for number in itertools.count():
-        yield next(wrong) if number % 3 == 2 else next(right)
 
 
 def _peak_memory(process: subprocess.Popen) -> int:
@@ -140,8 +117,9 @@ def _peak_memory(process: subprocess.Popen) -> int:
 
 
 def _cells_own_seconds(root: Path) -> float:
-    master = read_master(find_units(root, [UNIT])[0])
-    notebooks = [answered(master, sample.answers) for sample in itertools.islice(_samples(root), CLASS)]
+    unit = find_units(root, [UNIT])[0]
+    master = read_master(unit)
+    notebooks = [answered(master, sample.answers) for sample in itertools.islice(all_kinds(unit), CLASS)]
 
     def job() -> list[float]:
         _import_what_notebooks_need()  # before the clock, and in a process of its own

@@ -75,7 +75,8 @@ def _parser() -> argparse.ArgumentParser:
     command("doctor", _doctor, "Say which layers of the sandbox this host gives.", units=False)
     sub = command("bench", _bench, "Measure submissions per minute against stock nbgrader.", units=False)
     sub.add_argument("--scaling", action="store_true", help="measure classes of 10 to 500 and a second worker")
-    command("demo", _demo, "Grade three made-up learners with nbgrader, in grading/demo/.", units=False)
+    sub = command("demo", _demo, "Grade three made-up learners with nbgrader, in grading/demo/.", units=False)
+    sub.add_argument("--learners", type=_positive, metavar="N", help="a class of N instead, with its report")
     return parser
 
 
@@ -187,9 +188,9 @@ def _bench(root: Path, options: argparse.Namespace) -> int:
 
 
 def _demo(root: Path, options: argparse.Namespace) -> int:
-    from autograder.demo import demo
+    from autograder.demo import demo, demo_class
 
-    print(demo(root))
+    print(demo_class(root, options.learners) if options.learners else demo(root))
     return 0
 
 

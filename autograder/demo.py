@@ -4,19 +4,14 @@ One solved everything, one handed the notebook in as it was, one made typical mi
 gradebook isn't touched.
 """
 
-import copy
 import shutil
 from pathlib import Path
 
-import nbformat
-from nbformat import NotebookNode
-
-from autograder.build import build
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
-from autograder.notebooks import TEST_SUFFIX, exercise_points, grade_id, is_solution, read_master
+from autograder.generated import UNIT, answers_of, course_of_one_unit, learners, submit
+from autograder.notebooks import TEST_SUFFIX, exercise_points, read_master
 from autograder.samples import Sample, read_samples
 
-UNIT = "03-kv-cache"
 MISTAKES = 3
 
 
@@ -31,32 +26,47 @@ def demo(root: Path) -> str:
 
     unit = _own_course(root)
     mistakes = _typical_mistakes(find_units(root, [UNIT])[0])
-    learners = {"all-right": answers_of(unit, []), "untouched": {}, "typical-mistakes": answers_of(unit, mistakes)}
+    three = {"all-right": answers_of(unit, []), "untouched": {}, "typical-mistakes": answers_of(unit, mistakes)}
     config = nbgrader_configuration(unit.root)
     api = NbGraderAPI(config=config)
-    for learner, answers in learners.items():
+    for learner, answers in three.items():
         submit(unit, learner, answers)
         for step in (api.autograde, api.generate_feedback):
             result = step(unit.name, learner)
             if not result["success"]:
                 raise CourseError(f"nbgrader's {step.__name__} failed for {learner}:\n{result['log']}")
     with Gradebook(config.CourseDirectory.db_url) as gradebook:
-        scores = {learner: _scores(gradebook, unit, learner) for learner in learners}
+        scores = {learner: _scores(gradebook, unit, learner) for learner in three}
     lost = set().union(*(mistake.loses for mistake in mistakes))
     _compare(unit, scores, {test.removesuffix(TEST_SUFFIX) for test in lost})
     return _table(unit, scores, mistakes)
 
 
+def demo_class(root: Path, size: int) -> str:
+    """Grade a class of made-up learners with two workers, and make its report; return a table with the report's path.
+
+    Raises:
+        CourseError: grading stopped.
+    """
+    from nbgrader.api import Gradebook
+
+    from autograder.grade import grade, table
+    from autograder.report import report
+
+    unit = _own_course(root)
+    with Gradebook(nbgrader_configuration(unit.root).CourseDirectory.db_url) as gradebook:
+        for learner in learners(find_units(root, [UNIT])[0], size):
+            gradebook.update_or_create_student(learner.id, first_name=learner.first_name, last_name=learner.last_name)
+            if learner.answers is not None:
+                submit(unit, learner.id, learner.answers)
+    summary = grade(unit.root, unit.name, workers=2)
+    return f"{table(summary, unit.name)}\n\nReport:\n  {report(unit.root)}"
+
+
 def _own_course(root: Path) -> Unit:
-    # A course of its own under grading/demo: the same masters and settings, another gradebook.
     folder = root / "grading" / "demo"
     shutil.rmtree(folder, ignore_errors=True)
-    shutil.copytree(root / "solutions" / UNIT, folder / "solutions" / UNIT)
-    (folder / "course" / "fridge").mkdir(parents=True)
-    for name in ("nbgrader_config.py", "pyproject.toml"):
-        shutil.copy(root / name, folder)
-    build(folder, [UNIT])
-    return find_units(folder, [UNIT])[0]
+    return course_of_one_unit(root, folder)
 
 
 def _typical_mistakes(unit: Unit) -> list[Sample]:
@@ -66,25 +76,6 @@ def _typical_mistakes(unit: Unit) -> list[Sample]:
         if not answers & set(sample.answers):
             chosen[sample.loses] = sample
     return list(chosen.values())[:MISTAKES]
-
-
-def answers_of(unit: Unit, samples: list[Sample]) -> dict[str, str]:
-    """Exercise's grade_id -> source: the master's answers, and the samples' in place of some."""
-    master = {grade_id(cell): cell.source for cell in read_master(unit).cells if is_solution(cell)}
-    for sample in samples:
-        master |= sample.answers
-    return master
-
-
-def submit(unit: Unit, learner: str, answers: dict[str, str]) -> None:
-    """Hand in the handout with these answers filled in: a notebook under grading/submitted/."""
-    notebook: NotebookNode = copy.deepcopy(nbformat.read(unit.release, as_version=4))
-    for cell in notebook.cells:
-        if grade_id(cell) in answers:
-            cell.source = answers[grade_id(cell)]
-    folder = unit.root / "grading" / "submitted" / learner / unit.name
-    folder.mkdir(parents=True)
-    nbformat.write(notebook, folder / unit.release.name)
 
 
 def _scores(gradebook, unit: Unit, learner: str) -> dict[str, float]:

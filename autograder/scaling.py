@@ -12,17 +12,14 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from autograder.bench import UNIT, course_of_one_unit
 from autograder.course import CourseError, Unit, find_units
-from autograder.demo import answers_of, submit
-from autograder.samples import Sample, read_samples
+from autograder.generated import UNIT, all_kinds, answers_of, course_of_one_unit, submit
 from autograder.spool import SPOOL
 from fridge import measure
 
@@ -85,7 +82,7 @@ def timed(root: Path, size: int, workers: int) -> dict[str, Any]:
 def generated_class(root: Path, folder: Path, size: int) -> Unit:
     """A course of its own with generated submissions of all kinds, each one different: one in three is wrong."""
     unit = course_of_one_unit(root, folder)
-    for number, sample in enumerate(itertools.islice(_mix(find_units(root, [UNIT])[0]), size)):
+    for number, sample in enumerate(itertools.islice(all_kinds(find_units(root, [UNIT])[0]), size)):
         answers = {name: f"{source}\n# student-{number:03}" for name, source in answers_of(unit, [sample]).items()}
         submit(unit, f"student-{number:03}", answers)
     return unit
@@ -94,12 +91,6 @@ def generated_class(root: Path, folder: Path, size: int) -> Unit:
 def command(workers: int) -> list[str]:
     """What grades the class."""
     return [sys.executable, "-m", "autograder.cli", "grade", UNIT, "--workers", str(workers)]
-
-
-def _mix(unit: Unit) -> Iterator[Sample]:
-    right, wrong = itertools.cycle(read_samples(unit, "right")), itertools.cycle(read_samples(unit, "wrong"))
-    for number in itertools.count():
-        yield next(wrong) if number % 3 == 2 else next(right)
 
 
 def _run(unit: Unit, workers: int) -> int:

@@ -23,7 +23,7 @@ from attacks import FOLDER, UNIT, Attack, full_points, read_attacks, submission
 
 from autograder.build import build
 from autograder.course import Unit, find_units, nbgrader_configuration
-from autograder.demo import answers_of
+from autograder.generated import answers_of
 from autograder.notebooks import grade_id, read_master
 
 ROOT = FOLDER.parents[1]

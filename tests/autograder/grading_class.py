@@ -12,7 +12,7 @@ from sqlalchemy import MetaData, create_engine, select
 
 from autograder.build import build
 from autograder.course import Unit, find_units
-from autograder.demo import submit
+from autograder.generated import submit
 from autograder.sandbox import Sandbox, SandboxError
 
 UNIT = "00-mini"

@@ -13,7 +13,7 @@ from mishaps import MISHAPS, befall, is_solution
 from nbformat import NotebookNode
 
 from autograder.course import find_units
-from autograder.demo import answers_of
+from autograder.generated import answers_of
 from autograder.notebooks import grade_id
 from autograder.rebuild import rebuild
 from autograder.submission import Refused

@@ -8,7 +8,7 @@ import pytest
 
 from autograder.cli import main
 from autograder.course import CourseError, find_units
-from autograder.demo import submit
+from autograder.generated import submit
 from autograder.notebooks import is_solution
 from autograder.samples import read_samples
 from autograder.similar import OTHER_CELLS, compare, own_cells, similar, tokens

@@ -18,8 +18,8 @@ import psutil
 import pytest
 
 from autograder.course import Unit, find_units, nbgrader_configuration
-from autograder.demo import answers_of, submit
 from autograder.feedback import BEGIN, END
+from autograder.generated import answers_of, submit
 from autograder.notebooks import TEST_SUFFIX, exercise_points, read_master
 from autograder.samples import Sample, read_samples
 
