@@ -54,7 +54,15 @@ def load(bits: int = 4, double_quant: bool = False, device: torch.device | str |
     model = AutoModelForCausalLM.from_pretrained(
         models.folder(), quantization_config=config, device_map={"": device}, dtype=dtype
     )
+    _leave_the_file(model)
     return model.eval()
+
+
+def _leave_the_file(model: nn.Module) -> None:
+    # On a CPU, what isn't quantized lies in the mapped checkpoint, all of which would stay in memory for its sake.
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.device.type == "cpu" and tensor.is_floating_point():
+            tensor.data = tensor.data.clone()
 
 
 def silence_casts() -> None:

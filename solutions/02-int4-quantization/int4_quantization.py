@@ -1380,6 +1380,7 @@ shares = {
 }
 print(f"columns above 6, on average over the layers: {sum(shares.values()) / len(shares):.1%}")
 del activations
+quantized.tidy()
 
 # %% [markdown]
 # *In words: on a logarithmic axis most columns stay below the dashed line at 6 for all tokens, and a few spikes stand far above it.*

@@ -2259,17 +2259,17 @@ if scoreboard.ready("scheduler", "preemption"):
 # - **TPOT**, time per output token after the first: how fast the text then runs.
 #
 # All requests are there at the start, so most of a TTFT is waiting. To keep this notebook short, prompts and replies
-# have a fifth of their lengths here; the course's bench (`make bench`) runs the full ones.
+# have an eighth of their lengths here; the course's bench (`make bench`) runs the full ones.
 #
 # Memory is the same for all: room for four requests of the greatest length. That is all that a server with contiguous
 # memory can take at a time, so it has four places. With pages the memory decides, up to 32.
 
 # %% tags=["for-real"]
 requests = [
-    traces.Request(r.prompt[: max(2, len(r.prompt) // 5)], max(1, r.output // 5)) for r in trace
+    traces.Request(r.prompt[: max(2, len(r.prompt) // 8)], max(1, r.output // 8)) for r in trace
 ]
 longest = max(len(r.prompt) + r.output for r in requests)
-block_size = 8
+block_size = 4
 contiguous = 4  # places
 num_blocks = contiguous * -(-longest // block_size)
 print(
