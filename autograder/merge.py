@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbconvert.exporters import NotebookExporter
+import nbformat
 from nbconvert.exporters.exporter import Exporter
 from nbformat import NotebookNode
 from nbgrader import utils
@@ -31,7 +31,10 @@ from autograder.record import Record
 from autograder.release import Release
 from autograder.spool import write_lasting
 
-REBUILDING = "autograder.sanitize.RebuildFromHandout"  # a step of nbgrader_config.py that the worker has done
+DONE = (  # steps of nbgrader_config.py that the worker has done, or that a record's own check has
+    "autograder.sanitize.RebuildFromHandout",
+    "nbgrader.preprocessors.CheckCellMetadata",
+)
 
 MERGED = Table(
     "autograder_merged",
@@ -84,7 +87,6 @@ class Writer:
         if db_url:
             config.CourseDirectory.db_url = db_url.replace("postgresql://", "postgresql+psycopg://", 1)
         config.Exporter.default_preprocessors = []
-        config.Exporter.optimistic_validation = True  # the notebook is looked at behind the last step, not each
         self._unit, self._other_db = unit, db_url
         self.course = CourseDirectory(config=config)
         logging.getLogger("traitlets").setLevel(logging.ERROR)  # each step's remarks about each cell
@@ -93,13 +95,12 @@ class Writer:
             self._engine = open_engine(self.course.db_url)
             MERGED.create(self._engine, checkfirst=True)
         steps = Autograde(coursedir=self.course, config=config)
-        self._sanitize = Exporter(config=config)
-        for step in steps.sanitize_preprocessors:
-            if step != REBUILDING:
-                self._sanitize.register_preprocessor(step)
-        self._autograde = NotebookExporter(config=config)
-        for step in [_Executed, *steps.autograde_preprocessors[1:]]:  # the first runs the cells
-            self._autograde.register_preprocessor(step)
+        sanitize = [step for step in steps.sanitize_preprocessors if step not in DONE]
+        autograde = [_Executed, *steps.autograde_preprocessors[1:]]  # the first runs the cells
+        maker = Exporter(config=config)
+        for step in (*sanitize, *autograde):
+            maker.register_preprocessor(step)
+        self._steps = maker._preprocessors
         self._source_files = _files_beside(unit.master.parent, self.course.ignore)
 
     def close(self) -> None:
@@ -192,12 +193,11 @@ class Writer:
                 "db_url": self.course.db_url,
             },
         }
-        notebook = record.read_notebook()
-        with in_place_of_gradebooks(gradebook, [*self._sanitize._preprocessors, *self._autograde._preprocessors]):
-            sanitized, resources = self._sanitize.from_notebook_node(notebook, resources)
-            resources["executed"] = notebook
-            text, _ = self._autograde.from_notebook_node(sanitized, resources)
-        return text
+        notebook, resources["executed"] = record.read_notebook(), record.read_notebook()  # the steps change the first
+        with in_place_of_gradebooks(gradebook, self._steps):
+            for step in self._steps:  # as an exporter does, without its copies and checks between them
+                notebook, resources = step(notebook, resources)
+        return nbformat.writes(notebook) + "\n"
 
     def _compare(self, gradebook: "Joined", student: str, record: Record) -> None:
         found = gradebook.find_submission_notebook(self._unit.notebook, self._unit.name, student)
@@ -261,8 +261,6 @@ def _seconds_late(submission: SubmittedAssignment) -> float:
 
 
 def _tests(release: Release) -> dict[str, tuple[float, str]]:
-    import nbformat
-
     cells = nbformat.reads(release.tests, as_version=4).cells
     return {grade_id(cell): (float(cell.metadata.nbgrader.points), cell.source) for cell in cells if is_test(cell)}
 

@@ -11,7 +11,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from autograder.release import Release
+from autograder.release import Release, graded_cells
 
 MAX_BYTES = 128 * 2**20  # of a record's JSON; outputs are cut to 4 MB a notebook long before
 CHECKSUM = 64  # hexadecimal digits
@@ -103,6 +103,8 @@ def _check(record: Record, key: str, release: Release) -> None:
         nbformat.validate(record.notebook)
     except (nbformat.ValidationError, AttributeError, TypeError, KeyError) as error:
         raise BadRecord("its notebook is none") from error
+    if graded_cells(record.notebook) != release.graded_cells:
+        raise BadRecord("its notebook's exercises and tests are not the release's")
 
 
 def _all(kind: type, values: Any) -> bool:

@@ -69,6 +69,11 @@ class Release:
         cells = nbformat.reads(self.tests, as_version=4).cells
         return {grade_id(cell): float(cell.metadata.nbgrader.points) for cell in cells if is_test(cell)}
 
+    @cached_property
+    def graded_cells(self) -> list[tuple[str, dict[str, Any]]]:
+        """The handout's `graded_cells`."""
+        return graded_cells(json.loads(self.handout))
+
     @property
     def paper(self) -> Paper:
         """The tests, compiled."""
@@ -81,6 +86,12 @@ class Release:
     def as_json(self) -> dict[str, Any]:
         """For a task."""
         return {name: getattr(self, name) for name in ("unit", "notebook", "tests", "handout")}
+
+
+def graded_cells(notebook: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """(type, nbgrader's metadata) of a notebook's exercises and tests, in order."""
+    cells = [(cell["cell_type"], cell["metadata"].get("nbgrader")) for cell in notebook["cells"]]
+    return [(kind, metadata) for kind, metadata in cells if metadata is not None]
 
 
 def read_release(unit: Unit) -> Release:

@@ -24,8 +24,9 @@ from autograder.spool import SPOOL
 from fridge import measure
 
 SIZES = (10, 50, 200, 500)
-COMPARED = 100  # submissions, by one worker and by two
-LOOK_SECONDS = 1.0
+COMPARED = 150  # submissions, by one worker and by two
+WARM = 20  # records after which every worker is at work
+LOOK_SECONDS = 2.0  # looking at memory takes time, too
 RESULTS = Path("autograder/measurements/scaling.json")
 
 
@@ -42,7 +43,7 @@ def scaling(root: Path) -> str:
 
 def save(root: Path, by_size: list[dict[str, Any]], by_workers: list[dict[str, Any]]) -> str:
     """Write the runs with the machine they are from; return the table."""
-    one, two = (run["seconds_per_further_submission"] for run in by_workers)
+    one, two = (run["seconds_per_submission_when_warm"] for run in by_workers)
     results = {
         "unit": UNIT,
         "machine": measure.machine() | {"nbgrader": version("nbgrader"), "date": datetime.date.today().isoformat()},
@@ -60,18 +61,21 @@ def timed(root: Path, size: int, workers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         unit = generated_class(root, Path(folder) / "course", size)
         load, started = os.getloadavg()[0], time.time()
-        memory = _run(unit, workers)
+        memory, busy = _run(unit, workers)
         seconds = time.time() - started
         saved = sorted(path.stat().st_mtime - started for path in (unit.root / SPOOL / UNIT).glob("*.gz"))
         kept = sum(path.stat().st_size for path in (unit.root / SPOOL / UNIT).glob("*.gz"))
     if len(saved) != size:
         raise CourseError(f"{len(saved)} of {size} submissions were graded.")
+    warm = saved[WARM if size > 2 * WARM else 0 :]
     return {
         "submissions": size,
         "workers": workers,
         "seconds": seconds,
         "seconds_to_first": saved[0],
         "seconds_per_further_submission": (saved[-1] - saved[0]) / (size - 1),
+        "seconds_per_submission_when_warm": (warm[-1] - warm[0]) / (len(warm) - 1),
+        "cores_at_work_when_warm": _cores_at_work(busy, started + warm[0], started + warm[-1]),
         "peak_memory_mb": memory / 1e6,
         "spool_bytes_per_submission": kept / size,
         "load_before": load,
@@ -93,11 +97,12 @@ def command(workers: int) -> list[str]:
     return [sys.executable, "-m", "autograder.cli", "grade", UNIT, "--workers", str(workers)]
 
 
-def _run(unit: Unit, workers: int) -> int:
-    # Peak memory, bytes: the command and all below it; shared pages are divided among their users.
+def _run(unit: Unit, workers: int) -> tuple[int, list[tuple[float, float]]]:
+    # Peak memory, bytes: the command and all below it; shared pages are divided among their users. And moments with
+    # the core-seconds that the machine had worked until then.
     with (unit.root / "grade.log").open("wb") as log:
         process = psutil.Popen(command(workers), cwd=unit.root, stdout=log, stderr=log)
-        peak = 0
+        peak, busy = 0, []
         while process.poll() is None:
             total = 0
             for one in (process, *_below(process)):
@@ -106,10 +111,20 @@ def _run(unit: Unit, workers: int) -> int:
                 except psutil.Error:
                     continue
             peak = max(peak, total)
+            times = psutil.cpu_times()
+            busy.append((time.time(), times.user + times.nice + times.system))
             time.sleep(LOOK_SECONDS)
     if process.returncode:
         raise CourseError(f"grading failed:\n{(unit.root / 'grade.log').read_text()[-2000:]}")
-    return peak
+    return peak, busy
+
+
+def _cores_at_work(busy: list[tuple[float, float]], start: float, end: float) -> float | None:
+    within = [look for look in busy if start <= look[0] <= end]
+    if len(within) < 2:  # the class was too small to be looked at twice
+        return None
+    (first, before), *_, (last, after) = within
+    return (after - before) / (last - first)
 
 
 def _below(process: psutil.Process) -> list[psutil.Process]:
@@ -144,13 +159,14 @@ def _table(results: dict[str, Any]) -> str:
     lines = [
         f"{UNIT} on {results['machine']['cpu']}, {os.cpu_count()} cores",
         f"{'submissions':>11}{'workers':>9}{'seconds':>9}{'first after':>13}{'one more, s':>13}{'slowest, s':>12}"
-        f"{'memory, MB':>12}{'spool, KB each':>16}",
+        f"{'cores':>7}{'memory, MB':>12}{'spool, KB each':>16}",
     ]
     for run in (*results["by_size"], *results["by_workers"]):
         between = [after - before for before, after in itertools.pairwise(run["records_at"])]
         lines.append(
             f"{run['submissions']:>11}{run['workers']:>9}{run['seconds']:>9.1f}{run['seconds_to_first']:>13.1f}"
-            f"{run['seconds_per_further_submission']:>13.3f}{max(between):>12.2f}{run['peak_memory_mb']:>12.0f}"
+            f"{run['seconds_per_further_submission']:>13.3f}{max(between):>12.2f}"
+            f"{run['cores_at_work_when_warm'] or float('nan'):>7.2f}{run['peak_memory_mb']:>12.0f}"
             f"{run['spool_bytes_per_submission'] / 1e3:>16.1f}"
         )
     steady = [run["seconds_per_further_submission"] for run in results["by_size"]]

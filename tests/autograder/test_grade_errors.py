@@ -340,13 +340,15 @@ def test_the_list_of_grading_modules_is_complete():
         {"unit": "01-other"},
         {"notebook": {"cells": 7}},
         {"notebook": None},
+        {"notebook": nbformat.v4.new_notebook()},
         {"repairs": "text"},
     ],
 )
 def test_a_record_of_another_form_is_refused(class_made, change):
-    """Guards against more points than there are, another submission's record, and a notebook that is none."""
+    """Guards against more points than there are, another submission's record, and a notebook that is another."""
     release = read_release(find_units(class_made, [UNIT])[0])
-    fine = {"key": "0" * 64, "unit": UNIT, "scores": {"add-test": 3.0}, "notebook": nbformat.v4.new_notebook()}
+    notebook = nbformat.reads(release.handout, as_version=4)
+    fine = {"key": "0" * 64, "unit": UNIT, "scores": {"add-test": 3.0}, "notebook": notebook}
     assert unpack(Record(**fine).pack(), "0" * 64, release).scores == {"add-test": 3.0}
     with pytest.raises(BadRecord):
         unpack(Record(**(fine | change)).pack(), "0" * 64, release)
