@@ -35,7 +35,7 @@ course: for-all ## masters in solutions/ to handouts in course/
 
 render: for-all ## execute the masters' pairs, for their figures and the README's
 	.venv/bin/autograder render
-	.venv/bin/python -m autograder.readme_figure
+	.venv/bin/python -m autograder.authoring.readme_figure
 
 grade-demo: for-all ## three made-up learners, graded, with feedback and a table
 	.venv/bin/autograder demo

@@ -29,7 +29,7 @@ c.CourseDirectory.ignore = ["*.py", "README.md", ".ipynb_checkpoints", "*.pyc", 
 # origin, scripts and all. Letters in both forms, for nbgrader compares names as they are; `*` leaves out hidden files.
 c.CourseDirectory.ignore += ["*.[hH][tT][mM]*", "*.[xX][hHmMsS]*", "*.[sS][vV][gG]*", "*.[mM][hH][tT]*", ".*"]
 # Names with commas and quotes arrive whole in a spreadsheet, and a name that is a formula as a name.
-c.ExportApp.plugin_class = "autograder.export.Grades"
+c.ExportApp.plugin_class = "autograder.results.export.Grades"
 
 # fridge.testing tells this stub from every other NotImplementedError by its message.
 c.ClearSolutions.code_stub = {"python": '# YOUR CODE HERE\nraise NotImplementedError("not attempted yet")'}
@@ -37,7 +37,7 @@ c.ClearSolutions.code_stub = {"python": '# YOUR CODE HERE\nraise NotImplementedE
 # The seam for execution: whatever runs a submission's cells is named first in this list. It is nbgrader's own list but
 # for CheckCellMetadata at its end, which has seen the same cells before they ran.
 c.Autograde.autograde_preprocessors = [
-    "autograder.execute.SplitExecute",
+    "autograder.submissions.execute.SplitExecute",
     "nbgrader.preprocessors.IgnorePattern",
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",
@@ -46,7 +46,7 @@ c.Autograde.autograde_preprocessors = [
 ]
 # nbgrader's own list behind a step that leaves it nothing to refuse or to lose: the notebook rebuilt from the handout.
 c.Autograde.sanitize_preprocessors = [
-    "autograder.sanitize.RebuildFromHandout",
+    "autograder.submissions.sanitize.RebuildFromHandout",
     "nbgrader.preprocessors.ClearOutput",
     "nbgrader.preprocessors.DeduplicateIds",
     "nbgrader.preprocessors.OverwriteKernelspec",
@@ -55,8 +55,8 @@ c.Autograde.sanitize_preprocessors = [
 ]
 c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
-    "autograder.feedback.HideTests",
-    "autograder.feedback.ShowRepairs",
+    "autograder.results.feedback.HideTests",
+    "autograder.results.feedback.ShowRepairs",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
 # Cells that run the real model are for the learner's eyes; no grade hangs on them.
@@ -65,9 +65,9 @@ c.Execute.timeout = 60
 c.KernelManager.transport_encryption = "auto"  # other users of the machine can't listen in on a kernel
 # Outputs come from a stranger's notebook and are shown on the instructor's own Jupyter origin.
 c.HTMLExporter.sanitize_html = True
-c.HTMLExporter.preprocessors = ["autograder.feedback.EscapeNames"]
+c.HTMLExporter.preprocessors = ["autograder.results.feedback.EscapeNames"]
 # nbgrader's pages put Markdown cells through the first of these filters alone.
 c.HTMLExporter.filters = {
-    "markdown2html": "autograder.feedback.safe_markdown",
-    "clean_html": "autograder.feedback.safe_html",
+    "markdown2html": "autograder.results.feedback.safe_markdown",
+    "clean_html": "autograder.results.feedback.safe_html",
 }

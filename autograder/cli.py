@@ -81,7 +81,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _build(root: Path, options: argparse.Namespace) -> int:
-    from autograder.build import build, differences
+    from autograder.authoring.build import build, differences
 
     if options.check:
         changed = differences(root)
@@ -94,7 +94,7 @@ def _build(root: Path, options: argparse.Namespace) -> int:
 
 
 def _lint(root: Path, options: argparse.Namespace) -> int:
-    from autograder.lint import lint
+    from autograder.authoring.lint import lint
 
     findings = lint(root, options.units)
     print("\n".join(findings) or "The masters are in order.")
@@ -102,7 +102,7 @@ def _lint(root: Path, options: argparse.Namespace) -> int:
 
 
 def _render(root: Path, options: argparse.Namespace) -> int:
-    from autograder.build import render
+    from autograder.authoring.build import render
 
     for unit, seconds in render(root, options.units):
         print(f"{unit.pair.relative_to(root)}: {seconds:.0f} s")
@@ -110,7 +110,7 @@ def _render(root: Path, options: argparse.Namespace) -> int:
 
 
 def _check(root: Path, options: argparse.Namespace) -> int:
-    from autograder.check import check, table
+    from autograder.authoring.check import check, table
 
     report = check(root, options.units, options.mode)
     print(json.dumps(report.as_json(), indent=2) if options.json else table(report))
@@ -118,14 +118,14 @@ def _check(root: Path, options: argparse.Namespace) -> int:
 
 
 def _report(root: Path, options: argparse.Namespace) -> int:
-    from autograder.report import report
+    from autograder.results.report import report
 
     print(report(root, options.units, options.out))
     return 0
 
 
 def _similar(root: Path, options: argparse.Namespace) -> int:
-    from autograder.similar import similar, table
+    from autograder.results.similar import similar, table
 
     findings = similar(root, options.unit)
     print(findings.as_json() if options.json else table(findings))
@@ -133,7 +133,7 @@ def _similar(root: Path, options: argparse.Namespace) -> int:
 
 
 def _publish(root: Path, options: argparse.Namespace) -> int:
-    from autograder.publish import publish, publish_branch
+    from autograder.authoring.publish import publish, publish_branch
 
     if options.branch:
         commit = publish_branch(root, options.branch, options.repo)
@@ -145,7 +145,7 @@ def _publish(root: Path, options: argparse.Namespace) -> int:
 
 
 def _grade(root: Path, options: argparse.Namespace) -> int:
-    from autograder.grade import grade, table
+    from autograder.batch.grade import grade, table
 
     summary = grade(root, options.unit, options.workers, options.students, options.scheduler, options.db)
     print(table(summary, options.unit))
@@ -153,8 +153,8 @@ def _grade(root: Path, options: argparse.Namespace) -> int:
 
 
 def _regrade(root: Path, options: argparse.Namespace) -> int:
-    from autograder import grade
-    from autograder.regrade import regrade, table
+    from autograder.batch import grade
+    from autograder.batch.regrade import regrade, table
 
     wanted = (options.unit, options.write, options.workers, options.students, options.scheduler, options.db)
     result = regrade(root, *wanted)
@@ -172,7 +172,7 @@ def _positive(text: str) -> int:
 
 
 def _doctor(root: Path, options: argparse.Namespace) -> int:
-    from autograder.doctor import doctor
+    from autograder.isolation.doctor import doctor
 
     report, fit = doctor()
     print(report)
@@ -180,15 +180,15 @@ def _doctor(root: Path, options: argparse.Namespace) -> int:
 
 
 def _bench(root: Path, options: argparse.Namespace) -> int:
-    from autograder.bench import bench
-    from autograder.scaling import scaling
+    from autograder.trials.bench import bench
+    from autograder.trials.scaling import scaling
 
     print(scaling(root) if options.scaling else bench(root))
     return 0
 
 
 def _demo(root: Path, options: argparse.Namespace) -> int:
-    from autograder.demo import demo, demo_class
+    from autograder.trials.demo import demo, demo_class
 
     print(demo_class(root, options.learners) if options.learners else demo(root))
     return 0

@@ -8,7 +8,7 @@ import jupytext
 import nbformat
 from nbformat import NotebookNode
 
-from autograder import navigation
+from autograder.authoring import navigation
 from autograder.course import Unit, repository
 
 # Folded in JupyterLab and in Colab: it is nobody's first lesson.

@@ -20,13 +20,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 import attacks as attacks_  # noqa: E402
 import nbformat  # noqa: E402
 
-from autograder import split  # noqa: E402
-from autograder.children import in_child  # noqa: E402
 from autograder.course import find_units  # noqa: E402
+from autograder.isolation.children import in_child  # noqa: E402
+from autograder.isolation.sandbox import Sandbox, SandboxError  # noqa: E402
 from autograder.notebooks import read_master  # noqa: E402
-from autograder.paper import Paper  # noqa: E402
-from autograder.sandbox import Sandbox, SandboxError  # noqa: E402
-from autograder.verdict import Graded  # noqa: E402
+from autograder.submissions import split  # noqa: E402
+from autograder.submissions.paper import Paper  # noqa: E402
+from autograder.submissions.verdict import Graded  # noqa: E402
 
 SECONDS_PER_CELL, SECONDS_PER_TEST, SECONDS_PER_NOTEBOOK = 4, 6, 60
 PORT, ABSTRACT_NAME = 47631, "\0autograder-attack"  # what the network attack knocks at

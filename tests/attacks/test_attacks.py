@@ -109,7 +109,7 @@ def test_the_grader_itself_does_not_grow(sandbox, grade, master, before):
 
 def test_a_grader_killed_in_mid_sentence_costs_the_next_submission_nothing(sandbox, grade, master, before):
     """Guards against an answer meant for a grader that is gone being read by the next one."""
-    from autograder.children import ChildFailed, in_child
+    from autograder.isolation.children import ChildFailed, in_child
 
     def die_with_a_learner_at_work():
         sandbox.learner()

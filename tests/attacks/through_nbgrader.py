@@ -21,10 +21,10 @@ from pathlib import Path
 import nbformat
 from attacks import FOLDER, UNIT, Attack, full_points, read_attacks, submission
 
-from autograder.build import build
+from autograder.authoring.build import build
 from autograder.course import Unit, find_units, nbgrader_configuration
-from autograder.generated import answers_of
 from autograder.notebooks import grade_id, read_master
+from autograder.trials.generated import answers_of
 
 ROOT = FOLDER.parents[1]
 STOCK = FOLDER / "stock.json"

@@ -10,10 +10,10 @@ import pytest
 from conftest import MASTER, ROOT
 from sqlalchemy import MetaData, create_engine, select
 
-from autograder.build import build
+from autograder.authoring.build import build
 from autograder.course import Unit, find_units
-from autograder.generated import submit
-from autograder.sandbox import Sandbox, SandboxError
+from autograder.isolation.sandbox import Sandbox, SandboxError
+from autograder.trials.generated import submit
 
 UNIT = "00-mini"
 BODIES = {

@@ -6,7 +6,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder.build import build, differences
+from autograder.authoring.build import build, differences
 from autograder.course import CourseError, find_root, find_units
 from autograder.notebooks import grade_id, read_master
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from conftest import ROOT, WRONG, write_sample
 
-from autograder import runner
-from autograder.check import check, table
+from autograder.authoring import runner
+from autograder.authoring.check import check, table
 from autograder.cli import main
 from autograder.course import CourseError, find_units
 

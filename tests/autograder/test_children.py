@@ -7,7 +7,7 @@ import time
 import psutil
 import pytest
 
-from autograder.children import ChildFailed, in_child
+from autograder.isolation.children import ChildFailed, in_child
 
 
 def test_the_result_comes_back_and_the_state_does_not():

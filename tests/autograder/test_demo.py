@@ -3,8 +3,8 @@
 from grading_class import skip_without_sandbox
 
 from autograder.course import find_units
-from autograder.demo import demo, demo_class
-from autograder.generated import UNIT, answers_of, learners
+from autograder.trials.demo import demo, demo_class
+from autograder.trials.generated import UNIT, answers_of, learners
 
 
 def test_three_learners_get_what_they_deserve(course):

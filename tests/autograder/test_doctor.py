@@ -2,8 +2,8 @@
 
 import pytest
 
-from autograder import doctor, sandbox
-from autograder.sandbox import Layers, SandboxError, open_sandbox
+from autograder.isolation import doctor, sandbox
+from autograder.isolation.sandbox import Layers, SandboxError, open_sandbox
 
 ALL = dict.fromkeys(("bubblewrap", "namespaces", "unprivileged", "limits", "seccomp", "cgroup"), True)
 

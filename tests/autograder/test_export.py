@@ -10,7 +10,7 @@ import pytest
 from nbgrader.api import Gradebook
 
 from autograder.course import nbgrader_configuration
-from autograder.export import Canvas, Grades, Moodle, safe
+from autograder.results.export import Canvas, Grades, Moodle, safe
 
 UNIT = "00-mini"
 ODD = {

@@ -2,8 +2,8 @@
 
 import nbformat
 
-from autograder.feedback import HideTests
-from autograder.outputs import score
+from autograder.results.feedback import HideTests
+from autograder.submissions.outputs import score
 
 SOURCE = """with exercise("add"):
     expect_equal(add(1, 2), 3, "1 + 2")

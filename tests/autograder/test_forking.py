@@ -1,7 +1,7 @@
 """Large pages for cheap forks: the right parts of the memory, and a process that works as before."""
 
-from autograder import forking
-from autograder.children import in_child
+from autograder.isolation import forking
+from autograder.isolation.children import in_child
 
 MB = 2**20
 

@@ -13,12 +13,12 @@ import nbformat
 import pytest
 from grading_class import BODIES, OWN, UNIT, graded, hand_in, made, points, rows, skip_without_sandbox
 
-from autograder import grade as grade_module
+from autograder.batch import grade as grade_module
+from autograder.batch.grade import grade, table
+from autograder.batch.regrade import regrade
+from autograder.batch.regrade import table as changes
+from autograder.batch.workers import LocalWorkers
 from autograder.course import CourseError, find_units, nbgrader_configuration
-from autograder.grade import grade, table
-from autograder.regrade import regrade
-from autograder.regrade import table as changes
-from autograder.workers import LocalWorkers
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def course(class_made, tmp_path, crew, monkeypatch) -> Path:
         yield crew
 
     monkeypatch.setattr(grade_module, "hired", hired)
-    monkeypatch.setattr("autograder.regrade.hired", hired)
+    monkeypatch.setattr("autograder.batch.regrade.hired", hired)
     return Path(shutil.copytree(class_made, tmp_path / "mini"))
 
 
@@ -144,7 +144,7 @@ def test_what_the_spool_has_is_merged_without_grading(course, monkeypatch):
     grade(course, UNIT)
     before = rows(db(course))
     (course / "grading/gradebook.db").unlink()
-    from autograder.build import build
+    from autograder.authoring.build import build
 
     build(course, [UNIT])
     no_more_grading(monkeypatch)
@@ -217,7 +217,7 @@ def test_a_broken_test_is_said_in_every_run(course):
     """Guards against a fault of the course that only the first run's reader sees."""
     master = find_units(course, [UNIT])[0].master
     master.write_text(master.read_text().replace('with exercise("add"):', 'import no_such\nwith exercise("add"):'))
-    from autograder.build import build
+    from autograder.authoring.build import build
 
     build(course, [UNIT])
     for _ in range(2):
@@ -242,7 +242,7 @@ def test_a_changed_release_waits_for_regrade(course):
     with pytest.raises(CourseError, match="another release of 00-mini"):
         regrade(course, UNIT, write=True)
 
-    from autograder.build import build
+    from autograder.authoring.build import build
 
     build(course, [UNIT])
     assert grade(course, UNIT).earlier == 4

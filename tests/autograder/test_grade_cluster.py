@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 from grading_class import BODIES, OWN, UNIT, hand_in, made, points, rows, skip_without_sandbox
 
+from autograder.batch.grade import grade
 from autograder.course import CourseError, find_units, nbgrader_configuration
-from autograder.grade import grade
 
 SECONDS = 60
 
@@ -108,7 +108,7 @@ def test_a_cluster_grades_and_a_lost_worker_costs_only_a_retry(course, cluster):
 def test_no_scheduler_is_said_in_a_sentence(course, monkeypatch):
     """Guards against a traceback, or waiting for ever, where nobody answers."""
     pytest.importorskip("distributed")
-    monkeypatch.setattr("autograder.cluster.CONNECT_SECONDS", 1)
+    monkeypatch.setattr("autograder.batch.cluster.CONNECT_SECONDS", 1)
     with pytest.raises(CourseError, match="No scheduler answers at tcp://127"):
         grade(course, UNIT, scheduler="tcp://127.0.0.1:9")
 
@@ -149,7 +149,7 @@ def test_postgresql_gets_the_same_rows_as_sqlite(course, postgres, monkeypatch):
     """Guards against types, transactions and locks that only SQLite forgives."""
     import psycopg
 
-    from autograder import gradebook
+    from autograder.batch import gradebook
 
     sqlite = f"sqlite:///{course}/grading/gradebook.db"
     grade(course, UNIT)

@@ -18,9 +18,9 @@ from conftest import ROOT
 from grading_class import OWN, rows
 from test_grade_cluster import _generate, _with_driver, cluster, postgres, wait_for  # noqa: F401 - fixtures
 
-from autograder.grade import grade
-from autograder.scaling import UNIT, command, generated_class
-from autograder.spool import SPOOL
+from autograder.batch.grade import grade
+from autograder.batch.spool import SPOOL
+from autograder.trials.scaling import UNIT, command, generated_class
 
 CLASS = int(os.environ.get("CLASS", "200"))
 KILLS = 5

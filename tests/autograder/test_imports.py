@@ -4,7 +4,7 @@ import sys
 
 import jupytext
 
-from autograder import imports
+from autograder.isolation import imports
 
 MASTER = jupytext.reads(
     """

@@ -2,8 +2,8 @@
 
 import pytest
 
+from autograder.authoring.lint import lint
 from autograder.course import find_units
-from autograder.lint import lint
 
 
 def test_the_masters_are_in_order(root):

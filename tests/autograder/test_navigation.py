@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder import navigation
+from autograder.authoring import navigation
 from autograder.course import CourseError, find_units
 from autograder.notebooks import exercise_points, exercise_titles, read_master, with_header
 

@@ -10,16 +10,16 @@ import pytest
 from nbformat import NotebookNode
 from odd_submissions import NOTEBOOK, TABLE, UNIT, Odd, master, send, solved_notebook
 
-from autograder import split
-from autograder.build import build
-from autograder.children import in_child
+from autograder.authoring.build import build
 from autograder.course import Unit, find_units, nbgrader_configuration
+from autograder.isolation.children import in_child
+from autograder.isolation.sandbox import Sandbox, SandboxError
 from autograder.notebooks import read_master
-from autograder.paper import Paper
-from autograder.rebuild import rebuild
-from autograder.sandbox import Sandbox, SandboxError
-from autograder.submission import Refused, find_notebook, read_notebook
-from autograder.verdict import Graded
+from autograder.submissions import split
+from autograder.submissions.paper import Paper
+from autograder.submissions.rebuild import rebuild
+from autograder.submissions.submission import Refused, find_notebook, read_notebook
+from autograder.submissions.verdict import Graded
 
 SECONDS = 60
 

@@ -3,7 +3,7 @@
 import jupytext
 import pytest
 
-from autograder.paper import Paper
+from autograder.submissions.paper import Paper
 
 MASTER = """
 # %% nbgrader={{"grade": false, "grade_id": "add", "solution": true}}

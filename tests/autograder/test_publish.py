@@ -12,10 +12,10 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from autograder.build import build
+from autograder.authoring.build import build
+from autograder.authoring.publish import FILES, publish, publish_branch
 from autograder.cli import main
 from autograder.course import CourseError, find_units
-from autograder.publish import FILES, publish, publish_branch
 
 REPO = "school/fridge-2027"
 UNIT = "03-kv-cache"

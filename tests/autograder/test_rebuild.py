@@ -13,10 +13,10 @@ from mishaps import MISHAPS, befall, is_solution
 from nbformat import NotebookNode
 
 from autograder.course import find_units
-from autograder.generated import answers_of
 from autograder.notebooks import grade_id
-from autograder.rebuild import rebuild
-from autograder.submission import Refused
+from autograder.submissions.rebuild import rebuild
+from autograder.submissions.submission import Refused
+from autograder.trials.generated import answers_of
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("02-int4-quantization", "03-kv-cache")  # exercises of one function, of two, of classes

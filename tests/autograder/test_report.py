@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from nbgrader.api import Gradebook
 
-from autograder import outputs
 from autograder.cli import main
 from autograder.course import CourseError, nbgrader_configuration
-from autograder.report import report
+from autograder.results.report import report
+from autograder.submissions import outputs
 
 UNIT = "00-mini"
 MASTER = """# %% nbgrader={"grade": true, "grade_id": "add-test", "points": 3, "solution": false}

@@ -6,12 +6,12 @@ import json
 import nbformat
 import pytest
 
+from autograder.authoring.samples import read_samples
 from autograder.cli import main
 from autograder.course import CourseError, find_units
-from autograder.generated import submit
 from autograder.notebooks import is_solution
-from autograder.samples import read_samples
-from autograder.similar import OTHER_CELLS, compare, own_cells, similar, tokens
+from autograder.results.similar import OTHER_CELLS, compare, own_cells, similar, tokens
+from autograder.trials.generated import submit
 
 UNIT = "03-kv-cache"
 SOURCE = "numpy_throughout"
@@ -88,7 +88,7 @@ def test_the_handout_counts_for_nobody(unit):
 
 def test_the_command_reads_a_class_and_states_its_limits(mini, capsys, monkeypatch):
     """Submissions that are no notebooks are named, the table ends with what the method can't tell, JSON is JSON."""
-    from autograder.build import build
+    from autograder.authoring.build import build
 
     build(mini)
     unit = find_units(mini)[0]

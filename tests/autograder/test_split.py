@@ -10,12 +10,12 @@ import pytest
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
-from autograder import split
-from autograder.children import in_child
+from autograder.isolation.children import in_child
+from autograder.isolation.sandbox import Sandbox, SandboxError
 from autograder.notebooks import grade_id, is_test
-from autograder.paper import Paper
-from autograder.sandbox import Sandbox, SandboxError
-from autograder.verdict import Graded
+from autograder.submissions import split
+from autograder.submissions.paper import Paper
+from autograder.submissions.verdict import Graded
 
 EXERCISE = '# %% nbgrader={{"grade": false, "grade_id": "{0}", "solution": true}}\ndef {0}(a, b):\n    return a + b\n\n'
 TEST = '# %% nbgrader={{"grade": true, "grade_id": "{0}-test", "points": {1}, "solution": false}}\n{2}\n\n'

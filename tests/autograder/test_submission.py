@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
-from autograder.submission import MAX_ENTRIES, MAX_OBJECTS, Refused, find_notebook, read_notebook
+from autograder.submissions.submission import MAX_ENTRIES, MAX_OBJECTS, Refused, find_notebook, read_notebook
 
 NAME = "kv_cache.ipynb"
 GOOD = json.dumps(new_notebook(cells=[new_code_cell("x = 1", id="a"), new_code_cell("y = '导入'", id="b")]))

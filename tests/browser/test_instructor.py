@@ -17,11 +17,11 @@ import nbformat
 import psutil
 import pytest
 
+from autograder.authoring.samples import Sample, read_samples
 from autograder.course import Unit, find_units, nbgrader_configuration
-from autograder.feedback import BEGIN, END
-from autograder.generated import answers_of, submit
 from autograder.notebooks import TEST_SUFFIX, exercise_points, read_master
-from autograder.samples import Sample, read_samples
+from autograder.results.feedback import BEGIN, END
+from autograder.trials.generated import answers_of, submit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
@@ -232,7 +232,7 @@ def grades(unit: Unit, learner: str) -> dict[str, float]:
 def end_sandbox(server: int) -> None:
     """Kill the warm process that the server keeps for all its clicks."""
     tree = psutil.Process(server).children(recursive=True)
-    sandbox = [process for process in tree if "autograder.zygote" in process.cmdline()]
+    sandbox = [process for process in tree if "autograder.isolation.zygote" in process.cmdline()]
     assert sandbox, "no sandbox is kept warm"
     for process in sandbox:
         process.kill()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from autograder.report import Exercise, Learner, UnitResults, _page
+from autograder.results.report import Exercise, Learner, UnitResults, _page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

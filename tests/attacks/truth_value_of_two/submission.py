@@ -2,7 +2,7 @@
 
 # %% nbgrader={"grade_id": "causal-attention", "solution": true, "grade": false}
 import torch
-from autograder import wire
+from autograder.isolation import wire
 kept = wire._pack_tensor
 def pack(tensor):
     import msgpack

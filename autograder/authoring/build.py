@@ -1,0 +1,140 @@
+"""`autograder build`: masters -> pairs (outputs kept where the code is unchanged) -> handouts, and JSON for `fridge`.
+
+The handout is nbgrader's own `generate_assignment`; nothing in course/ but fridge/ is edited by hand.
+"""
+
+import filecmp
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import nbformat
+from nbformat import NotebookNode
+
+from autograder.authoring.navigation import title
+from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
+from autograder.notebooks import exercise_points, exercise_titles, read_master, with_header
+
+UNITS_JSON = Path("course/fridge/units.json")
+HANDOUTS_JSON = Path("course/fridge/handouts.json")
+
+
+def build(root: Path, names: list[str] | None = None) -> list[Path]:
+    """Write the pairs and handouts of the named units (default all), units.json, handouts.json; return the files.
+
+    Raises:
+        CourseError: nbgrader could not make a handout.
+    """
+    written = []
+    for unit in find_units(root, names):
+        _write_pair(unit)
+        _write_release(unit)
+        written += [unit.pair, unit.release]
+    syllabus = {unit.name: _listed(unit) for unit in find_units(root)}
+    (root / UNITS_JSON).write_text(json.dumps(syllabus, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    handouts = {unit.name: _graded_cells(unit) for unit in find_units(root) if unit.release.exists()}
+    (root / HANDOUTS_JSON).write_text(json.dumps(handouts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return [*written, root / UNITS_JSON, root / HANDOUTS_JSON]
+
+
+def differences(root: Path) -> list[str]:
+    """Files that a build would change, as paths from the root. Builds a copy; the root stays as it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "course"
+        skip = shutil.ignore_patterns(".venv*", ".git", "grading", "tests", "node_modules", "__pycache__", "artifacts")
+        shutil.copytree(root, copy, ignore=skip)
+        for unit in find_units(copy):
+            unit.release.unlink(missing_ok=True)
+        written = [path.relative_to(copy) for path in build(copy)]
+        changed = [path for path in written if not _same(root / path, copy / path)]
+        extra = [
+            path.relative_to(root)
+            for path in (root / "course").rglob("*.ipynb")
+            if ".ipynb_checkpoints" not in path.parts and path.relative_to(root) not in written
+        ]
+        return [str(path) for path in changed + extra]
+
+
+def _listed(unit: Unit) -> dict[str, Any]:
+    """A unit as units.json has it, for the learner's tables of points."""
+    master = read_master(unit)
+    titles = exercise_titles(master)
+    exercises = {name: {"title": titles[name], "points": points} for name, points in exercise_points(master).items()}
+    return {"title": title(unit), "notebook": f"{unit.name}/{unit.release.name}", "exercises": exercises}
+
+
+def _graded_cells(unit: Unit) -> list[dict[str, Any]]:
+    """A handout's exercises and tests as handouts.json has them, for learners whose notebook lost one."""
+    cells = nbformat.read(unit.release, as_version=4).cells
+    keys = ("cell_type", "id", "metadata", "source")
+    return [{key: cell[key] for key in keys} for cell in cells if "nbgrader" in cell.metadata]
+
+
+def _write_pair(unit: Unit) -> None:
+    notebook = with_header(unit, read_master(unit))
+    if unit.pair.exists():
+        _keep_outputs(notebook, nbformat.read(unit.pair, as_version=4))
+    _write(notebook, unit.pair)
+
+
+def _keep_outputs(notebook: NotebookNode, rendered: NotebookNode) -> None:
+    # Only of cells whose code is the same to the letter; jupytext's own matching keeps those of edited cells too.
+    known = {(cell.id, cell.source): cell for cell in rendered.cells if cell.cell_type == "code"}
+    for cell in notebook.cells:
+        if old := known.get((cell.get("id"), cell.source)):
+            cell.outputs, cell.execution_count = old.outputs, old.execution_count
+
+
+def _write_release(unit: Unit) -> None:
+    from nbgrader.apps import NbGraderAPI  # five seconds of imports that `--help` shouldn't pay for
+
+    api = NbGraderAPI(config=nbgrader_configuration(unit.root))
+    result = api.generate_assignment(unit.name, force=True, create=True)
+    if not result["success"]:
+        raise CourseError(f"nbgrader could not make the handout of {unit.name}:\n{result['log']}")
+    notebook = nbformat.read(unit.release, as_version=4)
+    notebook.metadata.pop("celltoolbar", None)
+    _write(notebook, unit.release)
+
+
+def _write(notebook: NotebookNode, path: Path) -> None:
+    for cell in notebook.cells:
+        cell.metadata.pop("execution", None)  # nbclient's time stamps
+    nbformat.validate(notebook)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, path)
+
+
+def _same(one: Path, other: Path) -> bool:
+    return one.exists() and other.exists() and filecmp.cmp(one, other, shallow=False)
+
+
+def render(root: Path, names: list[str] | None = None) -> list[tuple[Unit, float]]:
+    """Execute the pairs of the named units (default all), outputs and plots kept; return each with its seconds.
+
+    Raises:
+        CourseError: a cell failed.
+    """
+    import time
+
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError
+
+    rendered = []
+    for unit in find_units(root, names):
+        _write_pair(unit)
+        notebook = nbformat.read(unit.pair, as_version=4)
+        start = time.perf_counter()
+        where = {"metadata": {"path": str(unit.pair.parent)}}
+        client = NotebookClient(notebook, timeout=600, force_raise_errors=True, resources=where)  # tests must pass here
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            raise CourseError(f"{unit.pair} failed:\n{error}") from error
+        notebook.metadata.pop("widgets", None)  # sliders' state, which no reader of the pair needs
+        notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
+        _write(notebook, unit.pair)
+        rendered.append((unit, time.perf_counter() - start))
+    return rendered

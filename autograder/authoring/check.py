@@ -1,0 +1,187 @@
+"""`autograder check`: do a unit's tests tell good answers from bad ones?
+
+Grades the master (must get everything), the handout (nothing, and no crash), every wrong sample (loses exactly what it
+says) and every right one (loses nothing), and counts per exercise.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from nbformat import NotebookNode
+
+from autograder.authoring.runner import run_all
+from autograder.authoring.samples import Sample, answered, read_samples, untouched
+from autograder.course import Unit, find_units, nbgrader_configuration
+from autograder.notebooks import TEST_SUFFIX, exercise_points, grade_id, is_solution, is_test, read_master
+from autograder.submissions.verdict import Verdict
+
+FEWEST_WRONG, FEWEST_RIGHT = 5, 2  # samples that every exercise must have
+
+
+@dataclass
+class Exercise:
+    """How one exercise's tests did."""
+
+    points: float
+    wrong_caught: int = 0
+    wrong_total: int = 0
+    right_accepted: int = 0
+    right_total: int = 0
+
+    @property
+    def fine(self) -> bool:
+        """Enough samples, and all told apart."""
+        return (
+            FEWEST_WRONG <= self.wrong_total == self.wrong_caught
+            and FEWEST_RIGHT <= self.right_total == self.right_accepted
+        )
+
+
+@dataclass
+class UnitReport:
+    """How one unit's tests did; `findings` are sentences about what is off."""
+
+    master_score: float
+    handout_score: float
+    handout_crashed: bool
+    max_score: float
+    exercises: dict[str, Exercise]
+    findings: list[str] = field(default_factory=list)
+
+    @property
+    def fine(self) -> bool:
+        """Nothing is off."""
+        return not self.findings
+
+
+@dataclass
+class Report:
+    """The reports of some units."""
+
+    units: dict[str, UnitReport]
+
+    @property
+    def fine(self) -> bool:
+        """Nothing is off anywhere."""
+        return all(unit.fine for unit in self.units.values())
+
+    def as_json(self) -> dict:
+        """{"units": {name: {"master", "handout", "exercises", "findings"}}}."""
+        return {
+            "units": {
+                name: {
+                    "master": {"score": unit.master_score, "max": unit.max_score},
+                    "handout": {"score": unit.handout_score, "crashed": unit.handout_crashed},
+                    "exercises": {exercise: vars(counts) for exercise, counts in unit.exercises.items()},
+                    "findings": unit.findings,
+                }
+                for name, unit in self.units.items()
+            }
+        }
+
+
+def check(root: Path, names: list[str] | None = None, mode: str = "inprocess") -> Report:
+    """Grade everything of the named units (default all); `mode` is "inprocess" or "split"."""
+    return Report({unit.name: _check_unit(unit, mode) for unit in find_units(root, names)})
+
+
+def table(report: Report) -> str:
+    """The report for a terminal."""
+    lines = []
+    for name, unit in report.units.items():
+        crashed = ", crashed" if unit.handout_crashed else ""
+        lines.append(
+            f"{name}: master {unit.master_score:g} of {unit.max_score:g}, handout {unit.handout_score:g}{crashed}\n"
+            f"  {'exercise':<24}{'points':>7}{'wrong caught':>15}{'right accepted':>17}"
+        )
+        for exercise, counts in unit.exercises.items():
+            caught = f"{counts.wrong_caught} of {counts.wrong_total}"
+            accepted = f"{counts.right_accepted} of {counts.right_total}"
+            lines.append(f"  {exercise:<24}{counts.points:>7g}{caught:>15}{accepted:>17}")
+        lines += [f"  ! {finding}" for finding in unit.findings]
+    return "\n".join(lines)
+
+
+def _check_unit(unit: Unit, mode: str) -> UnitReport:
+    from nbgrader.preprocessors import ClearSolutions
+
+    samples = {kind: read_samples(unit, kind) for kind in ("wrong", "right")}
+    master = read_master(unit)
+    clear_solutions = ClearSolutions(config=nbgrader_configuration(unit.root))
+    notebooks = {"master": master, "handout": untouched(master, clear_solutions)}
+    for kind, found in samples.items():
+        notebooks |= {f"{kind}/{sample.name}": answered(master, sample.answers) for sample in found}
+    verdicts = run_all(notebooks, master, mode)
+
+    exercises = {name: Exercise(points) for name, points in exercise_points(master).items()}
+    report = UnitReport(
+        master_score=_score(verdicts["master"]),
+        handout_score=_score(verdicts["handout"]),
+        handout_crashed=any("not attempted" not in verdict.message for verdict in verdicts["handout"].values()),
+        max_score=sum(counts.points for counts in exercises.values()),
+        exercises=exercises,
+    )
+    _judge_master_and_handout(report, verdicts)
+    for sample in samples["wrong"]:
+        _judge_wrong(report, sample, verdicts[f"wrong/{sample.name}"])
+    tests_of = _tests_of(master)
+    for sample in samples["right"]:
+        _judge_right(report, sample, verdicts[f"right/{sample.name}"], tests_of)
+    for name, counts in exercises.items():
+        if counts.wrong_total < FEWEST_WRONG or counts.right_total < FEWEST_RIGHT:
+            report.findings.append(
+                f"{name}: has {counts.wrong_total} wrong and {counts.right_total} right samples, "
+                f"needs {FEWEST_WRONG} and {FEWEST_RIGHT}"
+            )
+    return report
+
+
+def _judge_master_and_handout(report: UnitReport, verdicts: dict[str, dict[str, Verdict]]) -> None:
+    for test, verdict in verdicts["master"].items():
+        if not verdict.passed:
+            report.findings.append(f"master: loses {test}: {verdict.message}")
+    for test, verdict in verdicts["handout"].items():
+        if verdict.points:
+            report.findings.append(f"handout: earns {verdict.points:g} points in {test}")
+        elif "not attempted" not in verdict.message:
+            report.findings.append(f"handout: {test} is not reported as not attempted: {verdict.message}")
+
+
+def _judge_wrong(report: UnitReport, sample: Sample, verdicts: dict[str, Verdict]) -> None:
+    lost = {test for test, verdict in verdicts.items() if not verdict.passed}
+    for test in sample.loses:
+        counts = report.exercises[test.removesuffix(TEST_SUFFIX)]
+        counts.wrong_total += 1
+        counts.wrong_caught += lost == sample.loses
+    if missed := sample.loses - lost:
+        report.findings.append(f"wrong/{sample.name}: keeps its points in {', '.join(sorted(missed))}: too weak a test")
+    for test in sorted(lost - sample.loses):
+        report.findings.append(f"wrong/{sample.name}: also loses {test}: {verdicts[test].message}")
+
+
+def _judge_right(
+    report: UnitReport, sample: Sample, verdicts: dict[str, Verdict], tests_of: dict[str, list[str]]
+) -> None:
+    for answer in sample.answers:
+        for test in tests_of[answer]:
+            counts = report.exercises[test.removesuffix(TEST_SUFFIX)]
+            counts.right_total += 1
+            counts.right_accepted += verdicts[test].passed
+    for test, verdict in verdicts.items():
+        if not verdict.passed:
+            report.findings.append(f"right/{sample.name}: loses {test}, too strict a test: {verdict.message}")
+
+
+def _tests_of(master: NotebookNode) -> dict[str, list[str]]:
+    # An exercise's test cells are those between its cell and the next exercise's.
+    tests: dict[str, list[str]] = {}
+    for cell in master.cells:
+        if is_solution(cell):
+            current = tests.setdefault(grade_id(cell), [])
+        elif is_test(cell):
+            current.append(grade_id(cell))
+    return tests
+
+
+def _score(verdicts: dict[str, Verdict]) -> float:
+    return sum(verdict.points for verdict in verdicts.values())

@@ -1,0 +1,157 @@
+"""Run variants of a master side by side, each in a forked process of its own, and say which test cells passed.
+
+In-process: learner's code and tests together, the form in which a learner's own kernel runs them; for code that is
+trusted, such as the sample submissions. What a variant shares with the master is run once: the master runs cell by
+cell, and each variant is forked off before the first cell in which it differs. Split: learner's code in the sandbox,
+tests apart from it, as for credit, each notebook from its start.
+"""
+
+import collections
+import contextlib
+import io
+import multiprocessing
+import signal
+from concurrent.futures import ProcessPoolExecutor
+from typing import TYPE_CHECKING, Any
+
+from nbformat import NotebookNode
+
+from autograder.isolation import forking, imports
+from autograder.isolation.children import ChildFailed, in_child
+from autograder.notebooks import grade_id, is_for_real, is_test
+from autograder.submissions.paper import Paper
+from autograder.submissions.verdict import Graded, Verdict
+
+if TYPE_CHECKING:
+    from IPython.core.interactiveshell import InteractiveShell
+
+WORKERS = 2
+SECONDS_PER_CELL = 20
+SECONDS_PER_NOTEBOOK = 400
+
+_sandbox = None  # one for each worker process in split mode
+
+
+def run_all(notebooks: dict[str, NotebookNode], master: NotebookNode, mode: str) -> dict[str, dict[str, Verdict]]:
+    """Name -> variant of the master to name -> grade_id -> verdict, two at a time."""
+    # Imported once, before the forks: what the notebooks import, and what runs them.
+    import IPython.core.interactiveshell  # noqa: F401
+
+    from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401
+
+    imports.run(imports.of_tests(master) + imports.of_handout(master))
+    forking.settle()
+    context = multiprocessing.get_context("fork")
+    if mode == "split":
+        with ProcessPoolExecutor(WORKERS, context, initializer=_make_sandbox, initargs=(master,)) as pool:
+            jobs = [(notebook, master, SECONDS_PER_CELL) for notebook in notebooks.values()]
+            return dict(zip(notebooks, pool.map(_run_split, *zip(*jobs, strict=True)), strict=True))
+    shares = [dict(list(notebooks.items())[worker::WORKERS]) for worker in range(WORKERS)]
+    with ProcessPoolExecutor(WORKERS, context) as pool:
+        return dict(collections.ChainMap(*pool.map(_run_share, shares, [master] * WORKERS)))
+
+
+def run(notebook: NotebookNode) -> Graded:
+    """Execute the code cells in order, tests and learner's code in this process.
+
+    Changes this process's state (threads, alarm, IPython's instance): call it in a process of its own.
+    """
+    graded = Graded()
+    _run_cells(_shell(), notebook.cells, graded)
+    return graded
+
+
+def _shell() -> "InteractiveShell":
+    import torch
+    from IPython.core.interactiveshell import InteractiveShell
+
+    torch.set_num_threads(1)  # tiny tensors; the pool keeps the cores busy
+    signal.signal(signal.SIGALRM, _out_of_time)
+    return InteractiveShell.instance()
+
+
+def _run_cells(shell: "InteractiveShell", cells: list[NotebookNode], graded: Graded) -> None:
+    for cell in cells:
+        if cell.cell_type != "code" or is_for_real(cell):
+            continue
+        error = _execute(shell, cell.source)
+        if is_test(cell):
+            worth = cell.metadata.nbgrader.points
+            message = "" if error is None else str(error) or type(error).__name__
+            graded.verdicts[grade_id(cell)] = Verdict(0.0 if error else worth, worth, message)
+
+
+def _run_share(notebooks: dict[str, NotebookNode], master: NotebookNode) -> dict[str, dict[str, Verdict]]:
+    # One process runs the master; the variants are its children, each with the cells that are left to run.
+    starts = {name: _first_difference(notebook, master) for name, notebook in notebooks.items()}
+
+    def trunk() -> dict[str, Any]:
+        shell, graded, results = _shell(), Graded(), {}
+        for index in range(len(master.cells) + 1):
+            for name in (name for name, start in starts.items() if start == index):
+                results[name] = branch(shell, notebooks[name].cells[index:], graded)
+            _run_cells(shell, master.cells[index : index + 1], graded)
+        return results
+
+    def branch(shell: "InteractiveShell", cells: list[NotebookNode], graded: Graded) -> dict[str, Any]:
+        def rest() -> dict[str, Any]:
+            _run_cells(shell, cells, graded)
+            return graded.as_json()
+
+        try:
+            return in_child(rest, SECONDS_PER_NOTEBOOK)
+        except ChildFailed as failed:
+            return _all_lost(master, failed).as_json()
+
+    try:
+        results = in_child(trunk, SECONDS_PER_NOTEBOOK * (1 + len(notebooks)))
+    except ChildFailed as failed:
+        return dict.fromkeys(notebooks, _all_lost(master, failed).verdicts)
+    return {name: Graded.from_json(result).verdicts for name, result in results.items()}
+
+
+def _first_difference(notebook: NotebookNode, master: NotebookNode) -> int:
+    pairs = enumerate(zip(notebook.cells, master.cells, strict=True))
+    return next((index for index, (cell, original) in pairs if cell.source != original.source), len(master.cells))
+
+
+def _all_lost(master: NotebookNode, failed: ChildFailed) -> Graded:
+    tests = [cell for cell in master.cells if is_test(cell)]
+    return Graded({grade_id(cell): Verdict(0.0, cell.metadata.nbgrader.points, str(failed)) for cell in tests})
+
+
+def _make_sandbox(master: NotebookNode) -> None:
+    from autograder.isolation.sandbox import Sandbox
+
+    global _sandbox
+    _sandbox = Sandbox(imports=imports.of_handout(master))
+
+
+def _run_split(notebook: NotebookNode, master: NotebookNode, seconds_per_cell: int) -> dict[str, Verdict]:
+    from autograder.submissions import split
+
+    def job() -> dict[str, Any]:
+        split.SECONDS_PER_CELL = seconds_per_cell
+        return split.grade(notebook, Paper(master), _sandbox).as_json()
+
+    try:
+        return Graded.from_json(in_child(job, SECONDS_PER_NOTEBOOK)).verdicts
+    except ChildFailed as failed:
+        return _all_lost(master, failed).verdicts
+    finally:
+        _sandbox.prepare()
+
+
+def _execute(shell: "InteractiveShell", source: str) -> BaseException | None:
+    output = io.StringIO()
+    signal.alarm(SECONDS_PER_CELL)
+    try:
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
+            result = shell.run_cell(source)
+    finally:
+        signal.alarm(0)
+    return result.error_before_exec or result.error_in_exec
+
+
+def _out_of_time(signum: int, frame: object) -> None:
+    raise TimeoutError(f"the cell ran for more than {SECONDS_PER_CELL} seconds")

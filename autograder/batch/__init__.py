@@ -1,0 +1,1 @@
+"""A class's submissions: workers, the spool, the one writer of the gradebook, regrading, a cluster."""

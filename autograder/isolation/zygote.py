@@ -1,0 +1,248 @@
+"""The warm process inside the sandbox: imports everything once, then forks a fresh learner's process for each request.
+
+`python -m autograder.isolation.zygote FD walled [IMPORT …]`: a socket on descriptor FD, and import statements to run.
+
+A request is START with a socket attached, which the new process serves; END; or PREPARE, which makes a process for the
+next START while the grader does something else. Each ends the process before it: there is one learner's at work, or
+one that waits for its learner, never both. A request carries a token that its answer repeats, so that a grader whose
+predecessor was killed in mid-sentence isn't given that one's answer. The answer to START is one line of JSON: which
+layers the process has; empty if there is none. PREPARE has no answer. The warm process holds no secret; it never had
+any.
+"""
+
+import array
+import contextlib
+import io
+import json
+import os
+import select
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+
+from autograder.isolation import forking, imports, namespaces, seccomp
+from autograder.isolation.namespaces import Limits
+
+START, END, PREPARE = b"+", b"-", b"="
+TOKEN = 8  # bytes
+NOBODY = 65534
+PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
+POLL_SECONDS = 0.1
+END_SECONDS = 5  # in which all of a learner's processes are killed and reaped
+TREE_MEMORY = 3 * 2**30  # bytes resident in all of a learner's processes together
+
+
+def main() -> None:
+    """Warm up, report, and serve until the grader hangs up."""
+    control = socket.socket(fileno=int(sys.argv[1]))
+    bare = sys.argv[2] == "bare"
+    if not bare:
+        _settle()
+    home = tempfile.gettempdir() if bare else "/learner"
+    os.environ.update(HOME=home, MPLCONFIGDIR=home, TMPDIR=home, OMP_NUM_THREADS="1")
+    shell = _warm_up(sys.argv[3:])
+    forking.settle()
+    control.sendall(b"warm\n")
+    waiting = None
+    while True:
+        action, token, descriptors = _receive(control)
+        if not action:
+            return
+        if action == START and descriptors:
+            if waiting is not None and not _runs(waiting.process):
+                waiting = None
+            chosen, waiting = waiting or _make(control, descriptors, shell, bare), None
+            answer = _hand_over(chosen, descriptors[0])
+            control.sendall(token + answer.strip() + b"\n")
+            _watch(control, chosen.process, bare)
+        elif action == PREPARE:
+            waiting = waiting or _make(control, [], shell, bare)
+        else:
+            control.sendall(token + b"ended\n")
+
+
+def _settle() -> None:
+    if os.getuid() == 0:
+        namespaces.mount_proc()
+        namespaces.become(NOBODY)
+    namespaces.die_with_parent()
+    namespaces.hide_memory()
+    os.chdir("/learner")
+
+
+def _warm_up(statements: list[str]):
+    import torch
+
+    from autograder.isolation.learner import make_shell
+    from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401 - what the notebooks import
+
+    torch.set_num_threads(1)
+    shell = make_shell()
+    imports.run(statements)
+    return shell
+
+
+def _receive(control: socket.socket) -> tuple[bytes, bytes, list[int]]:
+    data, ancillary, _, _ = control.recvmsg(1 + TOKEN, socket.CMSG_SPACE(4))
+    descriptors = array.array("i")
+    for level, kind, payload in ancillary:
+        if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+            descriptors.frombytes(payload[:4])
+    return data[:1], data[1:], list(descriptors)
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    """A process that is ready for a learner's connection.
+
+    Attributes:
+        process: its outermost ancestor below the warm process.
+        door: takes the connection.
+        report: gives its layers in JSON, or nothing if it couldn't be made.
+    """
+
+    process: int
+    door: socket.socket
+    report: io.FileIO
+
+
+def _make(control: socket.socket, others: list[int], shell, bare: bool) -> _Waiting:
+    door, inner_door = socket.socketpair()
+    report, inner_report = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.close(report)
+            door.close()
+            for descriptor in (control.detach(), *others):  # these are the warm process's
+                os.close(descriptor)
+            if not bare:
+                _enter_namespaces(inner_door, inner_report)
+            _become_learner(inner_door, inner_report, shell, bare)
+        except BaseException:
+            traceback.print_exc()  # to the grader, who reports it; after the streams are silenced, to nobody
+        finally:
+            os._exit(1)
+    os.close(inner_report)
+    inner_door.close()
+    return _Waiting(child, door, io.FileIO(report))
+
+
+def _hand_over(waiting: _Waiting, connection: int) -> bytes:
+    with waiting.door, contextlib.suppress(OSError):  # it has ended, and the report is empty
+        socket.send_fds(waiting.door, [b"."], [connection])
+    os.close(connection)
+    with waiting.report:
+        return waiting.report.read()
+
+
+def _enter_namespaces(door: socket.socket, report: int) -> None:
+    # Three generations: this one makes the namespaces, its child is their first process and reaps, the third is the
+    # learner's, and only there this returns.
+    namespaces.show_memory()
+    namespaces.enter()
+    first = os.fork()
+    if first:
+        os.close(report)
+        door.close()
+        namespaces.hide_memory()
+        _silence_standard_streams()
+        signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
+        os.waitpid(first, 0)  # until all of its namespace's processes are gone
+        os._exit(0)
+    namespaces.die_with_parent()
+    private = tuple(folder for folder in PRIVATE_FOLDERS if os.access(folder, os.W_OK))
+    namespaces.mount_private(private, Limits().disk)
+    os.chdir("/learner")
+    learner = os.fork()
+    if learner:
+        os.close(report)
+        door.close()
+        _silence_standard_streams()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Python's handler would let the learner end this one
+        while os.waitpid(-1, 0)[0] != learner:
+            pass
+        os._exit(0)
+    socket.sethostname("fridge")
+
+
+def _become_learner(door: socket.socket, report: int, shell, bare: bool) -> None:
+    layers = {"namespaces": not bare, "unprivileged": os.getuid() != 0, "limits": False, "seccomp": False}
+    if sys.platform == "linux":
+        namespaces.give_way()
+        namespaces.die_first()
+        namespaces.limit(Limits())
+        layers["limits"] = True
+        namespaces.drop_capabilities()
+        if seccomp.available():
+            seccomp.install()
+            layers["seccomp"] = True
+    _silence_standard_streams()
+    os.write(report, json.dumps(layers).encode())
+    os.close(report)
+    with door:
+        _, connections, _, _ = socket.recv_fds(door, 1, 1)
+    if connections:
+        _serve(connections[0], shell)
+
+
+def _serve(connection: int, shell) -> None:
+    from autograder.isolation.channel import Channel
+    from autograder.isolation.learner import Server
+
+    Server(Channel(socket.socket(fileno=connection)), shell).serve()
+    os._exit(0)
+
+
+def _silence_standard_streams() -> None:
+    null = os.open("/dev/null", os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.close(null)
+
+
+def _watch(control: socket.socket, child: int, bare: bool) -> None:
+    # Until the learner ends, or the grader asks for something or hangs up; memory is added up on the way.
+    while _runs(child):
+        readable, _, _ = select.select([control], [], [], POLL_SECONDS)
+        # The first sum counts what processes share for each of them. It is cheap; the second is right.
+        if readable or (not bare and _memory_of_others("status") > TREE_MEMORY < _memory_of_others("smaps_rollup")):
+            _end(child, bare)
+            return
+
+
+def _end(child: int, bare: bool) -> None:
+    os.kill(child, signal.SIGKILL if bare else signal.SIGTERM)
+    deadline = time.monotonic() + END_SECONDS
+    while _runs(child):
+        if time.monotonic() > deadline:
+            os.kill(child, signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def _runs(child: int) -> bool:
+    return os.waitpid(child, os.WNOHANG) == (0, 0)
+
+
+def _memory_of_others(table: str) -> int:
+    # Everything in this pid namespace but its first process and this one belongs to the one learner of the moment:
+    # its private memory, shared memory, and the tables for both.
+    own, total = {1, os.getpid()}, 0
+    kinds = {"status": ("RssAnon:", "RssShmem:", "VmPTE:"), "smaps_rollup": ("Pss_Anon:", "Pss_Shmem:")}[table]
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) not in own:
+            try:
+                lines = (entry / table).read_text().splitlines()
+            except OSError:  # it has ended
+                continue
+            total += sum(int(line.split()[1]) for line in lines if line.startswith(kinds))
+    return 1024 * total
+
+
+if __name__ == "__main__":
+    main()

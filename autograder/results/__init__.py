@@ -1,0 +1,1 @@
+"""What comes of grades: the report, similar pairs, exports, feedback."""

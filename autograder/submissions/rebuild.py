@@ -1,0 +1,210 @@
+"""A submitted notebook rebuilt from the handout: the handout's cells, metadata and order, and of the learner's only
+what is the learner's: the answers, and cells of their own in their place.
+
+So nothing that happened to the notebook (Colab, VS Code, a merge, a deleted or copied cell) costs points, and nothing
+that was done to it (a changed test, a tag, a grade_id) earns any. `fridge.regions` says which cell is which.
+"""
+
+import ast
+import copy
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import nbformat
+from nbformat import NotebookNode
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
+
+from autograder.notebooks import FOR_REAL, TEST_SUFFIX, is_for_real, is_test
+from autograder.submissions.submission import Refused
+from fridge import scoreboard
+from fridge.cells import Cell, UnreadableCells, parsed, read_cells
+from fridge.regions import Match, match
+
+REPAIRS = "repairs"  # key in the rebuilt notebook's metadata
+MOST_REPAIRS = 50
+# What needs a network. It would wait for one that a grader doesn't have, and an answer in its cell with it.
+_INSTALLS = re.compile(
+    r"^(?P<indent>[ \t]*)(?P<line>[!%](?:\S*python[\d.]* +-m +)?(?:\{sys\.executable\} +-m +)?(?:uv +)?"
+    r"(?:pip3?|conda|mamba|apt|apt-get|git|wget|curl|npm)\b(?:.*\\\n)*.*)$",
+    re.MULTILINE,
+)
+_SHELL_CELL = re.compile(r"\A\s*%%(?:bash|sh|script|system|!)")
+_NEEDS_NETWORK = re.compile(r"\b(?:pip3?|conda|apt|apt-get|git|wget|curl)\b")
+_CONSTANT = (ast.Constant, ast.List, ast.Tuple, ast.Dict, ast.Set, ast.UnaryOp, ast.BinOp)
+_CONSTANT += (ast.expr_context, ast.operator, ast.unaryop)
+NOT_RUN = "not run in grading, which has no network:"
+
+
+@dataclass
+class Rebuilt:
+    """A notebook to grade.
+
+    Attributes:
+        repairs: sentences for the learner and the instructor: what was odd, and what counts. Also in the metadata.
+    """
+
+    notebook: NotebookNode
+    repairs: list[str]
+
+
+def rebuild(submitted: NotebookNode, handout: NotebookNode) -> Rebuilt:
+    """The handout with a learner's answers and own cells; no outputs.
+
+    Raises:
+        Refused: nothing of this handout is in it, or more than any learner writes.
+    """
+    try:
+        found = match(submitted.cells, handout.cells)
+        cells = {cell.index: cell for cell in read_cells(submitted.cells)}
+    except UnreadableCells as error:
+        raise Refused(str(error)) from None
+    _check_unit(cells, handout, found)
+    notebook = copy.deepcopy(handout)
+    notebook.cells = _assemble(submitted, cells, handout, found)
+    repairs = found.oddities[:MOST_REPAIRS]
+    notebook.metadata[REPAIRS] = repairs
+    nbformat.validate(notebook)
+    return Rebuilt(notebook, repairs)
+
+
+def _check_unit(cells: dict[int, Cell], handout: NotebookNode, found: Match) -> None:
+    if not any(cell.text for cell in cells.values()):
+        raise Refused("The notebook has no cells with text in them: ask the learner for the right file.")
+    graded = {index for index, cell in enumerate(handout.cells) if "nbgrader" in cell.metadata}
+    here = len(graded & (set(found.answers) | set(found.places.values())))
+    other, there = _other_unit(_exercises(cells.values()), _exercises(read_cells(handout.cells)))
+    if there > here:
+        raise Refused(f"This is {other}'s notebook, handed in for another unit: ask the learner for the right one.")
+    if not here and not found.places:
+        raise Refused("The notebook has none of this unit's cells: ask the learner for the right one.")
+
+
+def _exercises(cells: Iterable[Cell]) -> set[str]:
+    marks = {mark for cell in cells for mark in (cell.grade_id, *cell.tests) if mark}
+    return {mark.removesuffix(TEST_SUFFIX) for mark in marks}
+
+
+def _other_unit(submitted: set[str], handout: set[str]) -> tuple[str, int]:
+    """The course's other unit that has most of these exercises, and how many."""
+    others = {unit: set(names) for unit, names in scoreboard.units().items() if not handout & set(names)}
+    return max(((unit, len(names & submitted)) for unit, names in others.items()), key=lambda u: u[1], default=("", 0))
+
+
+def _assemble(
+    submitted: NotebookNode, cells: dict[int, Cell], handout: NotebookNode, found: Match
+) -> list[NotebookNode]:
+    before, behind = _own_cells(submitted, cells, handout, found)
+    assembled: list[NotebookNode] = []
+    for index, original in enumerate(handout.cells):
+        cell = copy.deepcopy(original)
+        if index in found.answers:
+            cell.source = _without_installs(found.answers[index], found)
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
+        assembled += [*before.get(index, []), cell, *behind.get(index, [])]
+    taken = {cell.id for cell in handout.cells if "id" in cell}
+    own = [cell for group in (*before.values(), *behind.values()) for cell in group]
+    names = (name for number in range(1, len(own) + len(taken) + 1) if (name := f"own-{number}") not in taken)
+    for cell, name in zip(own, names, strict=False):
+        cell.id = name
+    return assembled
+
+
+Placed = dict[int, list[NotebookNode]]  # handout's cell -> the learner's own cells at its side
+
+
+def _own_cells(
+    submitted: NotebookNode, cells: dict[int, Cell], handout: NotebookNode, found: Match
+) -> tuple[Placed, Placed]:
+    before: Placed = {}
+    behind: Placed = {}
+    for region, others in found.superseded.items():
+        own = (_own_cell(cells[index], submitted.cells[index], found) for index in others)
+        before[region] = [cell for cell in own if cell is not None]
+    extras, changed = set(found.extras), set(found.changed)
+    anchor: int | None = None
+    waiting: list[NotebookNode] = []  # in front of the first cell that is the handout's
+    for index, cell in sorted(cells.items()):
+        own = None
+        if index in extras:
+            own = _own_cell(cell, submitted.cells[index], found)
+        if index in found.places:
+            anchor = found.places[index]
+            before.setdefault(anchor, [])[:0] = waiting
+            waiting = []
+        if index in changed:
+            own = _own_part(cell, handout.cells[found.places[index]], found)
+        if own is not None:
+            (waiting if anchor is None else behind.setdefault(anchor, [])).append(own)
+    if waiting:
+        before.setdefault(0, [])[:0] = waiting
+    return before, behind
+
+
+def _own_cell(cell: Cell, original: NotebookNode, found: Match) -> NotebookNode | None:
+    if cell.kind == "markdown":
+        return new_markdown_cell(cell.source, **_attachments(original))
+    if cell.kind != "code":
+        return new_raw_cell(cell.source)
+    source = _definitions(cell, "") if FOR_REAL in cell.tags else cell.source
+    return new_code_cell(_without_installs(source, found)) if source else None
+
+
+def _own_part(cell: Cell, version: NotebookNode, found: Match) -> NotebookNode | None:
+    """What a changed cell of the handout has of the learner's own."""
+    if cell.kind != "code" or version.cell_type != "code":
+        return None
+    if is_test(version) or is_for_real(version) or FOR_REAL in cell.tags:
+        source = _definitions(cell, version.source)  # the rest is not run in grading, or is the course's test
+    else:
+        source = cell.source
+    return new_code_cell(_without_installs(source, found)) if source else None
+
+
+def _definitions(cell: Cell, known: str) -> str:
+    """Imports, functions, classes and constants at the top level that the known text doesn't have."""
+    tree, old = parsed(cell.source), parsed(known)
+    if tree is None:
+        return ""
+    lines, old_lines = cell.source.split("\n"), known.split("\n")
+    have = {_segment(node, old_lines) for node in old.body} if old else set()
+    own = [_segment(node, lines) for node in tree.body if _is_definition(node)]
+    return "\n".join(segment for segment in own if segment not in have)
+
+
+def _is_definition(node: ast.stmt) -> bool:
+    if isinstance(node, ast.Assign | ast.AnnAssign) and node.value is not None:
+        return all(isinstance(part, _CONSTANT) for part in ast.walk(node.value))
+    return isinstance(node, ast.Import | ast.ImportFrom | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
+
+
+def _segment(node: ast.stmt, lines: list[str]) -> str:
+    first = min([node.lineno, *(decorator.lineno for decorator in getattr(node, "decorator_list", []))])
+    return "\n".join(lines[first - 1 : node.end_lineno])
+
+
+def _without_installs(source: str, found: Match) -> str:
+    if _SHELL_CELL.match(source) and _NEEDS_NETWORK.search(source):
+        changed = "\n".join(f"# {NOT_RUN} {line}" for line in source.splitlines())
+    else:
+        changed = _INSTALLS.sub(_commented, source)
+    sentence = "Lines that install or fetch something (`!pip install`) are not run in grading, which has no network."
+    if changed != source and sentence not in found.oddities:
+        found.oddities.append(sentence)
+    return changed
+
+
+def _commented(line: re.Match[str]) -> str:
+    return f"{line['indent']}pass  # {NOT_RUN} {' '.join(line['line'].split())}"
+
+
+def _attachments(cell: NotebookNode) -> dict[str, NotebookNode]:
+    pictures = cell.get("attachments")
+    if not isinstance(pictures, dict):
+        return {}
+    valid = all(
+        isinstance(bundle, dict) and all(isinstance(data, str) for data in bundle.values())
+        for bundle in pictures.values()
+    )
+    return {"attachments": copy.deepcopy(pictures)} if valid else {}

@@ -1,0 +1,188 @@
+"""Grade a notebook with tests and learner apart: learner's cells in the sandbox, test cells in this process.
+
+Each exercise is its own failure domain. When the learner's process is lost (a crash, a time-out, a broken protocol),
+the exercise at hand loses its points with the reason, a new process replays the cells before it, and grading goes on.
+"""
+
+import contextlib
+import io
+import signal
+import time
+
+from nbformat import NotebookNode
+
+from autograder.isolation import namespaces
+from autograder.isolation.channel import Channel
+from autograder.isolation.remote import LearnerLost, Session
+from autograder.isolation.sandbox import Sandbox
+from autograder.notebooks import grade_id, is_for_real, is_test
+from autograder.submissions import outputs
+from autograder.submissions.paper import Paper, Test
+from autograder.submissions.verdict import Graded, Verdict
+from fridge.testing.outcome import Outcome
+
+SECONDS_PER_CELL = 20
+SECONDS_PER_TEST = 60  # a test cell as a whole; each of its calls has SECONDS_PER_CELL
+SECONDS_PER_NOTEBOOK = 300
+MAX_MEMORY = 2 * 2**30  # bytes that grading one notebook may take in this process
+MAX_MESSAGE = 10_000  # characters
+LARGE = 10 * 2**20  # bytes from a learner's process over which a test may take its time
+
+NOT_A_TEST = "This cell is not one of the course's tests. It is worth no points."
+COURSES_FAULT = (
+    "This test cell is broken, which is the course's fault and not yours; your instructor has been told. "
+    "It counts when it is mended."
+)
+
+
+def grade(notebook: NotebookNode, paper: Paper, sandbox: Sandbox) -> Graded:
+    """Run a submitted notebook; the tests are the master's, whatever the notebook says.
+
+    Changes this process's state (signals, threads, the scoreboard): call it in a process of its own, then the
+    sandbox's `prepare`: the last of the learner's processes is still there.
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    namespaces.limit_memory(MAX_MEMORY)  # what a learner's code makes the test's objects do, it must not do to the host
+    return _Run(paper, sandbox).grade(notebook)
+
+
+class TestTooLong(BaseException):
+    """A test cell used up its time."""
+
+
+class _Run:
+    def __init__(self, paper: Paper, sandbox: Sandbox):
+        self._sandbox = sandbox
+        self._paper = paper
+        self._session: Session | None = None
+        self._tested = False  # whether a test ran in this session
+        self._replay: list[str] = []
+        self._deadline = time.monotonic() + SECONDS_PER_NOTEBOOK
+        self._budget = outputs.Budget()
+        self._graded = Graded()
+
+    def grade(self, notebook: NotebookNode) -> Graded:
+        for index, cell in enumerate(notebook.cells):
+            if cell.cell_type != "code":
+                continue
+            if test := self._paper.tests.get(grade_id(cell)):  # before any tag: none must make a test cell go away
+                self._test(index, test)
+            elif is_test(cell):  # a cell of the learner's that says of itself that it is worth points
+                self._graded.outputs[index] = [outputs.score(0.0), outputs.error("NotATest", NOT_A_TEST)]
+            elif cell.source.strip() and not is_for_real(cell):
+                self._run_cell(index, cell.source)
+        return self._graded
+
+    def _run_cell(self, index: int, source: str) -> None:
+        try:
+            result = self._learner().run_cell(source)
+            if type(result) is not dict:
+                raise LearnerLost("the learner's process sent something else than an answer")
+        except LearnerLost as lost:
+            tested = self._tested
+            self._end()
+            if tested and not lost.late:  # what an earlier exercise's calls left behind must not cost this one
+                self._run_cell(index, source)
+                return
+            self._graded.outputs[index] = [outputs.error("Lost", f"This cell was stopped: {lost}")]
+            return
+        except Exception as error:
+            self._graded.outputs[index] = [outputs.error(type(error).__name__, str(error))]
+            return
+        self._replay.append(source)
+        self._graded.outputs[index] = self._budget.clean(result.get("outputs"))
+
+    def _test(self, index: int, test: Test) -> None:
+        name, worth = test.name, test.points
+        if name in self._graded.verdicts:  # a copied test cell; the first counts, and a copy must not be left empty:
+            self._show(index, self._graded.verdicts[name])  # nbgrader gives an empty one all points
+            return
+        shown, verdict, started = io.StringIO(), None, time.monotonic()
+        try:
+            names = self._names(test)
+            with contextlib.redirect_stdout(shown), _time_limit(SECONDS_PER_TEST):
+                test.run(names)
+            verdict = Verdict(worth, worth, shown.getvalue())
+        except LearnerLost as lost:
+            self._end()
+            verdict = Verdict(0.0, worth, f"✗ {name.removesuffix('-test')}: your code was stopped: {lost}")
+        except Outcome as outcome:
+            fault = self._is_courses_fault(outcome.__context__)
+            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else str(outcome)[:MAX_MESSAGE], fault)
+        except TestTooLong:
+            # Of its own accord: not while the learner's code had the word, nor over what that sent.
+            mine = self._session is None or self._session.waited < 0.5 * SECONDS_PER_TEST
+            fault = mine and (self._session is None or self._session.received < LARGE)
+            message = f"✗ {name.removesuffix('-test')}: your code was stopped: {SECONDS_PER_TEST} seconds are over"
+            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else message, fault)
+            self._end()
+        except Exception as error:
+            # Outside `with exercise(...)`: an import of the test's own, say. A learner's code isn't called there.
+            fault = not getattr(error, "from_learner", False)
+            words = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
+            verdict = Verdict(0.0, worth, f"{COURSES_FAULT} ({words})" if fault else f"✗ {words}", fault)
+        if self._session is not None:
+            self._session.begin_test()  # takes back what was lent
+        self._graded.verdicts[name] = verdict
+        self._graded.seconds[name] = round(time.monotonic() - started, 3)
+        self._show(index, verdict)
+
+    def _show(self, index: int, verdict: Verdict) -> None:
+        lines = verdict.message.splitlines()
+        said = outputs.stream(verdict.message) if verdict.passed else outputs.error("NotRight", lines[0], lines)
+        # The number comes first: nbgrader takes the first value or error that it finds.
+        self._graded.outputs[index] = [outputs.score(verdict.points), said]
+
+    def _names(self, test: Test) -> dict:
+        session = self._learner()
+        self._tested = True
+        session.begin_test()
+        return session.lookup(list(test.names))
+
+    def _is_courses_fault(self, error: BaseException | None) -> bool:
+        if error is None or getattr(error, "from_learner", False):
+            return False
+        if isinstance(error, NameError):
+            return error.name not in self._paper.exports
+        return isinstance(error, ImportError | SyntaxError)
+
+    def _learner(self) -> Session:
+        if time.monotonic() >= self._deadline:
+            raise LearnerLost(f"the whole notebook may run for {SECONDS_PER_NOTEBOOK} seconds, and they are over")
+        if self._session is not None:
+            return self._session
+        connection, layers = self._sandbox.learner()
+        self._graded.layers = vars(layers).copy()
+        session = Session(Channel(connection), SECONDS_PER_CELL, self._deadline)
+        for source in list(self._replay):
+            try:
+                session.run_cell(source)
+            except LearnerLost:
+                self._replay.remove(source)  # it ran the first time and doesn't now: leave it out
+                session.close()
+                return self._learner()
+        self._session = session
+        return session
+
+    def _end(self) -> None:
+        self._tested = False
+        if self._session is not None:
+            self._session.close()
+            self._session = None
+        self._sandbox.end_learner()
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: int):
+    def stop(signum: int, frame: object) -> None:
+        raise TestTooLong
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)

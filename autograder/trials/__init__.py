@@ -1,0 +1,1 @@
+"""Made-up classes: the demo and the benches."""
