@@ -102,10 +102,9 @@ def _lint(root: Path, options: argparse.Namespace) -> int:
 
 
 def _render(root: Path, options: argparse.Namespace) -> int:
-    from autograder.authoring.build import render
+    from autograder.authoring.render import render, table
 
-    for unit, seconds in render(root, options.units):
-        print(f"{unit.pair.relative_to(root)}: {seconds:.0f} s")
+    print(table(render(root, options.units)))
     return 0
 
 

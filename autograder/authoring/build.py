@@ -29,7 +29,7 @@ def build(root: Path, names: list[str] | None = None) -> list[Path]:
     """
     written = []
     for unit in find_units(root, names):
-        _write_pair(unit)
+        write_pair(unit)
         _write_release(unit)
         written += [unit.pair, unit.release]
     syllabus = {unit.name: _listed(unit) for unit in find_units(root)}
@@ -72,11 +72,12 @@ def _graded_cells(unit: Unit) -> list[dict[str, Any]]:
     return [{key: cell[key] for key in keys} for cell in cells if "nbgrader" in cell.metadata]
 
 
-def _write_pair(unit: Unit) -> None:
+def write_pair(unit: Unit) -> None:
+    """Write the master as a notebook in solutions/, with the outputs of cells whose code is unchanged."""
     notebook = with_header(unit, read_master(unit))
     if unit.pair.exists():
         _keep_outputs(notebook, nbformat.read(unit.pair, as_version=4))
-    _write(notebook, unit.pair)
+    write(notebook, unit.pair)
 
 
 def _keep_outputs(notebook: NotebookNode, rendered: NotebookNode) -> None:
@@ -96,10 +97,11 @@ def _write_release(unit: Unit) -> None:
         raise CourseError(f"nbgrader could not make the handout of {unit.name}:\n{result['log']}")
     notebook = nbformat.read(unit.release, as_version=4)
     notebook.metadata.pop("celltoolbar", None)
-    _write(notebook, unit.release)
+    write(notebook, unit.release)
 
 
-def _write(notebook: NotebookNode, path: Path) -> None:
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Write a valid notebook, without time stamps."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)  # nbclient's time stamps
     nbformat.validate(notebook)
@@ -109,32 +111,3 @@ def _write(notebook: NotebookNode, path: Path) -> None:
 
 def _same(one: Path, other: Path) -> bool:
     return one.exists() and other.exists() and filecmp.cmp(one, other, shallow=False)
-
-
-def render(root: Path, names: list[str] | None = None) -> list[tuple[Unit, float]]:
-    """Execute the pairs of the named units (default all), outputs and plots kept; return each with its seconds.
-
-    Raises:
-        CourseError: a cell failed.
-    """
-    import time
-
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError
-
-    rendered = []
-    for unit in find_units(root, names):
-        _write_pair(unit)
-        notebook = nbformat.read(unit.pair, as_version=4)
-        start = time.perf_counter()
-        where = {"metadata": {"path": str(unit.pair.parent)}}
-        client = NotebookClient(notebook, timeout=600, force_raise_errors=True, resources=where)  # tests must pass here
-        try:
-            client.execute()
-        except CellExecutionError as error:
-            raise CourseError(f"{unit.pair} failed:\n{error}") from error
-        notebook.metadata.pop("widgets", None)  # sliders' state, which no reader of the pair needs
-        notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
-        _write(notebook, unit.pair)
-        rendered.append((unit, time.perf_counter() - start))
-    return rendered

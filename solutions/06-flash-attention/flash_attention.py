@@ -1319,9 +1319,9 @@ for name, rows in runs.items():
 pictures.time_and_memory(runs)
 
 # %% [markdown]
-# *In words: two panels over the length, both axes logarithmic. Left, milliseconds: all curves climb with the square of
-# the length. Right, megabytes at the peak: naive and math climb with the square, flash takes so little that it
-# can hardly be seen on a CPU (0.1 stands for nothing seen).*
+# *In words: two panels over the length. Left, milliseconds on a logarithmic axis: all curves climb with the square of
+# the length. Right, megabytes at the peak: naive and math climb with the square, and flash stays at the bottom: it takes
+# so little that it can hardly be seen on a CPU.*
 #
 # Time grows with the square of the length for everyone, for the arithmetic does. What the tiles save is the way to
 # memory, and the memory itself. (Small peaks of a CPU can't be seen well: memory that the process already holds is used

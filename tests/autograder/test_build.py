@@ -7,6 +7,7 @@ import nbformat
 import pytest
 
 from autograder.authoring.build import build, differences
+from autograder.authoring.render import render, table
 from autograder.course import CourseError, find_root, find_units
 from autograder.notebooks import grade_id, read_master
 
@@ -134,6 +135,19 @@ def test_a_file_that_no_master_makes_is_a_difference(mini):
     (mini / "course" / "99-old").mkdir()
     (mini / "course" / "99-old" / "old.ipynb").write_text("{}")
     assert differences(mini) == ["course/99-old/old.ipynb"]
+
+
+def test_rendering_keeps_outputs_and_says_time_and_memory(mini):
+    """Guards against a pair without figures, and against a table that measures the wrong process."""
+    master = mini / "solutions/00-mini/mini.py"
+    ending = master.read_text()
+    with pytest.raises(CourseError, match="grading must not run this cell"):
+        render(mini)
+    master.write_text(ending.replace('raise RuntimeError("grading must not run this cell")', 'print(len("x" * 10**9))'))
+    (rendered,) = render(mini)
+    assert "1000000000" in rendered.unit.pair.read_text()
+    assert rendered.peak_bytes > 1e9
+    assert "00-mini" in table([rendered])
 
 
 def test_the_pairs_in_git_are_executed_without_errors(root):

@@ -91,9 +91,10 @@ def time_and_memory(runs: dict[str, list[dict[str, Any]]]) -> None:
         (panels[1], "peak_bytes", "MB at the peak", 1e-6, f"… and {leanest} takes the least memory"),
     ):
         for (name, rows), style in zip(good.items(), _SIX, strict=False):
-            values = [max(factor * row[what], 0.1) for row in rows]
+            values = [factor * row[what] for row in rows]
             ax.plot([row["length"] for row in rows], values, label=name, markersize=5, linewidth=1.8, **style)
-        _finish(ax, best, unit, sorted({row["length"] for rows in good.values() for row in rows}))
+        lengths = sorted({row["length"] for rows in good.values() for row in rows})
+        _finish(ax, best, unit, lengths, logarithmic=what == "seconds")  # a peak that can't be seen counts as 0
     panels[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
 
 

@@ -1,0 +1,86 @@
+"""`autograder render`: the pairs in solutions/ executed as a learner would, with outputs, time and memory."""
+
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+import psutil
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+
+from autograder.authoring.build import write, write_pair
+from autograder.course import CourseError, Unit, find_units
+
+LOOK_SECONDS = 0.05
+CELL_SECONDS = 600
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """An executed pair.
+
+    Attributes:
+        seconds: from the kernel's start to the last cell's end.
+        peak_bytes: the kernel's largest resident memory, mapped files included.
+    """
+
+    unit: Unit
+    seconds: float
+    peak_bytes: int
+
+
+def render(root: Path, names: list[str] | None = None) -> list[Rendered]:
+    """Execute the pairs of the named units (default all), outputs and plots kept.
+
+    Raises:
+        CourseError: a cell failed.
+    """
+    return [_render(unit) for unit in find_units(root, names)]
+
+
+def table(rendered: list[Rendered]) -> str:
+    """Time and memory of each pair."""
+    lines = [f"{'unit':24}{'seconds':>9}{'peak, GB':>10}"]
+    lines += [f"{one.unit.name:24}{one.seconds:>9.0f}{one.peak_bytes / 1e9:>10.2f}" for one in rendered]
+    return "\n".join(lines)
+
+
+def _render(unit: Unit) -> Rendered:
+    write_pair(unit)
+    notebook = nbformat.read(unit.pair, as_version=4)
+    where = {"metadata": {"path": str(unit.pair.parent)}}
+    client = NotebookClient(notebook, timeout=CELL_SECONDS, force_raise_errors=True, resources=where)
+    start = time.perf_counter()
+    with _PeakMemory() as memory:
+        try:
+            client.execute()
+        except CellExecutionError as error:
+            raise CourseError(f"{unit.pair} failed:\n{error}") from error
+    notebook.metadata.pop("widgets", None)  # sliders' state, which no reader of the pair needs
+    notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
+    write(notebook, unit.pair)
+    return Rendered(unit, time.perf_counter() - start, memory.peak)
+
+
+class _PeakMemory:
+    """Looks at the kernel, the largest process that this one starts, from a thread."""
+
+    def __enter__(self) -> "_PeakMemory":
+        self.peak, self._over = 0, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            for process in psutil.Process().children(recursive=True):
+                try:
+                    self.peak = max(self.peak, process.memory_info().rss)
+                except psutil.Error:  # it has ended
+                    continue
