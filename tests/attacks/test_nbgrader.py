@@ -68,8 +68,8 @@ def test_formgraders_pages_show_notebooks_safely(nbgrader_class):
     config.HTMLExporter.extra_template_basedirs = [handlers.template_path]
     resources = {"nbgrader": {}, "assignment_id": "a", "notebook_id": "n", "submission_id": "s", "index": 0, "total": 1}
     exporter = HTMLExporter(config=config)
-    pages = [
-        exporter.from_notebook_node(new_notebook(cells=[new_markdown_cell(text)]), dict(resources))[0]
-        for text in ("harmless", "<script>alert(1)</script><img src=x onerror=alert(1)>")
-    ]
+    pages = []
+    for text in ("harmless", "<script>alert(1)</script><img src=x onerror=alert(1)>"):
+        named = resources | {"first_name": text, "last_name": text}  # names come from strangers, too
+        pages.append(exporter.from_notebook_node(new_notebook(cells=[new_markdown_cell(text)]), named)[0])
     assert set(Dangers(pages[1]).found) == set(Dangers(pages[0]).found)
