@@ -82,33 +82,32 @@ def all_kinds(unit: Unit) -> Iterator[Sample]:
 def learners(unit: Unit, size: int) -> list[Learner]:
     """A class of learners of different skill, the same at every call; a few hand in nothing."""
     chance = random.Random(size)
-    right, wrong = _by_exercise(unit)
+    right = [answers_of(unit, [sample]) for sample in read_samples(unit, "right")]
+    styles = right + [answers_of(unit, [])] * len(right)  # every other learner writes like the master
+    wrong = _wrong_sources(unit)
     found = []
     for number in range(size):
         names = chance.choice(FIRST_NAMES), chance.choice(LAST_NAMES)
-        answers = None if chance.random() < ABSENT else _answers(chance, right, wrong)
+        answers = None if chance.random() < ABSENT else _answers(chance, chance.choice(styles), wrong)
         found.append(Learner(f"learner-{number:03}", *names, answers))
     return found
 
 
-def _answers(chance: random.Random, right: dict[str, list[str]], wrong: dict[str, list[str]]) -> dict[str, str]:
+def _answers(chance: random.Random, right: dict[str, str], wrong: dict[str, list[str]]) -> dict[str, str]:
     skill, answers = chance.betavariate(4, 1.3), {}
     for later, exercise in enumerate(right):
         if chance.random() < skill - TIRING * later:
-            answers[exercise] = chance.choice(right[exercise])
+            answers[exercise] = right[exercise]
         elif chance.random() < skill:
             common = int(chance.expovariate(0.5))  # some mistakes are many learners'
             answers[exercise] = wrong[exercise][min(common, len(wrong[exercise]) - 1)]
     return answers
 
 
-def _by_exercise(unit: Unit) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    # Exercise -> its right sources, and its wrong ones.
-    right = {exercise: [source] for exercise, source in answers_of(unit, []).items()}
+def _wrong_sources(unit: Unit) -> dict[str, list[str]]:
     wrong = defaultdict(list)
-    for exercise, source in (item for sample in read_samples(unit, "right") for item in sample.answers.items()):
-        right[exercise].append(source)
     for sample in read_samples(unit, "wrong"):
         if len(sample.answers) == 1:
-            wrong[next(iter(sample.answers))] += sample.answers.values()
-    return right, wrong
+            ((exercise, source),) = sample.answers.items()
+            wrong[exercise].append(source)
+    return wrong
