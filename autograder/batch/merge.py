@@ -1,8 +1,9 @@
 """The one writer of the gradebook: a verdict record goes in with nbgrader's own steps, in one transaction a submission.
 
-All of `nbgrader autograde` runs here but its execution: the steps of nbgrader_config.py read the gradebook, mend the
-cells, save points, comments and late penalties. Beside nbgrader's tables stands one of our own that says which
-submitted file the grades come from; it changes in the same transaction, so that after a crash it tells the truth.
+All of `nbgrader autograde` runs here but what the worker has done and a record's check has seen: the steps of
+nbgrader_config.py read the gradebook, mend the cells, save points, comments and late penalties. Beside nbgrader's
+tables stands one of our own that says which submitted file the grades come from; it changes in the same transaction,
+so that after a crash it tells the truth.
 """
 
 import hashlib

@@ -25,6 +25,7 @@ from autograder.authoring.samples import answered
 from autograder.course import CourseError, Unit, find_units
 from autograder.isolation.children import in_child
 from autograder.notebooks import read_master
+from autograder.trials import memory
 from autograder.trials.generated import UNIT, all_kinds, answers_of, course_of_one_unit, submit
 from fridge import measure
 
@@ -82,7 +83,7 @@ def _autograde(root: Path, size: int, step: str, watch: bool = False) -> dict[st
         config.write_text(ours if step == STEPS["ours"] else ours.replace(STEPS["ours"], step) + STOCK_STEPS)
         log, load, started = unit.root / "autograde.log", os.getloadavg()[0], time.perf_counter()
         with log.open("wb") as file, subprocess.Popen(command, cwd=unit.root, stderr=file) as process:
-            memory = _peak_memory(process) if watch else 0
+            peak = _peak_memory(process) if watch else 0
         seconds = time.perf_counter() - started
         if process.returncode:
             raise CourseError(f"nbgrader autograde failed:\n{log.read_text()[-2000:]}")
@@ -92,7 +93,7 @@ def _autograde(root: Path, size: int, step: str, watch: bool = False) -> dict[st
             raise CourseError(f"nbgrader graded {len(saved)} of {size} submissions:\n{log.read_text()[-2000:]}")
         between = [round(after - before, 3) for before, after in itertools.pairwise(saved)]
         run = {"submissions": size, "seconds": seconds, "load_before": load, "between_submissions": between}
-        return run | ({"memory_mb": memory / 1e6} if watch else {})
+        return run | ({"memory_mb": peak / 1e6} if watch else {})
 
 
 def _class(root: Path, folder: Path, size: int) -> Unit:
@@ -103,16 +104,9 @@ def _class(root: Path, folder: Path, size: int) -> Unit:
 
 
 def _peak_memory(process: subprocess.Popen) -> int:
-    # Resident memory of the command and all below it; shared pages are divided among their users.
     peak, root = 0, psutil.Process(process.pid)
     while process.poll() is None:
-        total = 0
-        try:
-            for one in (root, *root.children(recursive=True)):
-                total += one.memory_full_info().pss
-        except psutil.Error:
-            continue
-        peak = max(peak, total)
+        peak = max(peak, memory.of_all(root))
         time.sleep(0.2)
     return peak
 

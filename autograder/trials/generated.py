@@ -4,7 +4,6 @@ A course of its own holds one unit and has a gradebook of its own; the real one 
 from the answers whose grades are known, the master's and those of tests/submissions.
 """
 
-import copy
 import itertools
 import random
 import shutil
@@ -63,7 +62,7 @@ def answers_of(unit: Unit, samples: list[Sample]) -> dict[str, str]:
 
 def submit(unit: Unit, learner: str, answers: dict[str, str]) -> None:
     """Hand in the handout with these answers filled in: a notebook under grading/submitted/."""
-    notebook: NotebookNode = copy.deepcopy(nbformat.read(unit.release, as_version=4))
+    notebook: NotebookNode = nbformat.read(unit.release, as_version=4)
     for cell in notebook.cells:
         if grade_id(cell) in answers:
             cell.source = answers[grade_id(cell)]

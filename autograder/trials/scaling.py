@@ -20,6 +20,7 @@ import psutil
 
 from autograder.batch.spool import SPOOL
 from autograder.course import CourseError, Unit, find_units
+from autograder.trials import memory
 from autograder.trials.generated import UNIT, all_kinds, answers_of, course_of_one_unit, submit
 from fridge import measure
 
@@ -61,7 +62,7 @@ def timed(root: Path, size: int, workers: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         unit = generated_class(root, Path(folder) / "course", size)
         load, started = os.getloadavg()[0], time.time()
-        memory, busy = _run(unit, workers)
+        peak, busy = _run(unit, workers)
         seconds = time.time() - started
         saved = sorted(path.stat().st_mtime - started for path in (unit.root / SPOOL / UNIT).glob("*.gz"))
         kept = sum(path.stat().st_size for path in (unit.root / SPOOL / UNIT).glob("*.gz"))
@@ -76,7 +77,7 @@ def timed(root: Path, size: int, workers: int) -> dict[str, Any]:
         "seconds_per_further_submission": (saved[-1] - saved[0]) / (size - 1),
         "seconds_per_submission_when_warm": (warm[-1] - warm[0]) / (len(warm) - 1),
         "cores_at_work_when_warm": _cores_at_work(busy, started + warm[0], started + warm[-1]),
-        "peak_memory_mb": memory / 1e6,
+        "peak_memory_mb": peak / 1e6,
         "spool_bytes_per_submission": kept / size,
         "load_before": load,
         "records_at": [round(moment, 2) for moment in saved],
@@ -98,19 +99,12 @@ def command(workers: int) -> list[str]:
 
 
 def _run(unit: Unit, workers: int) -> tuple[int, list[tuple[float, float]]]:
-    # Peak memory, bytes: the command and all below it; shared pages are divided among their users. And moments with
-    # the core-seconds that the machine had worked until then.
+    # Peak memory, bytes, and moments with the core-seconds that the machine had worked until then.
     with (unit.root / "grade.log").open("wb") as log:
         process = psutil.Popen(command(workers), cwd=unit.root, stdout=log, stderr=log)
         peak, busy = 0, []
         while process.poll() is None:
-            total = 0
-            for one in (process, *_below(process)):
-                try:
-                    total += one.memory_full_info().pss
-                except psutil.Error:
-                    continue
-            peak = max(peak, total)
+            peak = max(peak, memory.of_all(process))
             times = psutil.cpu_times()
             busy.append((time.time(), times.user + times.nice + times.system))
             time.sleep(LOOK_SECONDS)
@@ -125,13 +119,6 @@ def _cores_at_work(busy: list[tuple[float, float]], start: float, end: float) ->
         return None
     (first, before), *_, (last, after) = within
     return (after - before) / (last - first)
-
-
-def _below(process: psutil.Process) -> list[psutil.Process]:
-    try:
-        return process.children(recursive=True)
-    except psutil.Error:
-        return []
 
 
 def _plot(results: dict[str, Any], path: Path) -> None:
