@@ -155,7 +155,6 @@ def test_a_learner_s_hour(lab, page, artifacts):
     memory.picture("08-next-unit")
     run_all(memory, lab)
     assert trace.read_text() == "."
-    assert "[ ]:" not in memory.prompts(), "Run All Cells stopped before the end"
     for test, points in memory.tests.items():
         name = test.removesuffix("-test")
         worth = f"{points:g} point" + ("s" if points != 1 else "")
@@ -223,11 +222,13 @@ def wait_for_kernel(page: "Page") -> None:
 
 
 def run_all(notebook: Notebook, lab) -> None:
-    """Run All Cells, from the menu, to the end."""
+    """Run All Cells, from the menu, to the end.
+
+    An exercise that isn't solved raises; JupyterLab then shows `[ ]:` at the cells behind it, though they are still to
+    run, and the kernel is idle for a moment between two cells. So only numbers at all cells say that it has ended.
+    """
     menu(notebook.page, "Run", "Run All Cells")
-    wait_until(lambda: notebook.prompts()[0] != "[ ]:", 30, notebook.prompts)
-    wait_until(lambda: idle(notebook, lab), RUN_ALL_SECONDS, notebook.prompts)
-    assert "[ ]:" not in notebook.prompts(), "Run All Cells stopped before the end"
+    wait_until(lambda: "[ ]:" not in notebook.prompts() and idle(notebook, lab), RUN_ALL_SECONDS, notebook.prompts)
 
 
 def sharp_figures(page: "Page") -> int:
