@@ -5,7 +5,17 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
-from nbgrader.api import Gradebook, InvalidEntry, SubmittedNotebook
+from nbgrader.api import (
+    BaseCell,
+    Comment,
+    Grade,
+    Gradebook,
+    GradeCell,
+    InvalidEntry,
+    SourceCell,
+    SubmittedNotebook,
+    TaskCell,
+)
 from nbgrader.coursedir import CourseDirectory
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
@@ -33,27 +43,73 @@ def said_plainly() -> Iterator[None]:
 
 
 class Joined(Gradebook):
-    """nbgrader's gradebook inside a transaction of ours: its many commits only flush."""
+    """nbgrader's gradebook inside a transaction of ours: its many commits do nothing.
+
+    nbgrader's steps ask for one cell after the other, each time with a query. Here the first such question loads all
+    cells, grades or comments of the notebook, and the others are answered from that.
+    """
 
     def __init__(self, connection: Connection, course: CourseDirectory):
         self.engine = connection.engine
-        self.db = _Flushing(bind=connection, join_transaction_mode="rollback_only", future=True)
+        self.db = _Open(bind=connection, join_transaction_mode="rollback_only", future=True)
         self.course_id = course.course_id
         self.authenticator = None
+        self._loaded: dict[tuple, dict[str, Any]] = {}
+
+    def find_source_cell(self, name: str, notebook: str, assignment: str) -> SourceCell:
+        """As nbgrader's."""
+        return self._cells(SourceCell, notebook, assignment).get(name) or super().find_source_cell(
+            name, notebook, assignment
+        )
+
+    def find_graded_cell(self, name: str, notebook: str, assignment: str) -> GradeCell | TaskCell:
+        """As nbgrader's."""
+        return self._cells(GradeCell, notebook, assignment).get(name) or super().find_graded_cell(
+            name, notebook, assignment
+        )
+
+    def find_grade(self, grade_cell: str, notebook: str, assignment: str, student: str) -> Grade:
+        """As nbgrader's."""
+        return self._marks(Grade, notebook, assignment, student).get(grade_cell) or super().find_grade(
+            grade_cell, notebook, assignment, student
+        )
+
+    def find_comment(self, solution_cell: str, notebook: str, assignment: str, student: str) -> Comment:
+        """As nbgrader's."""
+        return self._marks(Comment, notebook, assignment, student).get(solution_cell) or super().find_comment(
+            solution_cell, notebook, assignment, student
+        )
 
     def find_submission_notebook(self, notebook: str, assignment: str, student: str) -> SubmittedNotebook:
         """As nbgrader's; its score is looked up again, for a late penalty hangs on it."""
-        self.db.expire_all()
-        return super().find_submission_notebook(notebook, assignment, student)
+        found = super().find_submission_notebook(notebook, assignment, student)
+        self.db.flush()
+        self.db.expire(found)
+        return found
 
     def close(self) -> None:
         """Stay open: each of nbgrader's steps closes what it takes for its own."""
 
+    def _cells(self, kind: type, notebook: str, assignment: str) -> dict[str, Any]:
+        key = (kind, notebook, assignment)
+        if key not in self._loaded:
+            book = self.find_notebook(notebook, assignment)
+            self._loaded[key] = {cell.name: cell for cell in self.db.query(kind).filter(kind.notebook_id == book.id)}
+        return self._loaded[key]
 
-class _Flushing(Session):
+    def _marks(self, kind: type, notebook: str, assignment: str, student: str) -> dict[str, Any]:
+        # By the names of their cells; each of a notebook's exercises and tests has one of its own.
+        key = (kind, notebook, assignment, student)
+        if key not in self._loaded:
+            book = super().find_submission_notebook(notebook, assignment, student)
+            rows = self.db.query(BaseCell.name, kind).join(BaseCell, BaseCell.id == kind.cell_id)
+            self._loaded[key] = dict(rows.filter(kind.notebook_id == book.id).tuples())
+        return self._loaded[key]
+
+
+class _Open(Session):
     def commit(self) -> None:
-        """Send what changed, and keep what is loaded: nbgrader commits after each cell."""
-        self.flush()
+        """Do nothing: nbgrader commits after each cell, and a query sends what changed before it."""
 
 
 @contextlib.contextmanager

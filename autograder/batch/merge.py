@@ -17,11 +17,11 @@ import nbformat
 from nbconvert.exporters.exporter import Exporter
 from nbformat import NotebookNode
 from nbgrader import utils
-from nbgrader.api import Assignment, Gradebook, SubmittedAssignment
+from nbgrader.api import Assignment, BaseCell, Grade, Gradebook, SubmittedAssignment, SubmittedNotebook
 from nbgrader.converters import Autograde
 from nbgrader.coursedir import CourseDirectory
 from nbgrader.preprocessors import NbGraderPreprocessor
-from sqlalchemy import Column, Float, MetaData, String, Table, Text, select
+from sqlalchemy import Column, Connection, Float, MetaData, String, Table, Text, select
 from sqlalchemy.orm import Session
 from traitlets.config import Config
 
@@ -169,7 +169,8 @@ class Writer:
             known = {"timestamp": timestamp} if timestamp else {}
             submission = gradebook.update_or_create_submission(self._unit.name, handed_in.student, **known)
             text = self._through_nbgrader(gradebook, handed_in.student, record)
-            self._compare(gradebook, handed_in.student, record)
+            gradebook.db.flush()
+            self._compare(connection, submission, record)
             mark = {
                 "submission_id": submission.id,
                 "submitted_sha256": handed_in.sha256,
@@ -177,7 +178,6 @@ class Writer:
                 "seconds_late": _seconds_late(submission),
                 "faults": json.dumps(record.faults),
             }
-            gradebook.db.flush()
             gradebook.db.close()
             connection.execute(MERGED.delete().where(MERGED.c.submission_id == mark["submission_id"]))
             connection.execute(MERGED.insert().values(mark))
@@ -200,9 +200,10 @@ class Writer:
                 notebook, resources = step(notebook, resources)
         return nbformat.writes(notebook) + "\n"
 
-    def _compare(self, gradebook: "Joined", student: str, record: Record) -> None:
-        found = gradebook.find_submission_notebook(self._unit.notebook, self._unit.name, student)
-        scores = {grade.name: grade.auto_score for grade in found.grades}
+    def _compare(self, connection: Connection, submission: SubmittedAssignment, record: Record) -> None:
+        tables = Grade.__table__.join(BaseCell.__table__).join(SubmittedNotebook.__table__)
+        rows = select(BaseCell.name, Grade.auto_score).select_from(tables)
+        scores = dict(connection.execute(rows.where(SubmittedNotebook.assignment_id == submission.id)).tuples().all())
         if others := sorted(name for name, points in record.scores.items() if scores.get(name) != points):
             name = others[0]
             raise MergeError(f"nbgrader's steps gave {name} {scores.get(name)} points and not {record.scores[name]}.")
