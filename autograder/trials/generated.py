@@ -7,6 +7,7 @@ from the answers whose grades are known, the master's and those of tests/submiss
 import itertools
 import random
 import shutil
+import sys
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -76,6 +77,20 @@ def all_kinds(unit: Unit) -> Iterator[Sample]:
     right, wrong = itertools.cycle(read_samples(unit, "right")), itertools.cycle(read_samples(unit, "wrong")[::7])
     for number in itertools.count():
         yield next(wrong) if number % 3 == 2 else next(right)
+
+
+def generated_class(root: Path, folder: Path, size: int) -> Unit:
+    """A course of its own with generated submissions of all kinds, each one different: one in three is wrong."""
+    unit = course_of_one_unit(root, folder)
+    for number, sample in enumerate(itertools.islice(all_kinds(find_units(root, [UNIT])[0]), size)):
+        answers = {name: f"{source}\n# student-{number:03}" for name, source in answers_of(unit, [sample]).items()}
+        submit(unit, f"student-{number:03}", answers)
+    return unit
+
+
+def command(workers: int) -> list[str]:
+    """What grades the class."""
+    return [sys.executable, "-m", "autograder.cli", "grade", UNIT, "--workers", str(workers)]
 
 
 def learners(unit: Unit, size: int) -> list[Learner]:

@@ -1,7 +1,7 @@
 """`autograder bench --scaling`: what one more submission costs in classes of 10 to 500, with one worker and with two.
 
-Each class is graded by the command itself, from its start. Raw numbers go to `RESULTS`; how they carry over to 100,000
-submissions on many workers is worked out in SCALE.md.
+Each class is graded by the command itself, from its start. One worker and two take turns, for a machine's speed drifts.
+Raw numbers go to `RESULTS`; how they carry over to 100,000 submissions on many workers is worked out in SCALE.md.
 """
 
 import datetime
@@ -9,7 +9,6 @@ import itertools
 import json
 import os
 import statistics
-import sys
 import tempfile
 import time
 from importlib.metadata import version
@@ -19,13 +18,14 @@ from typing import Any
 import psutil
 
 from autograder.batch.spool import SPOOL
-from autograder.course import CourseError, Unit, find_units
+from autograder.course import CourseError, Unit
 from autograder.trials import memory
-from autograder.trials.generated import UNIT, all_kinds, answers_of, course_of_one_unit, submit
+from autograder.trials.bottlenecks import bottlenecks
+from autograder.trials.generated import UNIT, command, generated_class
 from fridge import measure
 
 SIZES = (10, 50, 200, 500)
-COMPARED = 150  # submissions, by one worker and by two
+COMPARED, TURNS = 150, (1, 2, 2, 1, 1, 2)  # submissions, and the workers of one run after the other
 WARM = 20  # records after which every worker is at work
 LOOK_SECONDS = 2.0  # looking at memory takes time, too
 RESULTS = Path("autograder/measurements/scaling.json")
@@ -38,23 +38,27 @@ def scaling(root: Path) -> str:
         CourseError: a run failed.
     """
     by_size = [timed(root, size, 2) for size in SIZES]
-    by_workers = [timed(root, COMPARED, workers) for workers in (1, 2)]
-    return save(root, by_size, by_workers)
-
-
-def save(root: Path, by_size: list[dict[str, Any]], by_workers: list[dict[str, Any]]) -> str:
-    """Write the runs with the machine they are from; return the table."""
-    one, two = (run["seconds_per_submission_when_warm"] for run in by_workers)
+    by_workers = [timed(root, COMPARED, workers) for workers in TURNS]
     results = {
         "unit": UNIT,
         "machine": measure.machine() | {"nbgrader": version("nbgrader"), "date": datetime.date.today().isoformat()},
         "by_size": by_size,
         "by_workers": by_workers,
-        "second_worker_gives": one / two,
+        "second_worker_gives": second_worker_gives(by_workers),
+        "bottlenecks": bottlenecks(root),
     }
     (root / RESULTS).write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     _plot(results, root / RESULTS.with_suffix(".png"))
     return _table(results)
+
+
+def second_worker_gives(runs: list[dict[str, Any]]) -> list[float]:
+    """How many times as fast two workers were as one, for each two runs that followed each other."""
+    ratios = []
+    for pair in zip(runs[::2], runs[1::2], strict=True):
+        seconds = {run["workers"]: run["seconds_per_submission_when_warm"] for run in pair}
+        ratios.append(seconds[1] / seconds[2])
+    return ratios
 
 
 def timed(root: Path, size: int, workers: int) -> dict[str, Any]:
@@ -82,20 +86,6 @@ def timed(root: Path, size: int, workers: int) -> dict[str, Any]:
         "load_before": load,
         "records_at": [round(moment, 2) for moment in saved],
     }
-
-
-def generated_class(root: Path, folder: Path, size: int) -> Unit:
-    """A course of its own with generated submissions of all kinds, each one different: one in three is wrong."""
-    unit = course_of_one_unit(root, folder)
-    for number, sample in enumerate(itertools.islice(all_kinds(find_units(root, [UNIT])[0]), size)):
-        answers = {name: f"{source}\n# student-{number:03}" for name, source in answers_of(unit, [sample]).items()}
-        submit(unit, f"student-{number:03}", answers)
-    return unit
-
-
-def command(workers: int) -> list[str]:
-    """What grades the class."""
-    return [sys.executable, "-m", "autograder.cli", "grade", UNIT, "--workers", str(workers)]
 
 
 def _run(unit: Unit, workers: int) -> tuple[int, list[tuple[float, float]]]:
@@ -158,5 +148,10 @@ def _table(results: dict[str, Any]) -> str:
         )
     steady = [run["seconds_per_further_submission"] for run in results["by_size"]]
     lines.append(f"one more submission costs {statistics.mean(steady):.3f} s on average over the class sizes")
-    lines.append(f"a second worker gives {results['second_worker_gives']:.2f} times as many submissions a second")
+    ratios = results["second_worker_gives"]
+    lines.append(
+        f"a second worker gives {statistics.median(ratios):.2f} times as many submissions a second "
+        f"(median of {', '.join(f'{ratio:.2f}' for ratio in sorted(ratios))})"
+    )
+    lines += [f"{name.replace('_', ' ')}: {value:.4g}" for name, value in results["bottlenecks"].items()]
     return "\n".join(lines)

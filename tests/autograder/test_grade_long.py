@@ -20,7 +20,7 @@ from test_grade_cluster import _generate, _with_driver, cluster, postgres, wait_
 
 from autograder.batch.grade import grade
 from autograder.batch.spool import SPOOL
-from autograder.trials.scaling import UNIT, command, generated_class
+from autograder.trials.generated import UNIT, command, generated_class
 
 CLASS = int(os.environ.get("CLASS", "200"))
 KILLS = 5
