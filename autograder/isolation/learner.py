@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
+from torch import Tensor
+
 from autograder.isolation.channel import Channel, PeerGone
 from autograder.isolation.errors import MAX_MESSAGE, describe, from_words, same_words
 from autograder.isolation.wire import Reference, WireError, decode, encode
@@ -58,6 +60,7 @@ class Server:
         self._shell = shell
         self._objects: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}  # id(object) -> number; the objects are kept alive by _objects
+        self._shared: dict[int, Tensor] = {}  # of tests' objects, which may overwrite them
         self._errors: deque[BaseException] = deque(maxlen=RECENT_ERRORS)  # of the request at hand, and those within it
 
     def serve(self) -> None:
@@ -159,10 +162,17 @@ class Server:
         while True:
             action, *rest = self._receive()
             if action == "value":
-                return rest[0]
+                return self._take(*rest)
             if action == "raise":
                 raise self._error(*rest)
             self._send(self._answer(action, rest))  # the test's object calls back: a model that updates your cache
+
+    def _take(self, value: Any, changed: dict[int, Tensor], share: int | None) -> Any:
+        for number, now in changed.items():
+            self._shared.pop(number).detach().copy_(now)
+        if share is not None:
+            self._shared[share] = value
+        return value
 
     def _error(self, kind: str, message: str) -> BaseException:
         # The learner's own, if it only passed through the test's object: `except CacheFull` must find it.

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from torch import Tensor
+
 from autograder.isolation.channel import Channel, Late, PeerGone
 from autograder.isolation.errors import in_words, learners_error
 from autograder.isolation.wire import Reference, WireError, decode, encode
@@ -49,6 +51,7 @@ class Session:
         self.until = until
         self.stopped: Exception | None = None
         self._lent: dict[int, Any] = {}  # test objects that the learner may call; no number is used twice
+        self._shared: dict[int, tuple[Tensor, int]] = {}  # tensors that the learner has, too; as of which change
         self._numbers = itertools.count()
         self._inner = self._callbacks = self._received = 0
         self._waited = 0.0
@@ -76,6 +79,7 @@ class Session:
         """Forget what the test before lent, and how it ended. Call it again at the end: cells may call nothing."""
         self.stopped = None
         self._lent.clear()
+        self._shared.clear()
         self._waited = 0.0
         self._inner = self._callbacks = self._received = 0
 
@@ -139,11 +143,25 @@ class Session:
         except AttributeError as error:  # to ask for what isn't there is no mistake: hasattr does
             return ["raise", *in_words(error)]
         try:
-            return ["value", call(*positional, **named)]
+            value = call(*positional, **named)
         except Exception as error:
             if not getattr(error, "from_learner", False):
                 self.stopped = error
             return ["raise", *in_words(error)]
+        return ["value", value, self._changed(), self._share(self._lent[number], method, value)]
+
+    def _share(self, lent: Any, method: str, value: Any) -> int | None:
+        # A number for a tensor whose changes the learner is to see, None for any other value.
+        if type(value) is not Tensor or method not in getattr(type(lent), "learner_shares", ()):
+            return None
+        number = next(self._numbers)
+        self._shared[number] = value, value._version
+        return number
+
+    def _changed(self) -> dict[int, Tensor]:
+        # What shared tensors hold now that were written to, once; then they are the learner's own.
+        numbers = [number for number, (tensor, version) in self._shared.items() if tensor._version != version]
+        return {number: self._shared.pop(number)[0] for number in numbers}
 
     def _send(self, message: list, deadline: float) -> None:
         try:

@@ -325,6 +325,26 @@ def test_a_refusal_has_its_own_type(grade):
     assert shown(graded, 2)[0]["text"].startswith("[KeyError(")
 
 
+@pytest.mark.parametrize(
+    ("lines", "nan"),
+    [
+        ("first = hbm.load('q', 0, 2)[:]; second = hbm.load('q', 2, 4)", [True, False]),
+        ("first = hbm.load('q', 0, 2); second = hbm.load('q', 2, 4).clone(); hbm.free('q')", [True, False]),
+        ("first = hbm.load('q', 0, 2); second = hbm.load('q', 2, 4); hbm.free('q')", [True, True]),
+        ("first = hbm.load('q', 0, 2); second = hbm.load('k', 0, 2)", [False, False]),
+    ],
+)
+def test_a_block_that_a_test_overwrites_changes_in_the_learners_hands(grade, lines, nan):
+    """Guards against points for a block that has left SRAM: in the learner's own notebook it holds NaN by then."""
+    test = (
+        "import torch\nfrom fridge.testing import Hbm, exercise, expect_equal\nwith exercise('{0}'):\n"
+        f"    expect_equal({{0}}(Hbm(q=torch.arange(4.0), k=torch.arange(4.0)), None), {nan}, 'which are NaN')"
+    )
+    answer = f"def one(hbm, b):\n    {lines}\n    return [bool(x.isnan().all()) for x in (first, second)]"
+    graded = grade(test=test, answers={"one": answer})
+    assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
+
+
 # --- the process that waits for the next learner ------------------------------------------------------------------
 
 

@@ -30,7 +30,7 @@ class Hbm:
     """HBM with arrays in it, and an SRAM of `sram` bytes (None: without a limit).
 
     Each array has one place in SRAM. Rows that are loaded stay in it until the next load of the same array, which
-    overwrites them, or until `free`. In the test's own process they are overwritten for real, with NaN.
+    overwrites them, or until `free`: whoever kept the block then finds NaN in it.
 
     Args:
         sram: bytes of SRAM.
@@ -42,9 +42,11 @@ class Hbm:
         loads, stores: each access, in order.
         created: name -> shape of the arrays that were made by `new`.
         learner_may: what a learner's code may use of it when the test runs in another process.
+        learner_shares: methods whose tensor changes there, too, when it is overwritten here.
     """
 
     learner_may = ("shape", "load", "store", "free", "new")
+    learner_shares = ("load",)
 
     def __init__(self, sram: int | None = None, **arrays: Tensor):
         self.sram = sram
