@@ -45,6 +45,7 @@ def main() -> None:
         _settle()
     home = tempfile.gettempdir() if bare else "/learner"
     os.environ.update(HOME=home, MPLCONFIGDIR=home, TMPDIR=home, OMP_NUM_THREADS="1")
+    os.environ["PIP_NO_INDEX"] = "1"  # there is no network, and pip would look for it until the cell's time is over
     shell = _warm_up(sys.argv[3:])
     forking.settle()
     control.sendall(b"warm\n")

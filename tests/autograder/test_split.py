@@ -107,6 +107,14 @@ def test_magics_and_shell_commands_work(grade):
     assert "ns" in str(shown(graded, 2)) or "µs" in str(shown(graded, 2))
 
 
+def test_pip_by_another_name_gives_up_at_once(grade, monkeypatch):
+    """Guards against a cell that looks for a network until its time is over, and a process that is replaced for it."""
+    monkeypatch.setattr(split, "SECONDS_PER_CELL", 6)  # pip's five tries to find an index take 8, giving up takes 1
+    pip = "import subprocess, sys\npip = [sys.executable, '-m', 'pip', 'install', 'einops']\n"
+    graded = grade(before={"one": [pip + "print(subprocess.run(pip, capture_output=True, text=True).stderr)"]})
+    assert "No matching distribution found" in shown(graded)[0]["text"]
+
+
 def test_stderr_and_warnings_cost_nothing_and_are_shown(grade):
     """Guards against nbgrader's rule that anything on stderr is worth 0 points."""
     noisy = (

@@ -22,7 +22,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-UNITS = ["03-kv-cache/kv_cache.ipynb"]
+UNITS = ["00-start-here/start_here.ipynb", "03-kv-cache/kv_cache.ipynb"]
 NOT_ON_COLAB = {"gguf", "elephant-in-the-fridge"}
 NOT_IN_THE_CORE = ["nbgrader", "jupyterlab", "notebook", "ipykernel", "pytest", "jupytext"]
 
