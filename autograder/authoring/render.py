@@ -9,6 +9,7 @@ import nbformat
 import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 from autograder.authoring.build import write, write_pair
 from autograder.course import CourseError, Unit, find_units
@@ -58,7 +59,8 @@ def _render(unit: Unit) -> Rendered:
     write_pair(unit)
     notebook = nbformat.read(unit.pair, as_version=4)
     where = {"metadata": {"path": str(unit.pair.parent)}}
-    client = NotebookClient(notebook, timeout=CELL_SECONDS, force_raise_errors=True, resources=where)
+    encrypted = Config(KernelManager={"transport_encryption": "auto"})
+    client = NotebookClient(notebook, timeout=CELL_SECONDS, force_raise_errors=True, resources=where, config=encrypted)
     start = time.perf_counter()
     with _PeakMemory() as memory:
         try:

@@ -103,7 +103,7 @@ class Joined(Gradebook):
         if key not in self._loaded:
             book = super().find_submission_notebook(notebook, assignment, student)
             rows = self.db.query(BaseCell.name, kind).join(BaseCell, BaseCell.id == kind.cell_id)
-            self._loaded[key] = dict(rows.filter(kind.notebook_id == book.id).tuples())
+            self._loaded[key] = dict(rows.filter(kind.notebook_id == book.id))
         return self._loaded[key]
 
 

@@ -203,7 +203,7 @@ class Writer:
     def _compare(self, connection: Connection, submission: SubmittedAssignment, record: Record) -> None:
         tables = Grade.__table__.join(BaseCell.__table__).join(SubmittedNotebook.__table__)
         rows = select(BaseCell.name, Grade.auto_score).select_from(tables)
-        scores = dict(connection.execute(rows.where(SubmittedNotebook.assignment_id == submission.id)).tuples().all())
+        scores = dict(connection.execute(rows.where(SubmittedNotebook.assignment_id == submission.id)).all())
         if others := sorted(name for name, points in record.scores.items() if scores.get(name) != points):
             name = others[0]
             raise MergeError(f"nbgrader's steps gave {name} {scores.get(name)} points and not {record.scores[name]}.")

@@ -21,7 +21,7 @@ from fridge import measure as clock
 POSITIONS, FEATURES = 16384, 2048  # of a sweep: batch x length, heads x head_dim
 MATMUL_SIDE = {"cuda": 8192, "cpu": 512}
 REPEATS = {"cuda": (20, 5), "cpu": (3, 1)}  # measured calls, calls before them
-FOLDER = "measurements"
+KEPT = Path(__file__).parent / "measurements" / "attention"  # a file for each GPU
 
 Attend = Callable[
     [Tensor, Tensor, Tensor, bool], Tensor
@@ -147,8 +147,8 @@ def sweep(
     return {"machine": facts, "dtype": str(dtype).removeprefix("torch."), "matmul_tflops": peak, "rows": rows}
 
 
-def kept_measurements(folder: Path | str = FOLDER) -> list[dict[str, Any]]:
-    """The sweeps that are kept in a folder, beside the notebook if not said otherwise; none if it isn't there."""
+def kept_measurements(folder: Path = KEPT) -> list[dict[str, Any]]:
+    """The sweeps that are kept in a folder, the library's own if not said otherwise; none if it isn't there."""
     return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]
 
 

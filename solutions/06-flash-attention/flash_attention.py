@@ -1331,8 +1331,8 @@ pictures.time_and_memory(runs)
 #
 # What the papers measure, the course can measure too: plain attention, SDPA's back ends (math, memory-efficient, flash,
 # cuDNN) and a tuned Triton kernel, forwards and backwards, lengths 512 to 16384. The instructor's folder has the kernel
-# and the program. Its raw figures, with the GPU and the versions, are kept beside this notebook in `measurements/`,
-# and the next cell plots them.
+# and the program. Its raw figures, with the GPU and the versions, are kept with the library, in
+# `fridge/measurements/attention/`, and the next cell plots them.
 
 # %% tags=["for-real"]
 kept = attention_bench.kept_measurements()

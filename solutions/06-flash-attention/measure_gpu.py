@@ -16,8 +16,6 @@ from triton_flash import attention
 
 from fridge import attention_bench, kernels
 
-FOLDER = Path(__file__).parent / attention_bench.FOLDER
-
 
 def main() -> None:
     """Measure, print each line, write the file."""
@@ -36,7 +34,7 @@ def main() -> None:
         "--features", type=int, default=attention_bench.FEATURES, help="heads times head_dim"
     )
     parser.add_argument(
-        "--out", type=Path, help="default: measurements/<GPU>.json beside this file"
+        "--out", type=Path, help="default: <GPU>.json in course/fridge/measurements/attention/"
     )
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -57,7 +55,7 @@ def main() -> None:
     if (
         "gpu" in results["machine"] or options.out
     ):  # what a CPU did is no measurement of a GPU, and isn't kept
-        out = options.out or FOLDER / f"{_slug(results['machine']['gpu'])}.json"
+        out = options.out or attention_bench.KEPT / f"{_slug(results['machine']['gpu'])}.json"
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(out)

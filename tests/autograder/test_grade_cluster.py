@@ -1,6 +1,7 @@
 """Grading beyond one machine and one file: real processes of Dask, and a real PostgreSQL server."""
 
 import contextlib
+import json
 import os
 import pwd
 import shutil
@@ -42,42 +43,51 @@ def wait_for(condition, what: str, seconds: float = SECONDS):
     return found
 
 
-@pytest.fixture
-def cluster(tmp_path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
-    """A scheduler's address and two workers, each in an empty folder of its own."""
+@contextlib.contextmanager
+def running(folder: Path, *options: str | Path) -> Iterator[tuple[Path, list[subprocess.Popen]]]:
+    """A scheduler's file and two workers, each in an empty folder of its own."""
     pytest.importorskip("distributed")
-    where = tmp_path / "scheduler.json"
-    common = ["--no-dashboard", "--scheduler-file", str(where)]
+    where = folder / "scheduler.json"
+    common = ["--no-dashboard", "--scheduler-file", where, *options]
     started: list[subprocess.Popen] = []
 
     def start(*command: str) -> None:
-        folder = tmp_path / f"process-{len(started)}"
-        folder.mkdir()
-        with (tmp_path / "cluster.log").open("a") as log:
+        own = folder / f"process-{len(started)}"
+        own.mkdir()
+        with (folder / "cluster.log").open("a") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "dask", *command, *common],
-                cwd=folder,
-                env=os.environ | {"DASK_TEMPORARY_DIRECTORY": str(folder)},
+                cwd=own,
+                env=os.environ | {"DASK_TEMPORARY_DIRECTORY": str(own)},
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
         started.append(process)
 
-    start("scheduler", "--host", "127.0.0.1", "--port", "0")
-    wait_for(where.exists, "the scheduler")
-    for _ in range(2):
-        start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--nworkers", "1")
-    from distributed import Client
+    try:
+        start("scheduler", "--host", "127.0.0.1", "--port", "0")
+        wait_for(where.exists, "the scheduler")
+        for _ in range(2):
+            start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--nworkers", "1")
+        yield where, started[1:]
+    finally:
+        for process in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
 
-    with Client(scheduler_file=str(where), set_as_default=False) as client:
-        client.wait_for_workers(2, timeout=SECONDS)
-        address = client.scheduler.address
-    yield address, started[1:]
-    for process in started:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
+
+@pytest.fixture
+def cluster(tmp_path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
+    """A scheduler's address and its two workers."""
+    with running(tmp_path) as (where, workers):
+        from distributed import Client
+
+        with Client(scheduler_file=str(where), set_as_default=False) as client:
+            client.wait_for_workers(2, timeout=SECONDS)
+            address = client.scheduler.address
+        yield address, workers
 
 
 def test_a_cluster_grades_and_a_lost_worker_costs_only_a_retry(course, cluster):
@@ -103,6 +113,40 @@ def test_a_cluster_grades_and_a_lost_worker_costs_only_a_retry(course, cluster):
         "cem": 0.0,
         "dia": 3.0,
     }
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """A certificate that signs itself, so that it is its own authority, and its key."""
+    if not (openssl := shutil.which("openssl")):
+        pytest.skip("no openssl on this machine")
+    files = folder / f"{name}.pem", folder / f"{name}-key.pem"
+    made = [openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", f"/CN={name}"]
+    subprocess.run([*made, "-out", files[0], "-keyout", files[1]], check=True, capture_output=True)
+    return files
+
+
+def test_over_tls_a_stranger_is_refused(course, tmp_path):
+    """Guards against README's options and variables for TLS that don't work, and a cluster that answers anybody."""
+    (node, key), (stranger, strangers_key) = certificate(tmp_path, "node"), certificate(tmp_path, "stranger")
+    tls = ["--protocol", "tls", "--tls-ca-file", node, "--tls-cert", node, "--tls-key", key]
+    with running(tmp_path, *tls) as (where, _):
+        address = json.loads(where.read_text())["address"]
+        assert address.startswith("tls://")
+
+        def graded_with(own: Path, own_key: Path) -> subprocess.CompletedProcess:
+            variables = {"CA_FILE": node, "CLIENT__CERT": own, "CLIENT__KEY": own_key}
+            environment = {f"DASK_DISTRIBUTED__COMM__TLS__{name}": str(file) for name, file in variables.items()}
+            environment["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "5s"
+            command = [sys.executable, "-m", "autograder.cli", "grade", UNIT, "--scheduler", address]
+            return subprocess.run(
+                command, cwd=course, env=os.environ | environment, capture_output=True, text=True, timeout=3 * SECONDS
+            )
+
+        refused = graded_with(stranger, strangers_key)
+        assert refused.returncode != 0
+        assert "No scheduler answers" in refused.stderr, refused.stderr[-2000:]
+        fine = wait_for(lambda: (done := graded_with(node, key)).returncode == 0 and done, "a worker over TLS")
+    assert f"graded                {len(BODIES):>6}" in fine.stdout
 
 
 def test_no_scheduler_is_said_in_a_sentence(course, monkeypatch):
