@@ -20,7 +20,8 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 lab: for-learners ## open the course in JupyterLab
-	@$(JUPYTER) --ServerApp.root_dir=course --LabApp.default_url=/lab/tree/00-start-here/start_here.ipynb
+	@export JUPYTER_CONFIG_PATH="$(CURDIR)/binder/learner$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"; \
+	  $(JUPYTER) --ServerApp.root_dir=course --LabApp.default_url=/lab/tree/00-start-here/start_here.ipynb
 
 formgrader: for-all ## open the whole repository in JupyterLab, for nbgrader's formgrader
 	@$(JUPYTER) --ServerApp.root_dir=.

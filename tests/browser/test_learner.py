@@ -116,6 +116,7 @@ def test_a_learner_s_hour(lab, page, artifacts):
     start = Notebook(page, lab.root / "course" / START, artifacts)
     wait_for_kernel(page)
     assert page.locator(".Toastify__toast, .jp-Dialog").count() == 0, "JupyterLab asks something on its first start"
+    assert page.get_by_text("Create Assignment").count() == 0, "an instructor's panel beside a learner's notebook"
     start.picture("01-opened")
 
     # All cells of the start page as it was handed out.
