@@ -9,6 +9,7 @@ from pathlib import Path
 
 from autograder.batch.cluster import RETRIES
 from autograder.batch.spool import SPOOL
+from autograder.course import CourseError
 from autograder.submissions.release import read_release
 from autograder.submissions.worker import pack_task
 from autograder.trials.generated import UNIT, command, generated_class
@@ -18,7 +19,11 @@ ROUNDS = 5  # in which all of them go through the scheduler
 
 
 def bottlenecks(root: Path) -> dict[str, float]:
-    """Grade a class, merge it anew from the spool, and send its tasks through a cluster whose worker grades nothing."""
+    """Grade a class, merge it anew from the spool, and send its tasks through a cluster whose worker grades nothing.
+
+    Raises:
+        CourseError: grading failed.
+    """
     with tempfile.TemporaryDirectory() as folder:
         unit = generated_class(root, Path(folder) / "course", SIZE)
         release = read_release(unit)
@@ -41,7 +46,9 @@ def _merge_seconds(course: Path, aside: Path) -> float:
     for _ in range(2):
         shutil.rmtree(autograded, ignore_errors=True)
         shutil.copy(aside / gradebook.name, gradebook)
-        subprocess.run(command(2), cwd=course, check=True, capture_output=True)
+        done = subprocess.run(command(2), cwd=course, capture_output=True, text=True)
+        if done.returncode:
+            raise CourseError(f"grading failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
     merged = sorted(path.stat().st_mtime for path in autograded.rglob("*.ipynb"))
     return (merged[-1] - merged[0]) / (len(merged) - 1)
 

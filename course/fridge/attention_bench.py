@@ -149,7 +149,7 @@ def sweep(
 
 def kept_measurements(folder: Path = KEPT) -> list[dict[str, Any]]:
     """The sweeps that are kept in a folder, the library's own if not said otherwise; none if it isn't there."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
 
 
 def in_words(row: dict[str, Any]) -> str:

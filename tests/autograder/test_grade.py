@@ -152,6 +152,16 @@ def test_what_the_spool_has_is_merged_without_grading(course, monkeypatch):
     assert rows(db(course)) == before
 
 
+def test_points_that_differ_from_the_records_are_not_written(course, monkeypatch):
+    """Guards against a grade that an nbgrader of another version works out differently, and nobody sees."""
+    monkeypatch.setattr("nbgrader.utils.determine_grade", lambda cell, log: (0.0, 3.0))
+    summary = grade(course, UNIT)
+    assert set(summary.failed) == {"ada", "dia"}
+    assert "nbgrader's steps gave add-test 0.0 points and not 3.0" in summary.failed["ada"]
+    assert points(db(course)) == {"bea": 0.0, "cem": 0.0}
+    assert not (course / "grading/autograded/ada").exists()
+
+
 @pytest.mark.parametrize(
     "damage", [lambda data: data[:-20], lambda data: data[:60] + b"?" + data[61:], lambda data: b""]
 )
