@@ -18,7 +18,10 @@ from autograder.batch.spool import SPOOL, Spool
 from autograder.batch.verdicts import Summary, Verdicts, Workers
 from autograder.batch.workers import LocalWorkers
 from autograder.course import CourseError, find_units, nbgrader_configuration
+from autograder.pythons import HERE
 from autograder.submissions.release import Release, read_release
+
+NEWER = f"than this {HERE}: newer syntax fails here. Grade with the newest Python that learners have"
 
 
 @dataclass(frozen=True)
@@ -113,6 +116,7 @@ def table(summary: Summary, name: str) -> str:
         ("reused", summary.reused, "already in the gradebook or the spool"),
         ("of an earlier release", summary.earlier, f"see `autograder regrade {name}`" if summary.earlier else ""),
         ("repaired", summary.repaired, "cells missing, copied or moved"),
+        ("of a newer Python", summary.newer, NEWER),
         ("refused", len(summary.refused), ""),
         ("failed", len(summary.failed), ""),
         ("broken tests", len(summary.faults), "the course's fault"),

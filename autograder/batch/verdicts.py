@@ -9,6 +9,7 @@ from typing import Protocol
 from autograder.batch.merge import HandedIn, handed_in
 from autograder.batch.spool import Spool
 from autograder.course import CourseError
+from autograder.pythons import newer_than_here
 from autograder.submissions.pipe import RECORD, STOP
 from autograder.submissions.record import BadRecord, Record, unpack
 from autograder.submissions.release import Release
@@ -40,6 +41,7 @@ class Summary:
         reused: students whose verdicts the gradebook or the spool had.
         earlier: students whose grades come from an earlier release or grader, and stay.
         repaired: students whose notebooks were mended.
+        newer: students whose notebooks say that a newer Python wrote them than this one.
         refused: student -> why the submission can't be graded.
         failed: student -> why grading it failed.
         faults: test cell that is broken -> students who met it.
@@ -49,6 +51,7 @@ class Summary:
     reused: int = 0
     earlier: int = 0
     repaired: int = 0
+    newer: int = 0
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
@@ -155,6 +158,7 @@ class Verdicts:
                 self._refuse(folder.student, record.refused)
                 continue
             self._summary.repaired += bool(record.repairs)
+            self._summary.newer += bool(newer_than_here(record.notebook["metadata"]))
             self._summary.note_faults(folder.student, record.faults)
             yield folder, record
             self._settled()

@@ -4,6 +4,7 @@ import platform
 import subprocess
 import time
 
+from autograder import pythons
 from autograder.isolation.sandbox import ADVICE, Layers, Sandbox, SandboxError, bubblewrap
 
 WORDS = {
@@ -27,7 +28,7 @@ REMEDIES = {
 
 def doctor() -> tuple[str, bool]:
     """The report, and whether this host is fit for grading for credit."""
-    lines = [f"{platform.system()} {platform.release()} on {platform.machine()}"]
+    lines = [f"{platform.system()} {platform.release()} on {platform.machine()}", _python()]
     if program := bubblewrap():
         version = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout.strip()
         lines.append(f"{version}: {program}")
@@ -51,6 +52,13 @@ def doctor() -> tuple[str, bool]:
     fit = not layers.missing
     lines.append("Fit for grading for credit." if fit else f"Not fit for grading for credit. {ADVICE}")
     return "\n".join(lines), fit
+
+
+def _python() -> str:
+    if pythons.newest() == pythons.HERE:
+        return f"Python {pythons.HERE}"
+    # A learner's cell in newer syntax can't run here, and would cost points that it earns in the notebook.
+    return f"Python {pythons.HERE}: learners may have up to {pythons.newest()}; grade with the newest that they have"
 
 
 def _line(layers: Layers, name: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 
 from torch import Tensor
 
+from autograder.isolation.cell_run import run_through
 from autograder.isolation.channel import Channel, PeerGone
 from autograder.isolation.errors import MAX_MESSAGE, describe, from_words, same_words
 from autograder.isolation.wire import Reference, WireError, decode, encode
@@ -90,8 +91,18 @@ class Server:
 
         shown: list[str] = []
         self._shell._showtraceback = lambda kind, value, lines: shown.extend(lines)
+        failures: list[list] = []
+        errors: list[dict] = []
+
+        def failed(error: BaseException, line: int) -> None:
+            kind, message = type(error).__name__, str(error)[:MAX_MESSAGE]
+            failures.append([line, kind, message])
+            trace = "\n".join(shown)[:MAX_TEXT]
+            errors.append({"output_type": "error", "ename": kind, "evalue": message, "traceback": trace})
+            shown.clear()
+
         with capture_output() as captured:
-            result = self._shell.run_cell(source, store_history=True)
+            run_through(self._shell, source, failed)
         outputs = []
         for name, text in (("stdout", captured.stdout), ("stderr", captured.stderr)):
             if text:
@@ -101,13 +112,7 @@ class Server:
         for rich in captured.outputs:
             data = {key: value for key, value in rich.data.items() if type(value) is str}
             outputs.append({"output_type": "display_data", "data": data})
-        error = result.error_before_exec or result.error_in_exec
-        if error is not None:
-            kind, message = type(error).__name__, str(error)[:MAX_MESSAGE]
-            outputs.append(
-                {"output_type": "error", "ename": kind, "evalue": message, "traceback": "\n".join(shown)[:MAX_TEXT]}
-            )
-        return {"outputs": outputs, "failed": error is not None}
+        return {"outputs": outputs + errors, "failures": failures}
 
     def _do_lookup(self, names: list[str]) -> dict[str, Any]:
         return {name: self._shell.user_ns[name] for name in names if name in self._shell.user_ns}

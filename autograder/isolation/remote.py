@@ -57,7 +57,7 @@ class Session:
         self._waited = 0.0
 
     def run_cell(self, source: str) -> dict:
-        """Run a cell; {"outputs": [...], "failed": bool} as the learner's process says it."""
+        """Run a cell; what the learner's process says: {"outputs": […], "failures": [[line, error, message], …]}."""
         return self._request("cell", source)
 
     def lookup(self, names: list[str]) -> dict[str, Any]:

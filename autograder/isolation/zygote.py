@@ -46,6 +46,7 @@ def main() -> None:
     home = tempfile.gettempdir() if bare else "/learner"
     os.environ.update(HOME=home, MPLCONFIGDIR=home, TMPDIR=home, OMP_NUM_THREADS="1")
     os.environ["PIP_NO_INDEX"] = "1"  # there is no network, and pip would look for it until the cell's time is over
+    os.environ["TORCHDYNAMO_DISABLE"] = "1"  # no compiler here: torch.compile gives the function as it is
     shell = _warm_up(sys.argv[3:])
     forking.settle()
     control.sendall(b"warm\n")
@@ -79,11 +80,13 @@ def _settle() -> None:
 def _warm_up(statements: list[str]):
     import torch
 
+    from autograder.isolation import colab
     from autograder.isolation.learner import make_shell
     from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401 - what the notebooks import
 
     torch.set_num_threads(1)
     shell = make_shell()
+    colab.stand_in()
     imports.run(statements)
     return shell
 

@@ -15,6 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 
+from autograder import pythons
 from autograder.notebooks import FOR_REAL, TEST_SUFFIX, is_for_real, is_test
 from autograder.submissions.submission import Refused
 from fridge import scoreboard
@@ -63,6 +64,10 @@ def rebuild(submitted: NotebookNode, handout: NotebookNode) -> Rebuilt:
     notebook = copy.deepcopy(handout)
     notebook.cells = _assemble(submitted, cells, handout, found)
     repairs = found.oddities[:MOST_REPAIRS]
+    if version := pythons.written_with(submitted.metadata):
+        notebook.metadata["language_info"] = {"name": "python", "version": version}
+    if newer := pythons.newer_than_here(submitted.metadata):
+        repairs.append(f"The notebook was {newer}: a cell in newer syntax can't run here.")
     notebook.metadata[REPAIRS] = repairs
     nbformat.validate(notebook)
     return Rebuilt(notebook, repairs)

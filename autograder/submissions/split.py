@@ -17,8 +17,10 @@ from autograder.isolation.remote import LearnerLost, Session
 from autograder.isolation.sandbox import Sandbox
 from autograder.notebooks import grade_id, is_for_real, is_test
 from autograder.submissions import outputs
+from autograder.submissions.lost_names import LostNames
 from autograder.submissions.paper import Paper, Test
 from autograder.submissions.verdict import Graded, Verdict
+from fridge.testing import outcome
 from fridge.testing.outcome import Outcome
 
 SECONDS_PER_CELL = 20
@@ -62,8 +64,11 @@ class _Run:
         self._deadline = time.monotonic() + SECONDS_PER_NOTEBOOK
         self._budget = outputs.Budget()
         self._graded = Graded()
+        self._lost = LostNames()
 
     def grade(self, notebook: NotebookNode) -> Graded:
+        self._lost = LostNames(notebook.metadata)
+        outcome.cause_elsewhere = self._lost.cause
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type != "code":
                 continue
@@ -71,7 +76,9 @@ class _Run:
                 self._test(index, test)
             elif is_test(cell):  # a cell of the learner's that says of itself that it is worth points
                 self._graded.outputs[index] = [outputs.score(0.0), outputs.error("NotATest", NOT_A_TEST)]
-            elif cell.source.strip() and not is_for_real(cell):
+            elif is_for_real(cell):
+                self._lost.skipped(cell.source)
+            elif cell.source.strip():
                 self._run_cell(index, cell.source)
         return self._graded
 
@@ -86,11 +93,14 @@ class _Run:
             if tested and not lost.late:  # what an earlier exercise's calls left behind must not cost this one
                 self._run_cell(index, source)
                 return
+            self._lost.stopped(source, str(lost))
             self._graded.outputs[index] = [outputs.error("Lost", f"This cell was stopped: {lost}")]
             return
         except Exception as error:
             self._graded.outputs[index] = [outputs.error(type(error).__name__, str(error))]
             return
+        self._lost.found(source)
+        self._lost.failed(source, result.get("failures"))
         self._replay.append(source)
         self._graded.outputs[index] = self._budget.clean(result.get("outputs"))
 
@@ -108,9 +118,9 @@ class _Run:
         except LearnerLost as lost:
             self._end()
             verdict = Verdict(0.0, worth, f"✗ {name.removesuffix('-test')}: your code was stopped: {lost}")
-        except Outcome as outcome:
-            fault = self._is_courses_fault(outcome.__context__)
-            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else str(outcome)[:MAX_MESSAGE], fault)
+        except Outcome as found:
+            fault = self._is_courses_fault(found.__context__)
+            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else str(found)[:MAX_MESSAGE], fault)
         except TestTooLong:
             # Of its own accord: not while the learner's code had the word, nor over what that sent.
             mine = self._session is None or self._session.waited < 0.5 * SECONDS_PER_TEST

@@ -14,6 +14,7 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
+from autograder import pythons
 from fridge.cells import cell_source
 
 MAX_BYTES = 20 * 10**6
@@ -221,7 +222,9 @@ def _clean(data: dict[str, Any], path: Path) -> NotebookNode:
         raise Refused(f"{path.name} is damaged: its cells are not a list. Ask the learner to hand in again.")
     if len(cells) > MAX_CELLS:
         raise Refused(f"{path.name} has {len(cells)} cells, more than {MAX_CELLS}: have a look at it.")
-    notebook = nbformat.v4.new_notebook()  # its metadata are the handout's
+    notebook = nbformat.v4.new_notebook()  # its other metadata are the handout's
+    if version := pythons.written_with(data.get("metadata")):
+        notebook.metadata["language_info"] = {"name": "python", "version": version}
     taken: set[str] = set()
     for number, cell in enumerate(cells, 1):
         if not isinstance(cell, dict) or (source := cell_source(cell)) is None:

@@ -22,6 +22,11 @@ _LIBRARIES = (
 STUB_MESSAGE = "not attempted yet"  # what nbgrader_config.py puts into an exercise's empty region
 
 
+def cause_elsewhere(error: BaseException) -> str:
+    """What caused an error in another place, in a sentence. The grader, which saw all cells, sets its own function."""
+    return ""
+
+
 class Outcome(Exception):
     """Base of the outcomes that cost points; the message is for the learner."""
 
@@ -95,7 +100,9 @@ def _judge(name: str, points: float, error: BaseException) -> Outcome:
     lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": ")]
     if "cannot unpack non-iterable NoneType" in str(error):
         lines.append("Likely cause: a `return` is missing.")
-    if isinstance(error, NameError):
+    if elsewhere := cause_elsewhere(error):
+        lines.append(f"Likely cause: {elsewhere}")
+    elif isinstance(error, NameError):
         lines.append("Likely cause: the exercise's cell has not been run, or a name in it is misspelt.")
     return Wrong("\n".join(lines + _where(error)))
 
