@@ -124,6 +124,10 @@ with exercise("weight-gigabytes"):
     )
     agrees(weight_gigabytes(8_000_000_000, 8), 8.0, "gigabytes of 8 billion weights of 8 bits")
     ### BEGIN HIDDEN TESTS
+    # Looks at: fewer than 8 bits a weight; bits that aren't a whole number; models below a
+    #   gigabyte; a model without weights.
+    # Right because: weights don't begin at whole bytes: all bits are added up and divided
+    #   once, so two weights of 4 bits share a byte and nothing is lost to rounding.
     agrees(
         weight_gigabytes(70e9, 4),
         35.0,
@@ -235,6 +239,17 @@ pictures.answers_by_turn(contexts, seconds)
 
 # %% tags=["for-real"]
 progress.show()
+
+# %% [markdown]
+# ## What stays
+#
+# A model says one token at a time, and reads everything again for each. Its memory must hold the weights and, as the
+# conversation grows, much more.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("00-start-here")
 
 # %% [markdown]
 # ## Your score
