@@ -187,6 +187,10 @@ with exercise("bits-per-weight"):
     )
     expect_equal(bits_per_weight(4, group=64, scale_bits=32), 4.5, "NF4")
     ### BEGIN HIDDEN TESTS
+    # Looks at: the other formats of the table; double quantization, with a zero point and
+    #   without; groups of one weight; a second-level scale for each single scale.
+    # Right because: what a group stores is shared by its weights, and what groups store
+    #   together by the weights of all of them, so each stored bit is counted once.
     expect_equal(
         bits_per_weight(4, group=64, scale_bits=8, scale_group=256, second_bits=32),
         4 + 8 / 64 + 32 / (64 * 256),
@@ -340,6 +344,12 @@ with exercise("parameters"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: each part of every dense model that model_configs has; tied heads and heads of
+    #   their own; fewer KV heads than heads; head_dim in the config, as a number or None;
+    #   biases by attention_bias, and those of a Qwen2.
+    # Right because: the config fixes the shape of every tensor, and a tensor has as many
+    #   parameters as its shape's product; a tied head is the embedding's own memory, used
+    #   twice.
     def counts(name, expected, what="", causes=(), **changes):
         """The parts of one model's config, some fields of it changed."""
         parts = count_parameters(model_configs.read(name) | changes)
@@ -462,6 +472,10 @@ with exercise("experts"):
         cause="a dense model works with all it has",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: the parts that experts don't touch; other numbers of experts; tokens that meet
+    #   one expert, some, all.
+    # Right because: any token may be sent to any expert, so memory has to hold all of them,
+    #   while a token is multiplied with the router and its own experts alone.
     for part in ("embedding", "attention", "norms", "head"):
         expect_equal(
             mixed[part],
@@ -554,6 +568,11 @@ with exercise("weight-bytes"):
         cause="embedding, norms, biases and head stay in 16 bits",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: small and large models in other formats; a model with biases and a tied head;
+    #   other widths for the rest; bits that fill the last byte in part, and exactly; a model
+    #   without weights.
+    # Right because: only the matrices of the layers have the low width, and packed weights
+    #   don't stop at byte borders, so it is the sum of bits that is rounded, once.
     parts = {
         "embedding": 262_144_000,
         "attention": 12_079_595_520,
@@ -663,8 +682,9 @@ if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes"):
 def kv_bytes(config, tokens, batch=1, bits=16):
     """Bytes of the keys and values of `batch` sequences of `tokens` tokens each.
 
-    A layer keeps at most `sliding_window` tokens of a sequence if the config has a number in that field, unless its field
-    `use_sliding_window` is False.
+    A layer keeps at most `sliding_window` tokens of a sequence if the config has a number in
+    that field, unless its field `use_sliding_window` is False. A head has `head_dim` numbers
+    if the config has a number there, else hidden_size / heads.
 
     Args:
         config: a dict with the fields of a `config.json`.
@@ -707,6 +727,12 @@ with exercise("kv-bytes"):
         "Mistral-7B, 10 000 tokens, a window of 4096",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: several sequences; numbers of 4.5, 8 and 32 bits; no tokens; lengths just
+    #   below, at and above the window; windows that are switched off or None; head_dim in the
+    #   config, as a number or None.
+    # Right because: every layer keeps a key and a value for each KV head and each token that
+    #   it may still look at: query heads store nothing, and what has left the window is never
+    #   read again.
     llama, mistral = model_configs.read("Llama-3-8B"), model_configs.read("Mistral-7B-v0.1")
     expect_equal(
         kv_bytes(llama, tokens=8192, batch=16),
@@ -838,6 +864,11 @@ with exercise("cards-needed"):
         cause="2 GB of each card are reserved: 14 GB are left",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a byte less and a byte more than the cards hold, and just as much; a KV cache
+    #   larger than the weights; other reserves, and none; a tiny model, and nothing at all; a
+    #   reserve that leaves no room.
+    # Right because: the reserve is kept on every card, so each one adds card minus reserve,
+    #   and there are no parts of cards: divide, and round up.
     for more, cards_expected in ((-1, 2), (0, 2), (1, 3)):
         expect_equal(
             cards_needed(42 * 10**9 + more, 2 * 10**9, 24 * 10**9),
@@ -941,6 +972,11 @@ with exercise("largest-batch"):
         cause="nothing fits: 0, not a negative number",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a byte less and a byte more than fits, and just as much; weights that leave no
+    #   room; several cards, also for weights larger than one; no reserve, and one larger than
+    #   the card; a real model.
+    # Right because: the weights are stored once for all, and a sequence costs its whole
+    #   context, so what is left over beside whole sequences serves nobody.
     for weights, batch in ((49, 5), (50, 5), (51, 4), (89, 1), (90, 1), (91, 0), (100, 0)):
         expect_equal(
             largest_batch(weights, 2, 5, card=110, reserve=10),
@@ -989,6 +1025,11 @@ with exercise("largest-context"):
         "the same with a model trained for 4096 tokens",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a byte less and a byte more than fits, and just as much, for three sequences;
+    #   weights that leave no room; a limit beyond what fits, and one just met; several cards;
+    #   a real model.
+    # Right because: all sequences grow together, so a token more is paid for once in each of
+    #   them; memory and training set two limits, and the smaller one holds.
     for weights, tokens in ((49, 8), (52, 8), (53, 7), (94, 1), (95, 0), (100, 0), (101, 0)):
         expect_equal(
             largest_context(weights, 2, batch=3, card=110, reserve=10),
@@ -1189,6 +1230,11 @@ with exercise("roofline"):
     got = fastest_step(1000, 2000, tokens=1, kv=500, bandwidth=100, flops=1000)
     expect_equal(near(got, 25), 25, "seconds to read 2500 bytes at 100 a second")
     ### BEGIN HIDDEN TESTS
+    # Looks at: a real model in decode, alone and in a batch; weights of fewer bits; steps in
+    #   which reading decides, computing decides, and both take equally long; KV caches, large
+    #   and small; faster machines; a bound below a second.
+    # Right because: reading and computing go on at the same time, so the shorter of them hides
+    #   behind the longer, and neither can take less than its bytes or its operations need.
     seven = {"parameters": 6_607_077_376, "weights": 13_214_154_752}  # Llama-2-7B, FP16
     got = intensity(**seven, tokens=1)
     expect_equal(near(got, 1), 1, "intensity of decode, Llama-2-7B in FP16, one sequence")
@@ -1304,6 +1350,12 @@ with exercise("break-even"):
         cause="reading takes longer for every batch",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: weights of fewer bits; KV caches of several sizes; batches at which both take
+    #   exactly as long, and ones between; a KV cache that takes as long to read as its
+    #   sequence to compute, or longer; a machine that computes slowly; very large models.
+    # Right because: a batch shares the reading of the weights and nothing else: a sequence
+    #   more gains its computing time minus the reading of its own cache, and where that is no
+    #   gain, no batch is large enough.
     expect_equal(
         break_even_batch(1024, 512, 0, bandwidth=16, flops=1600),
         25,
@@ -1576,6 +1628,17 @@ if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes", "kv-bytes")
 #    billion parameters on many chips.
 # 3. Dettmers et al., *QLoRA*, 2023 (arXiv 2305.14314), section 3: NF4 and double quantization, which unit 02 builds.
 #
+# ## What stays
+#
+# Memory is arithmetic: weights, KV cache, reserve, to the byte and before any download. And decoding is reading, so bytes
+# decide its time as well.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("01-memory-math")
+
+# %% [markdown]
 # ## Your score
 
 # %% tags=["for-real"]
