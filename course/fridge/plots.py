@@ -1,9 +1,12 @@
 """One look for every figure of the course: a title that states the finding, units on the axes, readable in grey."""
 
 from itertools import cycle
+from textwrap import fill
 
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
+
+from fridge import busy
 
 # Colours whose lightness (CIE L*) is 9, 38, 58 and 75, so that grey print keeps them apart; each with a line style and
 # a marker of its own.
@@ -33,6 +36,15 @@ def lines(ax: Axes, x: list[float], series: dict[str, list[float]]) -> None:
     for (label, y), style in zip(series.items(), cycle(STYLES), strict=False):
         ax.plot(x[: len(y)], y, label=label, markersize=5, linewidth=1.8, **style)
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))  # beside the curves, never on them
+
+
+def timed(ax: Axes) -> None:
+    """Say beneath a figure of measured times if something else used the processors meanwhile; call it once, at last."""
+    note, figure = busy.note(), ax.figure
+    busy.said()
+    if note:
+        width = int(figure.get_figwidth() * 14)  # letters of this size that fit beneath
+        figure.supxlabel(fill("! " + note, width), x=0.01, ha="left", fontsize=8.5, color=ACCENT)
 
 
 def diagram(title: str, size: tuple[float, float] = (7.2, 3.0)) -> Axes:

@@ -1498,7 +1498,8 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline"):
 # overhead: hundreds of small operations, each with its microseconds in Python and in PyTorch's dispatcher, whatever
 # they compute. (The hollow model does tiny products too, so the sum counts the asking for the products twice.) If the
 # sum still falls short of the step, the operations between the products have pushed data out of the processor's caches,
-# or other programs wanted the cores: run the cells again and see what stays.
+# or other programs wanted the cores. The course watches for that: then a line below the cell, or below the figure, says
+# so. Run the cells again when it is quiet, and see what stays.
 #
 # On a large model the asking costs the same and the bytes are hundreds of times more, so the bound gets sharper with
 # size. gpt-fast's authors measured 104.9 tokens/s for Llama-2-7B in 16 bits on an A100-80, after they had got rid of
@@ -1518,7 +1519,7 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline"):
 # ### Threads and caches
 #
 # Two more things change the bandwidth that you get: how many cores ask for data, and whether the data is still in the
-# processor's cache. Read matrices of growing size, with one core and with all.
+# processor's cache. Read matrices of growing size, with one thread and with as many as PyTorch takes here.
 
 # %% tags=["for-real"]
 megabytes, all_threads = [1, 2, 4, 8, 16, 32, 64, 128, 256], torch.get_num_threads()
@@ -1533,17 +1534,22 @@ torch.set_num_threads(all_threads)
 # %% tags=["for-real"]
 small_one, large_one = speeds["1 thread"][0], speeds["1 thread"][-1]
 ax = plots.axes(
-    f"One thread reads {small_one:.0f} GB/s from the cache and {large_one:.0f} from memory",
+    f"One thread reads 1 MB again and again at {small_one:.0f} GB/s, and 256 MB at {large_one:.0f}",
     "size of the matrix (MB)",
     "reading speed (GB/s)",
 )
 plots.lines(ax, megabytes, speeds)
 ax.set(xscale="log", xticks=megabytes, xticklabels=megabytes, ylim=(0, None))
 ax.minorticks_off()
+plots.timed(ax)
 
 # %% [markdown]
-# *In words: reading speed over the size of the matrix, a curve for one thread and one for all threads. Matrices
-# that stay in the processor's cache are read faster than those that come from memory.*
+# *In words: reading speed over the size of the matrix, a curve for one thread and one for all threads. On an idle
+# machine, matrices that stay in the processor's cache are read faster than those that come from memory.*
+#
+# More threads help only while each has a core. They share every matrix product, and all wait for the slowest of them:
+# seven times in each of 30 layers, and once more for the head. Where another program has one of the cores, two threads
+# can take much longer than one, for those that are done wait for the one that isn't being run.
 #
 # SmolLM2's 538 MB fit into no cache of a laptop. On a server processor with a cache of hundreds of megabytes, a part of
 # them may stay, and then a step can beat the bound that you computed from memory's bandwidth.
@@ -1572,10 +1578,12 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline", "break
     plots.lines(ax, batches, per_second)
     ax.set(xscale="log", yscale="log", xticks=batches, xticklabels=batches)
     ax.minorticks_off()
+    plots.timed(ax)
 
 # %% [markdown]
 # *In words: tokens per second over the batch, on logarithmic axes. The bound rises in a straight line and then bends to
-# a flat line where computing takes over; the measured curve lies below it.*
+# a flat line where computing takes over. On an idle machine the measured curve lies below it; the bound is made of
+# measurements too, and one that was disturbed is too low.*
 #
 # A CPU reads slowly and computes slowly, so its bend comes early; a GPU's comes late. A product with a few rows is far
 # from the speed of a large square one, and attention, which your formula leaves out, grows with the batch too: that

@@ -1836,8 +1836,8 @@ with exercise("perplexity"):
 # linear layer of the model but the head; its size by your formula, its perplexity by your yardstick, and a sentence.
 #
 # The weights go through each format and back, and the arithmetic stays in float32. That shows the **quality** of a format exactly,
-# and nothing about its speed, which comes after. The text is a page of Python's manual, 256 tokens to score; **the next cell takes one to two minutes** on two
-# cores. For a firmer answer raise `text_tokens`; the time grows in proportion.
+# and nothing about its speed, which comes after. The text is a page of Python's manual, 256 tokens to score; **the cell after the next takes one to two minutes** on two
+# idle cores. For a firmer answer raise `text_tokens`; the time grows in proportion.
 
 # %% tags=["for-real"]
 text_tokens, window, stride = 257, 160, 96
@@ -1904,8 +1904,11 @@ if scoreboard.ready(
 
 # %% tags=["for-real"]
 if results:
+    values = {name: row[1] for name, row in results.items()}
+    four = max(value for name, value in values.items() if name.startswith(("INT4", "NF4")))
     pictures.sizes_and_perplexities(
-        "Four bits in small groups still work; three and two don't",
+        f"Perplexity {values['FP32']:.1f}; at most {four:.1f} with four bits, and "
+        f"{values['INT3, groups of 64']:,.0f} and {values['INT2, groups of 64']:,.0f} with three and two",
         {name: row[:2] for name, row in results.items()},
     )
 
@@ -2036,12 +2039,13 @@ if speeds:
     bars = ax.barh(names, [speeds[name] for name in names], color=colors)
     ax.bar_label(bars, fmt="%.0f", padding=3)
     ax.grid(axis="y", visible=False)
+    plots.timed(ax)
 
 # %% [markdown]
-# *In words: a bar for the time of one token with each kind of layer: float32 in black, your layer, by far the longest, in
-# red, bitsandbytes' in blue.*
+# *In words: a bar for the time of one token with each kind of layer: float32 in black, your layer in red, on an idle machine
+# by far the longest, bitsandbytes' in blue.*
 #
-# The size is what the formula says. The time is the **negative result** of this notebook, for your layer everywhere and for theirs on most processors. Decoding reads every weight
+# The size is what the formula says. The time is the **negative result** of this notebook, for your layer everywhere and for theirs on most processors (idle ones: a figure that names other programs says little about times). Decoding reads every weight
 # for every token, so a quarter of the bytes should take a quarter of the time, if the processor could multiply what it reads. It
 # mostly can't:
 #
@@ -2062,7 +2066,7 @@ if speeds:
 # | claim | source | here |
 # |---|---|---|
 # | INT8 with outlier columns loses nothing up to 175 billion parameters; plain int8 fails from 6.7 billion on | LLM.int8(), table 1 | 8 bits are free at 0.1 billion, with and without |
-# | it halves the memory and slows small models down: 15 to 23 % for BLOOM-176B, several times for T5-3B | Hugging Face's blog on LLM.int8() | slower than float32 too |
+# | it halves the memory and slows small models down: 15 to 23 % for BLOOM-176B, several times for T5-3B | Hugging Face's blog on LLM.int8() | a tenth of a billion weights: the last bar of the figure, beside float32's |
 # | mean perplexity of models of 125M to 13B: Int4 34.34, FP4 29.48 to 31.07, NF4 with double quantization 27.41 | QLoRA, table 2 | NF4 and INT4 of its size close together, because these weights stood on equal steps before; with and without double quantization the same |
 # | double quantization saves 0.373 bits a weight | QLoRA, section 3 | 0.5 − 0.127, by your formula |
 # | Llama-2-7B, WikiText-2: FP16 5.47; INT4, groups of 128: rounding 5.73, GPTQ 5.69, AWQ 5.60; INT3: rounding 6.66, AWQ 6.24 | AWQ, table 4 | the same order of formats, larger losses: a model 50 times smaller, rounded a second time |
