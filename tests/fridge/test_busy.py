@@ -127,7 +127,8 @@ def test_a_new_cell_begins_anew(shell: SimpleNamespace, monkeypatch: pytest.Monk
     measure.seconds(lambda: None)
     shell.end_of_cell()
     assert busy.note() != ""
-    monkeypatch.setattr(busy, "_now", lambda seconds=count(1000): Look(n := float(next(seconds)), 0.0, 2 * n, 0.0))
+    quiet = count(1000)
+    monkeypatch.setattr(busy, "_now", lambda: Look(n := float(next(quiet)), 0.0, 2 * n, 0.0))
     with measure.Stopwatch():
         pass
     assert busy.note() == ""
