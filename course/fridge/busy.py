@@ -72,7 +72,7 @@ def note() -> str:
     if share is None or share < MUCH:
         return ""
     return (
-        f"Something else used {share:.0%} of this machine's processors while this was measured: "
+        f"Something else used {100 * share:.0f} % of the processors while this was measured: "
         "times may be too long, counts aren't."
     )
 

@@ -16,13 +16,15 @@ STYLES = (
     {"color": "#f4a582", "linestyle": "-.", "marker": "^"},
     {"color": "#1a1a1a", "linestyle": ":", "marker": "D"},
 )
+_LARGE, _SMALL = 10, 16  # letters to an inch of a title, and of the words beneath a figure
 INK, ACCENT, SECOND, PALE = "#1a1a1a", "#b2182b", "#4393c3", "#e0e0e0"
 
 
 def axes(title: str, xlabel: str = "", ylabel: str = "", size: tuple[float, float] = (7.2, 3.8)) -> Axes:
     """New axes in the course's look, on a white ground so that dark themes show them too."""
     _, ax = plt.subplots(figsize=size, dpi=110, facecolor="white", layout="constrained")
-    ax.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    broken = [fill(line, int(_LARGE * size[0])) for line in title.splitlines()]
+    ax.set_title("\n".join(broken), loc="left", fontsize=11, fontweight="bold")
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     ax.spines[["top", "right"]].set_visible(False)
@@ -43,7 +45,7 @@ def timed(ax: Axes) -> None:
     note, figure = busy.note(), ax.figure
     busy.said()
     if note:
-        width = int(figure.get_figwidth() * 14)  # letters of this size that fit beneath
+        width = int(_SMALL * figure.get_figwidth())
         figure.supxlabel(fill("! " + note, width), x=0.01, ha="left", fontsize=8.5, color=ACCENT)
 
 

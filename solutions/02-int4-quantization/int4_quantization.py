@@ -1907,8 +1907,8 @@ if results:
     values = {name: row[1] for name, row in results.items()}
     four = max(value for name, value in values.items() if name.startswith(("INT4", "NF4")))
     pictures.sizes_and_perplexities(
-        f"Perplexity {values['FP32']:.1f}; at most {four:.1f} with four bits, and "
-        f"{values['INT3, groups of 64']:,.0f} and {values['INT2, groups of 64']:,.0f} with three and two",
+        f"Perplexity {values['FP32']:.1f} in float32 and at most {four:.1f} with four bits;\n"
+        f"{values['INT3, groups of 64']:,.0f} with three bits, {values['INT2, groups of 64']:,.0f} with two",
         {name: row[:2] for name, row in results.items()},
     )
 

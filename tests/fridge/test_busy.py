@@ -42,7 +42,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_the_share_of_others(machine: Machine) -> None:
     """Guards against counting what this process used, or one processor where there are two."""
     machine(wall=10, ours=12, others=8)
-    assert "used 40% of this machine's processors" in busy.note()
+    assert "used 40 % of the processors" in busy.note()
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_printed_once_below_the_cell_that_measured(shell: SimpleNamespace, capsy
     measure.seconds(lambda: None)
     assert capsys.readouterr().out == ""
     shell.end_of_cell()
-    assert capsys.readouterr().out.count("Something else used 50%") == 1
+    assert capsys.readouterr().out.count("Something else used 50 %") == 1
     shell.end_of_cell()
     assert capsys.readouterr().out == ""
 
@@ -139,7 +139,7 @@ def test_a_figure_says_it_instead(shell: SimpleNamespace, capsys: pytest.Capture
     measure.seconds(lambda: None)
     ax = plots.axes("One step takes 3 ms", "batch", "time (ms)")
     plots.timed(ax)
-    assert "Something else used 50%" in ax.figure.get_supxlabel().replace("\n", " ")
+    assert "Something else used 50 %" in ax.figure.get_supxlabel().replace("\n", " ")
     shell.end_of_cell()
     assert capsys.readouterr().out == ""
 

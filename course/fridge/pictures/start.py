@@ -33,7 +33,7 @@ def elephants_and_fridge(elephants: dict[str, float], fridge: str, room: float) 
 def answers_by_turn(read: list[int], seconds: list[float]) -> None:
     """A bar a turn: the seconds that an answer took, and the tokens that the model read for all of it."""
     ax = plots.axes(
-        f"The last answer reads {read[-1] / read[0]:.1f} times the tokens of the first "
+        f"The last answer reads {read[-1] / read[0]:.1f} times the tokens of the first\n"
         f"and takes {seconds[-1] / seconds[0]:.1f} times as long",
         "turn of the conversation, and tokens read for its answer",
         "time for an answer (s)",
