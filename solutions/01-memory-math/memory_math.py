@@ -1549,7 +1549,8 @@ plots.timed(ax)
 #
 # More threads help only while each has a core. They share every matrix product, and all wait for the slowest of them:
 # seven times in each of 30 layers, and once more for the head. Where another program has one of the cores, two threads
-# can take much longer than one, for those that are done wait for the one that isn't being run.
+# can take much longer than one, for those that are done wait for the one that isn't being run. (The set-up cell at the
+# head of this notebook lets them sleep meanwhile. By default they spin, and take the cores from one another, too.)
 #
 # SmolLM2's 538 MB fit into no cache of a laptop. On a server processor with a cache of hundreds of megabytes, a part of
 # them may stay, and then a step can beat the bound that you computed from memory's bandwidth.
