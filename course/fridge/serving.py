@@ -13,6 +13,7 @@ from typing import Protocol
 import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
+from fridge import busy
 from fridge.paging import PagedRunner, Piece
 from fridge.traces import Request
 
@@ -147,6 +148,8 @@ def serve(
     run = Run({name: Served() for name in names}, [], places)
     for name, request in zip(names, requests, strict=True):
         scheduler.add(name, len(request.prompt), request.output)
+    if runner:
+        busy.look()
     start, left = time.perf_counter(), len(requests)
     while left:
         batch, preempted = scheduler.schedule()
@@ -180,6 +183,8 @@ def serve(
             left, computed[name] = left - 1, 0
             if cache is not None:
                 cache.free(name)
+    if runner:
+        busy.look()
     return run
 
 
@@ -215,6 +220,7 @@ class StaticScheduler:
         return ended
 
 
+@busy.watched()
 def generate_in_batches(model: PreTrainedModel, requests: list[Request], batch: int) -> Run:
     """transformers' `generate` on static batches, shorter prompts padded on the left, end-of-text ignored."""
     run = Run({f"r{index}": Served() for index in range(len(requests))}, [], batch)

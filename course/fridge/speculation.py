@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from fridge import measure
+from fridge import busy, measure
 from fridge.caches import RewindableCache
 from fridge.llama import Cache, Llama
 
@@ -103,6 +103,7 @@ class Meter:
         first, second = logits[0, -1].topk(2).values.tolist()
         self._gaps.append(first - second)
         if len(self._calls) == 1:
+            busy.look()
             self._began = time.perf_counter()
         return logits
 
@@ -113,6 +114,7 @@ class Meter:
     def result(self, reply: list[int], cache: Cache) -> Run:
         """The account, when the loop has returned this reply and left the cache like this."""
         seconds = time.perf_counter() - self._began
+        busy.look()
         calls = self._calls[1:]
         ends = [start for start, _ in calls[1:]] + [len(cache)]
         kept = [end - start - 1 for (start, _), end in zip(calls, ends, strict=True)]

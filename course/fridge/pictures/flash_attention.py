@@ -96,6 +96,7 @@ def time_and_memory(runs: dict[str, list[dict[str, Any]]]) -> None:
         lengths = sorted({row["length"] for rows in good.values() for row in rows})
         _finish(ax, best, unit, lengths, logarithmic=what == "seconds")  # a peak that can't be seen counts as 0
     panels[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    plots.timed(panels[0])
 
 
 def teraflops(results: dict[str, Any]) -> None:

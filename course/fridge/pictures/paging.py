@@ -103,6 +103,7 @@ def factors(rates: dict[str, float], title: str) -> None:
     ax.invert_yaxis()
     ax.set(xlim=(0, 1.25 * max(values)))
     ax.grid(visible=False)
+    plots.timed(ax)
 
 
 def block_table_steps(states: list[State], num_blocks: int, block_size: int, show: int = 4) -> None:
