@@ -165,6 +165,11 @@ with exercise("tokens-per-call"):
     )
     agrees(expected_tokens(0.0, 4), 1.0, "tokens per call when no guess is ever right")
     ### BEGIN HIDDEN TESTS
+    # Looks at: other acceptance rates and numbers of guesses; rates of 0 and 1, and close to 1;
+    #   no guesses; many guesses.
+    # Right because: place i of a draft counts only if all i guesses up to it were right, which
+    #   happens with probability a^i; and an average number of tokens is the sum of the
+    #   probabilities of each.
     agrees(expected_tokens(0.8, 5), 3.68928, "tokens per call, acceptance 0.8, five guesses")
     expect_close(
         as_tensor([expected_tokens(0.8, k) for k in range(4)]),
@@ -207,6 +212,12 @@ with exercise("draft-length"):
         cause="when every guess loses, don't guess: k = 0 is allowed",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a check that costs more than a step; no guesses, and guesses that are free,
+    #   never right or always right; drafters good and bad, cheap and dear; the limit, also left
+    #   out; draft lengths that are equally good.
+    # Right because: each further guess costs the same and is worth less, a^k tokens at most, so
+    #   that from some length on it costs more than it can bring; that length is 0 where even
+    #   the first guess does.
     agrees(speedup(0.8, 5, 0.05), 3.68928 / 1.25, "speed-up, acceptance 0.8, c = 0.05, k = 5")
     agrees(
         speedup(0.8, 5, 0.05, verify_cost=1.5),
@@ -285,12 +296,13 @@ def verify_greedy(draft, logits, stop_token=None):
 
     Args:
         draft: k guessed token ids, a list; k may be 0.
-        logits: [k + 1, vocab_size]; row i is the target's for the place of draft[i], the last row for the one behind.
+        logits: [k + 1, vocab_size]; row i is the target's for the place of draft[i], the last
+            row for the one behind.
         stop_token: if it is among the tokens, it is the last one.
 
     Returns:
-        A list of 1 to k + 1 ints: the drafts up to the first that isn't the target's choice, and then the target's
-        choice for the next place.
+        A list of 1 to k + 1 ints: the drafts up to the first that isn't the target's choice,
+        and then the target's choice for the next place.
     """
     ### BEGIN SOLUTION
     tokens = []
@@ -334,6 +346,12 @@ with exercise("verify-greedy"):
         cause="when all guesses are right, the last row gives one more token",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a wrong guess at the beginning, in the middle and at the end; right guesses in
+    #   wrong places; no guesses, and many; the stop token in every kind of place; the token 0;
+    #   logits of another dtype.
+    # Right because: up to its first disagreement the target has read the very text that plain
+    #   decoding would have written, so that each token you keep is its own choice; the rows
+    #   behind have read a text that never was.
     checks(
         [5, 6, 7],
         [4, 6, 7, 9],
@@ -402,7 +420,8 @@ def acceptance_probability(p, q):
         p, q: [vocab_size], probabilities of the target and of the drafter.
 
     Returns:
-        [vocab_size], min(1, p / q). Where q is 0 the token is never drafted, and any number from 0 to 1 will do.
+        [vocab_size], min(1, p / q). Where q is 0 the token is never drafted, and any number
+        from 0 to 1 will do.
     """
     ### BEGIN SOLUTION
     return torch.where(q > p, p / q.clamp(min=torch.finfo(q.dtype).tiny), 1.0)
@@ -439,6 +458,10 @@ with exercise("acceptance"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: zeros in p, in q and in both; p = q; nothing in common; temperature 0; a token
+    #   that the target hardly has; one token, and a thousand.
+    # Right because: of all the times that x is drafted, q(x) · min(1, p/q) = min(p(x), q(x))
+    #   survive: never more than the target would give it, and as many as can be.
     def accepts(p, q, expected, what, cause=""):
         p, q = torch.tensor(p), torch.tensor(q)
         got = as_tensor(acceptance_probability(p.clone(), q.clone()))
@@ -486,6 +509,10 @@ with exercise("residual"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: other vectors of two and three tokens; zeros in p and in q; nothing in common;
+    #   temperature 0; p = q, and p nearly q; one token alone.
+    # Right because: the accepted drafts give each token min(p, q) of its share; what is left of
+    #   p is max(0, p - q), and drafts are refused exactly as often as the sum of that.
     def remains(p, q, expected, what, cause=""):
         got = as_tensor(residual(torch.tensor(p), torch.tensor(q)))
         expect_close(got, torch.tensor(expected), what, cause)
@@ -542,18 +569,19 @@ pictures.overlap(target_row, draft_row, names)
 
 # %% nbgrader={"grade": false, "grade_id": "sampling-step", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def sampling_step(target_probs, draft_probs, draft_tokens):
-    """The tokens that a round of speculative sampling adds to the text; each has the target's distribution.
+    """The tokens that a round of speculative sampling adds to the text; each has the target's
+    distribution.
 
     Args:
-        target_probs: [k + 1, vocab_size]; row i is the target's for the place of draft_tokens[i], the last row for the
-            place behind the draft.
+        target_probs: [k + 1, vocab_size]; row i is the target's for the place of
+            draft_tokens[i], the last row for the place behind the draft.
         draft_probs: [k, vocab_size]; row i is what draft_tokens[i] was drawn from.
         draft_tokens: k token ids, a list; k may be 0.
 
     Returns:
-        A list of 1 to k + 1 ints: the accepted drafts and one more token. Drafts are accepted in order, each with
-        probability min(1, p / q); the one more comes from the residual of the first refused draft's place, or, if
-        none was refused, from the target's last row.
+        A list of 1 to k + 1 ints: the accepted drafts and one more token. Drafts are accepted
+        in order, each with probability min(1, p / q); the one more comes from the residual of
+        the first refused draft's place, or, if none was refused, from the target's last row.
     """
     ### BEGIN SOLUTION
     tokens = []
@@ -581,7 +609,7 @@ with exercise("sampling-step"):
     torch.manual_seed(5)  # the drafts come from a generator of their own
 
     def follows(target, draft, k, runs, seed, what, cause=""):
-        """Texts as the target would write them, and as many drafts accepted as there should be."""
+        """Texts as the target would write them, and as many drafts accepted as should be."""
         texts, accepted = speculated(sampling_step, target, draft, k, runs, seed)
         expect_distribution(texts, target.law(k + 1), f"{what}: the text", cause)
         counts = accepted_law(target, draft, k)
@@ -601,6 +629,10 @@ with exercise("sampling-step"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: two and three drafts; drafters that know little or much, and the target itself;
+    #   only the top two tokens left; nothing in common; temperature 0; no draft.
+    # Right because: accepted or drawn anew, each token follows p given the text before it, and
+    #   so the whole text does; the drafter decides only how soon a round ends.
     follows(
         random_table(3, seed=1, sharpness=1.5),
         random_table(3, seed=2, sharpness=1.5),
@@ -684,12 +716,12 @@ def ngram_draft(text, k, longest=3):
     Args:
         text: token ids so far, a list.
         k: largest number of guesses.
-        longest: the n-gram's largest length. The longest n-gram that occurs earlier decides, and of its occurrences
-            the last one before the text's end (they may overlap).
+        longest: the n-gram's largest length. The longest n-gram that occurs earlier decides,
+            and of its occurrences the last one before the text's end (they may overlap).
 
     Returns:
-        A list of at most k ints, the tokens that followed there; fewer if the text ends; empty if no n-gram of length
-        1 or more occurs earlier.
+        A list of at most k ints, the tokens that followed there; fewer if the text ends; empty
+        if no n-gram of length 1 or more occurs earlier.
     """
     ### BEGIN SOLUTION
     text = list(text)
@@ -720,6 +752,12 @@ with exercise("ngram-drafter"):
     )
     drafts([1, 2, 3], 4, [], "a text in which nothing repeats", cause="no guess: an empty list")
     ### BEGIN HIDDEN TESTS
+    # Looks at: n-grams of several lengths that compete; texts in which only a shorter one
+    #   occurs earlier; occurrences that overlap the end; fewer guesses, down to none; empty and
+    #   very short texts, and the token 0; other values of longest, and none.
+    # Right because: the longer the match, the fewer other texts it could have come from, and
+    #   the later it stands, the more it is about the same thing; a wrong guess costs time and
+    #   no correctness, for the target checks it.
     drafts(
         [1, 2, 3, 4, 9, 2, 3, 5, 8, 3, 6, 1, 2, 3],
         2,
@@ -782,7 +820,8 @@ class ModelDrafter:
     """Greedy guesses of a small model.
 
     Args:
-        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and extends the cache.
+        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and
+            extends the cache.
         cache: an empty KV cache with `len()` and `rewind(length)`, which no one else uses.
     """
 
@@ -794,12 +833,15 @@ class ModelDrafter:
     def propose(self, text, k):
         """The k tokens that the model would write behind the text.
 
-        Takes k calls of the model: the first feeds all tokens of the text that the cache lacks, each further one
-        feeds the guess just made. The last guess isn't fed. What the cache holds of the text isn't computed again.
+        Takes k calls of the model: the first feeds all tokens of the text that the cache
+        lacks, each further one feeds the guess just made. The last guess isn't fed. What the
+        cache holds of the text isn't computed again, but for its last token where the cache
+        lacks none: without one there would be no logits.
 
         Args:
-            text: all token ids so far, a list. From call to call it grows by some of the last guesses, from the first
-                one on (perhaps none, perhaps all), and then by one or more other tokens.
+            text: all token ids so far, a list. From call to call it grows by some of the last
+                guesses, from the first one on (perhaps none, perhaps all), and then by one or
+                more other tokens; or it is the same once more.
             k: number of guesses; for 0 the model isn't called.
 
         Returns:
@@ -835,14 +877,14 @@ with exercise("model-drafter"):
     conversation = list(range(11, 41))
 
     class Rounds:
-        """A drafter at work: what it proposes for each text, and what its model was fed at that."""
+        """A drafter at work: what it proposes for each text, and what its model was fed."""
 
         def __init__(self, instead=None):
             self.small, self.cache = ScriptedSpeaker(conversation, instead), RewindableCache()
             self.drafter = ModelDrafter(self.small, self.cache)
 
         def propose(self, text, k, calls, what, cause=""):
-            """`calls`: for each call how much of the text the cache must hold, and what is fed."""
+            """`calls`: for each call, the positions that the cache must hold, and what is fed."""
             self.small.calls.clear()
             got = token_ids(self.drafter.propose(list(text), k), "what propose returns")
             guesses = []
@@ -884,6 +926,12 @@ with exercise("model-drafter"):
         cause="the last guess was never fed: it is missing, and so is the token behind it",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: rounds after which all, some or none of the guesses stand in the text; no
+    #   guesses wanted, and the round after it; the same text again; a text of one token; many
+    #   guesses; two drafters at once, and a small Llama.
+    # Right because: the cache is right exactly as far as it holds the text's own tokens:
+    #   rewinding to there removes what was refused, and feeding all the rest leaves no hole
+    #   where the last guess was never fed.
     full.propose(conversation[:9], 3, [(7, [18, 19]), (9, [20]), (10, [21])], "full again")
     full.propose(conversation[:10], 1, [(9, [20])], "the round after no guess was accepted")
     full.propose(conversation[:11], 1, [(10, [21])], "after the one guess was refused")
@@ -965,19 +1013,23 @@ def speculative_generate(
     """Greedy decoding with guesses: the same reply as without, in fewer calls.
 
     Args:
-        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and extends the cache.
+        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and
+            extends the cache.
         prompt: token ids, at least one; they follow what the cache holds.
         max_new_tokens: largest length of the reply; for 0 the model isn't called.
         cache: a KV cache with `len()` and `rewind(length)`.
-        propose: propose(text, k) returns at most k guesses, perhaps none; text is the list prompt + reply so far.
-        k: guesses in a round, at most; a round with r tokens still to write asks for r - 1 at most.
-        verify: verify(draft, logits, stop_token) returns the tokens to append, as `verify_greedy` does;
-            logits [len(draft) + 1, vocab_size].
+        propose: propose(text, k) returns at most k guesses, perhaps none; text is the list
+            prompt + reply so far.
+        k: guesses in a round, at most; a round with r tokens still to write asks for r - 1 at
+            most.
+        verify: verify(draft, logits, stop_token) returns the tokens to append, as
+            `verify_greedy` does; logits [len(draft) + 1, vocab_size].
         stop_token: ends the reply when the model chooses it, and isn't part of it.
 
     Returns:
-        The reply, a list of ints. The prompt takes one call, and each round one: the last token and the guesses. In
-        the end the cache holds what it held, the prompt and all chosen tokens but the last.
+        The reply, a list of ints. The prompt takes one call, and each round one: the last
+        token and the guesses. In the end the cache holds what it held, the prompt and all
+        chosen tokens but the last.
     """
     ### BEGIN SOLUTION
     if max_new_tokens == 0:
@@ -1027,7 +1079,7 @@ with exercise("speculative-loop"):
         stop_token=None,
         earlier=(),
     ):
-        """A reply with a drafter whose first `right` guesses are right, and what the target was fed for it."""
+        """A reply with a drafter whose first `right` guesses are right; what the target is fed."""
         target, cache, asked = ScriptedSpeaker([*earlier, *conversation]), RewindableCache(), []
         if earlier:
             target(torch.tensor([earlier]), cache)
@@ -1092,6 +1144,12 @@ with exercise("speculative-loop"):
         [(0, [11, 12]), (2, [13, 63]), (3, [14])],
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: all guesses right, some or none; replies of no, one and two tokens; no guesses,
+    #   or fewer than asked for; the stop token in every kind of place, in the prompt too; the
+    #   token 0; a second turn, and a small Llama.
+    # Right because: each token that is appended is the target's own choice behind the text so
+    #   far, and after the rewind its cache holds just this text: a round begins where plain
+    #   decoding would, and guesses change only the number of calls.
     ask(
         "all guesses right",
         words,
