@@ -2596,6 +2596,18 @@ figures.by_batch(bench)
 #    why prompts come in chunks.
 
 # %% [markdown]
+# ## What stays
+#
+# Memory in blocks of one size, with a table, lets many sequences share one memory without waste; a batch that is chosen
+# anew before each step lets no place wait. Together they put more sequences into a step, and a step reads the weights
+# once.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("04-paged-attention")
+
+# %% [markdown]
 # ## Your score
 
 # %% tags=["for-real"]

@@ -1523,7 +1523,20 @@ if scoreboard.ready(
 # 2. Chen et al., *Accelerating Large Language Model Decoding with Speculative Sampling*, 2023 (arXiv 2302.01318): the same
 #    rule, found independently, with a proof on one page.
 # 3. Elhoushi et al., *LayerSkip*, 2024 (arXiv 2404.16710): what it takes to make early layers draft well.
+
+# %% [markdown]
+# ## What stays
 #
+# Checking a guess costs less than making a token, and a check that keeps only what the target would have written changes
+# nothing in the text. Whether it is worth it depends on how often guesses are right and on what guessing and checking
+# cost.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("05-speculative-decoding")
+
+# %% [markdown]
 # ## Your score
 
 # %% tags=["for-real"]

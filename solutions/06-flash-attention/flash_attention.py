@@ -1469,7 +1469,19 @@ else:
 #    (arXiv 2205.14135): section 3 is exercises 3 to 6, with the proof of the bytes.
 # 2. Milakov, Gimelshein, *Online normalizer calculation for softmax*, 2018 (arXiv 1805.02867): five pages, the trick.
 # 3. Dao, *FlashAttention-2*, 2023 (arXiv 2307.08691): why the outer loop goes over the queries.
+
+# %% [markdown]
+# ## What stays
 #
+# A softmax can be computed in pieces, so that the table of scores needs no memory of its own. The arithmetic stays; what
+# goes is the traffic between a large memory and a small one, and that is often what one waits for.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("06-flash-attention")
+
+# %% [markdown]
 # ## Your score
 
 # %% tags=["for-real"]
