@@ -13,8 +13,8 @@
 # %% [markdown]
 # # 04 · Paged attention and continuous batching
 #
-# A server has many users and one memory. It wants them all in one batch, because a batch costs little more than a
-# single sequence; and it can't have them, because it doesn't know how long each of them will talk. You are going to
+# A server has many users and one memory. It wants them all in one batch, because a batch reads the weights as often as
+# a single sequence does; and it can't have them, because it doesn't know how long each of them will talk. You are going to
 # build what made vLLM famous: memory in pages, and a batch that changes with every token.
 #
 # By the end you have written a block allocator, a paged KV cache (分页), attention that reads through a block table,
@@ -33,7 +33,8 @@ import time
 
 import torch
 
-from fridge import measure, models, pictures, plots, scoreboard, serving, text, traces, waste
+from fridge import measure, models, pictures, plots, probe, scoreboard
+from fridge import serving, text, traces, waste
 from fridge.caches import ConcatCache
 from fridge.paging import KVPool, PagedRunner, prefill, sample_together
 
@@ -51,13 +52,17 @@ print(f"{models.name()}: {model.config.layers} layers, {model.dtype} on {model.d
 # %% tags=["for-real"]
 batches = [1, 2, 4, 8, 16, 32]
 context = torch.full((1, 8), 42)
+megabytes = probe.weights_read(model) / 1e6  # of a step, however wide
 tokens_per_second = []
 for width in batches:
     dense = ConcatCache()
     model(context.expand(width, -1), dense, last_only=True)
     step = measure.seconds(lambda b=width, c=dense: model(torch.full((b, 1), 42), c), repeats=3)
     tokens_per_second.append(width / step)
-    print(f"batch of {width:2}: {1000 * step:5.0f} ms a step, {width / step:5.1f} tokens/s")
+    print(
+        f"batch of {width:2}: {megabytes / width:4.0f} MB of weights read for each token, "
+        f"{1000 * step:5.0f} ms a step, {width / step:5.1f} tokens/s"
+    )
 
 # %% tags=["for-real"]
 gain = tokens_per_second[-1] / tokens_per_second[0]
@@ -70,10 +75,12 @@ ax.plot(batches, tokens_per_second, **plots.STYLES[0])
 _ = ax.set(xticks=batches, ylim=(0, None))
 
 # %% [markdown]
-# *In words: the tokens per second rise with the batch, steeply at first and then more slowly.*
+# *In words: a curve of tokens per second over the number of sequences in the batch. The highest point is the batch in
+# which this machine does most.*
 #
-# On a GPU the curve rises much longer: its arithmetic is idle at batch 1, while two CPU cores are soon busy. Either
-# way, a server wants wide batches. Now look at what real requests do to one. Here are 32 of them, with lengths as
+# The bytes for each token fall as the batch grows, on every machine. The tokens per second follow as long as a step
+# waits for bytes, and no further: two CPU cores are soon busy with arithmetic, while a GPU's is idle at batch 1, so that
+# its curve rises much longer. Either way, a server wants wide batches. Now look at what real requests do to one. Here are 32 of them, with lengths as
 # skewed as those of people who chat (log-normal, cut off at 256). The classic server takes eight, pads them to one
 # length, and takes the next eight when the last one of them has finished. That is **static batching**. Let's count its
 # steps, without a model.
@@ -2392,19 +2399,16 @@ if scoreboard.ready(*parts):
 peer = models.load_transformers()
 if scoreboard.ready(*parts):
     runs["transformers, static"] = serving.generate_in_batches(peer, requests, contiguous)
-    print(
-        f"{'':26}{'tokens/s':>9}{'steps':>7}{'TTFT p50':>10}{'p95':>8}{'TPOT p50':>10}{'p95':>8}"
-    )
-    for name, run in runs.items():
-        print(
-            f"{name:26}{run.throughput:9.1f}{len(run.steps):7}{run.ttft():8.1f} s{run.ttft(0.95):6.1f} s"
-            f"{1000 * run.tpot():7.0f} ms{1000 * run.tpot(0.95):5.0f} ms"
-        )
+    serving.compare(runs)
 
 # %% [markdown]
-# Read the columns against each other. Continuous batching wins throughput **and** TTFT: nobody waits for a group to
-# finish. The widest batch has the best throughput and the best TTFT, and the worst TPOT of your own three: each step
-# has more to do, so each reply runs more slowly. That trade is what the number of places and the token budget set.
+# Read the counts first: they are the same on every machine. For the same tokens, continuous batching takes fewer steps
+# than static batches, and half of the requests have their first token earlier: nobody waits for a group to finish. With
+# pages more requests share each step, and both numbers fall again.
+#
+# The clock adds what a step costs. A step that has more to compute takes longer, so the widest batch, which wins
+# throughput and TTFT where nothing else disturbs the machine, pays with TPOT: each single reply runs more slowly. The
+# line below the table says who won here. That trade is what the number of places and the token budget set.
 # ("One at a time" served the first six requests only: its tokens per second can be compared, its TTFT can't.)
 #
 # ### Are they the same tokens?
@@ -2474,31 +2478,22 @@ if scoreboard.ready(*parts):
 
 # %% tags=["for-real"]
 if scoreboard.ready(*parts):
-    ladder = (
-        "one at a time",
-        "static",
-        "continuous",
-        "continuous and paged",
-    )
-    rates = {name: runs[name].throughput for name in ladder}
-    product = rates["continuous and paged"] / rates["one at a time"]
-    pictures.factors(
-        rates,
-        f"Batching, continuity and pages make {product:.1f} times together on this machine",
-    )
-    theirs = runs["transformers, static"].throughput
-    print(f"paged against one at a time:           {product:5.1f} times")
-    print(
-        f"paged against transformers, static:    {rates['continuous and paged'] / theirs:5.1f} times"
-    )
+    ladder = ("one at a time", "static", "continuous", "continuous and paged")
+    pictures.factors({name: runs[name] for name in ladder})
+    rates = {name: run.throughput for name, run in runs.items()}
+    best, theirs = rates["continuous and paged"], rates["transformers, static"]
+    print("in tokens per second:")
+    print(f"paged against one at a time:           {best / rates['one at a time']:5.1f} times")
+    print(f"paged against transformers, static:    {best / theirs:5.1f} times")
     print(f"your static batches against theirs:    {rates['static'] / theirs:5.2f} times")
     print(f"machine: {measure.machine()['cpu']}, {torch.get_num_threads()} threads")
 
 # %% [markdown]
-# *In words: four bars, tokens per second, each with its factor over the bar above: static batching over one at a time,
-# continuous over static, pages over contiguous memory.*
+# *In words: two panels of four bars, each with its factor over the bar above: static batching over one at a time,
+# continuous over static, pages over contiguous memory. On the left tokens per second, on the right tokens per step.*
 #
-# Where is the rest of the 24? In the factors that this machine doesn't have:
+# The right panel is what the ideas are worth where a step costs the same however many take part. The left one has in it
+# what a step costs here. Where is the rest of the 24? In the factors that this machine doesn't have:
 #
 # 1. **Batching** is worth as much as the curve of section 1 rises. On a GPU it rises to hundreds of sequences, because
 #    a decode step there waits for memory and its arithmetic is idle. Two CPU cores are busy after a few.
@@ -2564,7 +2559,7 @@ figures.by_batch(bench)
 # alone; the engine's curves lie below the products' curves.*
 #
 # The distance between an engine's curve and its floor is attention, norms, and Python. With cheaper products (INT8) that
-# rest becomes the larger part: what you make fast uncovers what you left slow.
+# rest is a larger part of the step: what you make fast uncovers what you left slow.
 #
 # ## 6 · What others report, what we measured
 #
@@ -2572,7 +2567,7 @@ figures.by_batch(bench)
 # |---|---|---|
 # | 20.4 to 38.2 % of the KV memory holds tokens in earlier systems, 96.3 % in vLLM | Kwon et al. 2023, figure 2 | the table of section 3: nearly the same from the rules alone |
 # | up to 24 times Hugging Face Transformers | vLLM's blog, June 2023 | the product above, and which of its factors exist here |
-# | 8 times naive batching by continuous batching, up to 23 times with vLLM | Anyscale's blog, 2023 | a smaller factor: it depends on how much the lengths vary, and on how far the curve of section 1 rises |
+# | 8 times naive batching by continuous batching, up to 23 times with vLLM | Anyscale's blog, 2023 | the factor of "continuous" above: it depends on how much the lengths vary, and on how far the curve of section 1 rises |
 # | 36.9 times FasterTransformer at the same latency (GPT-3 175B) | Yu et al. 2022 (Orca) | nothing to compare: many GPUs, requests that arrive over time |
 # | sharing saves 6 to 10 % (samples), 38 to 55 % (beam search) | Kwon et al. 2023, section 6.3 | the eight samples of exercise 5: more, for the prompt is long |
 # | the paged kernel is 20 to 26 % slower | Kwon et al. 2023, section 7.1 | not measured: our attention is a Python loop |

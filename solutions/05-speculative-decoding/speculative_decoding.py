@@ -32,7 +32,7 @@
 # %%
 import torch
 
-from fridge import early_exit, models, pictures, plots, scoreboard, speculation
+from fridge import early_exit, models, pictures, plots, probe, scoreboard, speculation
 from fridge.caches import RewindableCache
 
 # %% tags=["for-real"]
@@ -53,15 +53,20 @@ print({kind: len(tokens) for kind, tokens in prompts.items()})
 # %% tags=["for-real"]
 counts = [1, 2, 3, 5, 9, 17]
 call_seconds = speculation.costs(model, prompts["quotation"], counts)
+megabytes = probe.weights_read(model) / 1e6  # of a call
 for count, cost in zip(counts, call_seconds):
     print(
-        f"{count:3} new positions: {1000 * cost:5.0f} ms a call, {1000 * cost / count:4.0f} ms a position"
+        f"{count:3} new positions: {1000 * cost:5.0f} ms a call; for each position "
+        f"{1000 * cost / count:4.0f} ms and {megabytes / count:4.0f} MB of weights"
     )
+longer = call_seconds[-1] / call_seconds[0]
+print(f"{counts[-1]} positions take {longer:.1f} times as long as one, and read as much")
 
 # %% [markdown]
-# A call with several positions costs more than a call with one, and much less than as many calls. That gap is what
-# this unit lives on. On a GPU the gap is wider: there the call of nine positions costs nearly the same as the call of
-# one, because the waiting arithmetic units do the rest.
+# The weights are read once a call, however many positions it has. So a call with several positions costs less than as
+# many calls, the more so the longer a step waits for the weights. That gap is what this unit lives on. On a GPU the gap
+# is wide: there the call of nine positions costs nearly the same as the call of one, because the waiting arithmetic
+# units do the rest.
 #
 # The trouble is that token 2 can't be computed before token 1 is known. Unless you guess.
 #
@@ -1374,8 +1379,8 @@ if scoreboard.ready("verify-greedy", "ngram-drafter", "speculative-loop"):
 # first layers and go straight to the last norm and the output matrix. This is called *early exit*, or
 # self-speculation. A guess then costs the share of layers, and the output matrix, which is a fifth of this model.
 #
-# Does an early layer know the next token? One pass over a reply tells, for all exits at once. The cost of a guess is
-# measured in decode steps of the whole model, so that you can hold the one against the other.
+# Does an early layer know the next token? One pass over a reply tells, for all exits at once. What a guess costs is
+# counted, in weights, and measured, in decode steps of the whole model, so that you can hold the one against the other.
 
 # %% tags=["for-real"]
 if scoreboard.ready("verify-greedy", "ngram-drafter", "speculative-loop"):
@@ -1386,28 +1391,31 @@ if scoreboard.ready("verify-greedy", "ngram-drafter", "speculative-loop"):
     ]
     agreement = [sum(of_exit) / len(of_exit) for of_exit in zip(*shares)]
     parts = [early_exit.early_exit(model, layers) for layers in exits]
+    exit_reads = [probe.weights_read(part) / probe.weights_read(model) for part in parts]
     exit_cost = [
         speculation.costs(part, texts["chat"], [1], 3)[0] / call_seconds[0] for part in parts
     ]
 
 # %% tags=["for-real"]
 if scoreboard.ready("verify-greedy", "ngram-drafter", "speculative-loop"):
-    pays = [n for n, a, c in zip(exits, agreement, exit_cost) if a > c]
+    pays = [n for n, right, reads in zip(exits, agreement, exit_reads) if right > reads]
     ax = plots.axes(
-        f"Exits that are right more often than they cost: {pays or 'none'}",
-        "layers before the exit (of 30)",
-        "share",
+        f"Exits that are right more often than they read weights: {pays or 'none'}",
+        f"layers before the exit (of {model.config.layers})",
+        "share of the whole model's",
     )
-    plots.lines(ax, exits, {"right guesses": agreement, "cost of a guess": exit_cost})
+    curves = {"right guesses": agreement, "weights read": exit_reads, "time": exit_cost}
+    plots.lines(ax, exits, curves)
 
 # %% [markdown]
-# *In words: two curves over the exit's layer. The share of right guesses stays low for two thirds of the layers and
-# rises late. The cost of a guess, in decode steps of the whole model, rises in a straight line from about a quarter.*
+# *In words: three curves over the exit's layer. The share of right guesses stays low for two thirds of the layers and
+# rises late. The share of the weights that a guess reads rises in a straight line from about a quarter. The time of a
+# guess, in decode steps of the whole model, goes along with it as far as the machine has nothing else to do.*
 #
-# By exercise 1, drafting pays only where the first curve is above the second. An untrained early exit of this model
-# is a bad drafter: its middle layers were never asked to speak, and work in a form that only the last layers turn into
-# words. Papers that draft this way train the model for it (LayerSkip), or train extra heads (Medusa, EAGLE). Run it
-# all the same, with your `ModelDrafter`, and see the prediction come true.
+# By exercise 1, drafting pays only where a guess is right more often than it costs. An untrained early exit of this
+# model is a bad drafter: its middle layers were never asked to speak, and work in a form that only the last layers turn
+# into words. Papers that draft this way train the model for it (LayerSkip), or train extra heads (Medusa, EAGLE). Run
+# it all the same, with your `ModelDrafter`, and hold the prediction against what comes out.
 
 # %% tags=["for-real"]
 exit_layers, exit_k = 22, 2
@@ -1425,7 +1433,9 @@ if scoreboard.ready("model-drafter", "verify-greedy", "ngram-drafter", "speculat
 # The table below puts your `expected_tokens` to the test. *Acceptance* is the share of right guesses among those that
 # were compared. *Predicted* tokens per call are your formula with that rate, averaged over the lengths of the drafts
 # that were really made. For the predicted speed-up they are divided by what the rounds should cost: the calls from
-# section 1, and the guesses. *Measured* is the time per token behind the prompt, against plain decoding.
+# section 1, and the guesses. *Measured* is the time per token behind the prompt, against plain decoding. In between
+# stands a count that no clock disturbs: how often all *weights* were read for each token, which is once in plain
+# decoding.
 
 
 # %% tags=["for-real"]
@@ -1436,7 +1446,7 @@ def call_cost(positions):
             return (a + (b - a) * (positions - low) / (high - low)) / call_seconds[0]
 
 
-def row(name, kind, run, guess_cost):
+def row(name, kind, run, guess_cost, guess_reads):
     tokens = [expected_tokens(run.acceptance, drafted) for drafted in run.drafted]
     price = [call_cost(drafted + 1) + drafted * guess_cost for drafted in run.drafted]
     each, base = run.seconds / (len(run.reply) - 1), plain[kind]
@@ -1445,8 +1455,8 @@ def row(name, kind, run, guess_cost):
         base.seconds / (len(base.reply) - 1) / each,
     )
     print(
-        f"{name:12}{kind:11}{run.acceptance:11.2f}{sum(tokens) / len(tokens):11.2f}"
-        f"{run.tokens_per_call:10.2f}{predicted:14.2f}{measured:10.2f}"
+        f"{name:10}{kind:11}{run.acceptance:10.2f}{sum(tokens) / len(tokens):11.2f}{run.tokens_per_call:10.2f}"
+        f"{run.readings(guess_reads):10.2f}{predicted:12.2f}{measured:10.2f}"
     )
     return f"{name}, {kind}", predicted, measured
 
@@ -1454,12 +1464,13 @@ def row(name, kind, run, guess_cost):
 if scoreboard.ready(
     "tokens-per-call", "model-drafter", "verify-greedy", "ngram-drafter", "speculative-loop"
 ):
-    print(f"{'':34}   tokens per call            speed-up")
-    print(f"{'drafter':12}{'prompt':11}{'acceptance':>11}  predicted  measured", end="")
-    print("     predicted  measured")
-    rows = [row("n-gram", kind, ngram[kind], 0.0) for kind in prompts]
-    cost = exit_cost[exits.index(exit_layers)]
-    rows += [row(f"{exit_layers} layers", kind, early[kind], cost) for kind in prompts]
+    print(f"{'':33}   tokens per call    weights           speed-up")
+    print(f"{'drafter':10}{'prompt':11}{'acceptance':>10}  predicted  measured", end="")
+    print("   a token   predicted  measured")
+    rows = [row("n-gram", kind, ngram[kind], 0.0, 0.0) for kind in prompts]
+    at = exits.index(exit_layers)
+    own = exit_cost[at], exit_reads[at]
+    rows += [row(f"{exit_layers} layers", kind, early[kind], *own) for kind in prompts]
 
 # %% tags=["for-real"]
 if scoreboard.ready(
@@ -1471,33 +1482,37 @@ if scoreboard.ready(
 
 # %% [markdown]
 # *In words: a bar for each drafter and kind of prompt, as long as the measured speed-up, with a diamond at the predicted
-# one. A dashed line marks 1, where nothing is won. The n-gram drafter's bars on text that repeats its prompt are
-# the longest; the early exit's bars end short of the line.*
+# one. A dashed line marks 1, where nothing is won.*
 #
 # How to read it:
 #
 # - **What is being written decides.** A quotation and an edited function stand in the prompt already, so the n-gram
 #   drafter is right most of the time. A story or an answer to a question isn't in the prompt; the few guesses that are
-#   made are short phrases that come again. There it wins little, and may lose: a wrong draft of eight tokens makes a
-#   call dearer and gives one token all the same. Real servers shorten the drafts while they fail.
-# - **The guesses of an n-gram cost nothing, and checking them doesn't.** On a CPU, a call with nine positions costs
-#   visibly more than a call with one (section 1). So the speed-up is smaller than the tokens per call.
+#   made are short phrases that come again. There is little to win there, and something to lose: a wrong draft of eight
+#   tokens makes a call dearer and gives one token all the same. Real servers shorten the drafts while they fail.
+# - **The guesses of an n-gram cost nothing, and checking them isn't free.** The tokens per call are what could be won if
+#   a call with nine positions cost as much as a call with one. On a CPU it costs more (section 1 says how much more
+#   here), and that is missing from the speed-up.
 # - **Acceptance isn't independent.** The formula wants each guess to be right with the same probability. Real drafts
 #   come in runs: inside a quotation all are right, then one ends, and all are wrong. With one average rate the formula
 #   can be off in both directions.
-# - **The early exit loses**, as exercise 1 said: it is right less often than it costs. (Its measured time also has its own
-#   reading of the prompt in it, which the prediction leaves out.)
+# - **The early exit reads more weights for each token than plain decoding does**, for it is right less often than it
+#   costs. Exercise 1 says what comes of that. (Its measured time also has its own reading of the prompt in it, which the
+#   prediction leaves out.)
+# - **A clock sees everything that runs on the machine.** Acceptance, tokens per call and weights a token are counts, and
+#   come out the same again. Where a measured speed-up is far from the predicted one, run the cells again before you
+#   believe it.
 #
 # ## 6 · What others report, what we measured
 #
 # | claim | source | here |
 # |---|---|---|
-# | 2 to 3 times faster, the same output | Leviathan et al. 2023, T5-XXL (11 billion parameters) with a small T5 as drafter | the table above: reached where the text repeats itself, not in stories |
+# | 2 to 3 times faster, the same output | Leviathan et al. 2023, T5-XXL (11 billion parameters) with a small T5 as drafter | the table above: tokens per call say where it can be reached |
 # | 2 to 2.5 times faster | Chen et al. 2023, Chinchilla (70 billion parameters), a 4-billion drafter | the same |
 # | Llama 70B: 25.3 → 48.4 tokens/s, a 7B drafter, both 4-bit | gpt-fast's README (A100) | no such pair fits here |
 # | outputs of assisted and plain decoding can differ | transformers, issue 39421: "it is expected" | near-ties, counted above |
 #
-# Why the papers reach it on all kinds of text, and we don't:
+# Why the papers reach it on all kinds of text, and not only where a text repeats itself:
 #
 # - Their drafter is a **trained** small model, a tenth to a hundredth of the target's size: $c$ is small *and* $a$ is
 #   high. A target of 135 million parameters has no sister of a tenth of its size that can speak.

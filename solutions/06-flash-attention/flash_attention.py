@@ -55,14 +55,17 @@ naive_runs = [
     for length in lengths
 ]
 for run in naive_runs:
+    table = attention_bench.table_bytes(run)
     print(
-        f"{run['length']:5} positions: {1000 * run['seconds']:6.0f} ms, "
-        f"{run['peak_bytes'] / 1e6:5.0f} MB at the peak beside {run['input_bytes'] / 1e6:.0f} MB of inputs"
+        f"{run['length']:5} positions: inputs {run['input_bytes'] / 1e6:4.0f} MB, table {table / 1e6:5.0f} MB; "
+        f"measured {run['peak_bytes'] / 1e6:5.0f} MB at the peak, {1000 * run['seconds']:6.0f} ms"
     )
 
 # %% [markdown]
-# Twice the length is four times the memory. The inputs and the output only double: it is the table that grows with the
-# square. With heads of 64, at 4096 positions, it is 64 times as large as the output that one wants.
+# Twice the length is four times the table. The inputs and the output only double. With heads of 64, at 4096 positions,
+# the table is 64 times as large as the output that one wants. (Inputs and table are counted. The peak is measured: scores
+# and softmax are two tables, and on a CPU small ones can't be seen, for memory that the process already holds is used
+# again.)
 #
 # ## 2 · The picture: two memories
 #
@@ -1390,20 +1393,22 @@ runs = {"naive": naive_runs}
 for name, attend in contestants.items():
     if name not in runs:
         runs[name] = [attention_bench.measure(name, attend, n, setting) for n in lengths]
+operations = [attention_bench.operations(n, setting) / 1e9 for n in lengths]
+print(f"{'counted':12}" + "".join(f"{count:>20.1f} GFLOP" for count in operations))
 for name, rows in runs.items():
-    print(f"{name:22}" + "".join(f"{attention_bench.in_words(row):>28}" for row in rows))
+    print(f"{name:12}" + "".join(f"{attention_bench.in_words(row):>26}" for row in rows))
 
 # %% tags=["for-real"]
 pictures.time_and_memory(runs)
 
 # %% [markdown]
-# *In words: two panels over the length. Left, milliseconds on a logarithmic axis: all curves climb with the square of
-# the length. Right, megabytes at the peak: naive and math climb with the square, and flash stays at the bottom: it takes
-# so little that it can hardly be seen on a CPU.*
+# *In words: two panels over the length. Left, milliseconds on a logarithmic axis, a curve for each way. Right, megabytes
+# at the measured peak, and in broad grey the size of one table of scores, which climbs with the square of the length.
+# Naive and math hold such tables, and flash none.*
 #
-# Time grows with the square of the length for everyone, for the arithmetic does. What the tiles save is the way to
-# memory, and the memory itself. (Small peaks of a CPU can't be seen well: memory that the process already holds is used
-# again.)
+# The arithmetic grows with the square of the length for everyone: twice the length is four times the work, and where
+# nothing else disturbs the machine, about four times the time. What the tiles save is the way to memory, and the memory
+# itself. (As above, small peaks of a CPU can't be seen well.)
 #
 # ### On a large GPU
 #
@@ -1444,7 +1449,7 @@ else:
 # | GPT-2 (1024 positions) trains 3 times faster, BERT-large (512) 15 % | Dao et al. 2022, abstract (A100) | not measured: no GPU so far |
 # | about twice as fast as that, 50 to 73 % of an A100's peak | Dao 2023, abstract | not measured |
 # | 1.5 to 2 times faster again on an H100, 740 TFLOP/s in FP16 | Shah et al. 2024, abstract | not measured |
-# | memory grows with the length, not with its square | Dao et al. 2022 | your `Hbm`, and the CPU's curve above |
+# | memory grows with the length, not with its square | Dao et al. 2022 | what your `Hbm` counted; the peaks above |
 # | the output is exact, no approximation | Dao et al. 2022 | your tests, and SmolLM2's logits |
 #
 # - **The factor depends on what waits.** Papers compare on GPUs whose arithmetic is a hundred times faster than their
