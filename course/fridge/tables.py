@@ -14,11 +14,12 @@ class Table:
 
     def __repr__(self) -> str:
         lines = [row for row in (self.head, *self.rows) if any(row)]
-        widths = [max(len(row[index]) for row in lines if index < len(row)) for index in range(len(self.head))]
+        whole = [row for row in lines if len(row) == len(self.head)]  # a row of one text spans the columns
+        widths = [max(map(len, column)) for column in zip(*whole, strict=True)]
         aligned = (
             "  ".join(
                 text.rjust(width) if index in self.numbers else text.ljust(width)
-                for index, (text, width) in enumerate(zip(row, widths, strict=False))
+                for index, (text, width) in enumerate(zip(row, widths, strict=len(row) > 1))
             ).rstrip()
             for row in lines
         )

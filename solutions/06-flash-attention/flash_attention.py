@@ -32,7 +32,7 @@
 # %%
 import torch
 
-from fridge import attention_bench, kernels, models, pictures, plots, scoreboard
+from fridge import attention_bench, kernels, models, pictures, plots, scoreboard, tables
 from fridge.kernels import DEVICE, tl, triton
 from fridge.testing import Hbm
 
@@ -1393,10 +1393,10 @@ runs = {"naive": naive_runs}
 for name, attend in contestants.items():
     if name not in runs:
         runs[name] = [attention_bench.measure(name, attend, n, setting) for n in lengths]
-operations = [attention_bench.operations(n, setting) / 1e9 for n in lengths]
-print(f"{'counted':12}" + "".join(f"{count:>20.1f} GFLOP" for count in operations))
-for name, rows in runs.items():
-    print(f"{name:12}" + "".join(f"{attention_bench.in_words(row):>26}" for row in rows))
+work = [f"{attention_bench.operations(n, setting) / 1e9:.2f} GFLOP" for n in lengths]
+times = [(name, *map(attention_bench.in_words, rows)) for name, rows in runs.items()]
+positions = [f"{n} positions" for n in lengths]
+tables.show(("", *positions), [("counted, for all", *work), *times], numbers=range(1, 5))
 
 # %% tags=["for-real"]
 pictures.time_and_memory(runs)
