@@ -32,15 +32,15 @@
 # %%
 import torch
 
-from fridge import early_exit, models, pictures, plots, probe, scoreboard, speculation
+from fridge import early_exit, models, pictures, plots, probe, scoreboard, speculation, tables
 from fridge.caches import RewindableCache
 
 # %% tags=["for-real"]
 model = models.load()
 tokenizer = models.load_tokenizer()
 prompts = {kind: speculation.prompt(tokenizer, kind) for kind in speculation.PROMPTS}
-print(f"{models.name()} on {model.device}; tokens in the prompts:", end=" ")
-print({kind: len(tokens) for kind, tokens in prompts.items()})
+print(f"{models.name()} on {model.device}, and four prompts:")
+tables.facts({kind: f"{len(tokens)} tokens" for kind, tokens in prompts.items()})
 
 # %% [markdown]
 # ## 1 · The pain: all the weights, for one token
@@ -889,7 +889,7 @@ with exercise("model-drafter"):
             self.drafter = ModelDrafter(self.small, self.cache)
 
         def propose(self, text, k, calls, what, cause=""):
-            """`calls`: for each call, the positions that the cache must hold, and what is fed."""
+            """`calls`: for each call, the positions that the cache holds and what is fed."""
             self.small.calls.clear()
             got = token_ids(self.drafter.propose(list(text), k), "what propose returns")
             guesses = []
@@ -1084,7 +1084,7 @@ with exercise("speculative-loop"):
         stop_token=None,
         earlier=(),
     ):
-        """A reply with a drafter whose first `right` guesses are right; what the target is fed."""
+        """A reply with `right` right guesses in each round, and what the target is fed for it."""
         target, cache, asked = ScriptedSpeaker([*earlier, *conversation]), RewindableCache(), []
         if earlier:
             target(torch.tensor([earlier]), cache)
