@@ -1084,7 +1084,7 @@ with exercise("speculative-loop"):
         stop_token=None,
         earlier=(),
     ):
-        """A reply with `right` right guesses in each round, and what the target is fed for it."""
+        """A reply with `right` right guesses a round, and what the target is fed for it."""
         target, cache, asked = ScriptedSpeaker([*earlier, *conversation]), RewindableCache(), []
         if earlier:
             target(torch.tensor([earlier]), cache)
