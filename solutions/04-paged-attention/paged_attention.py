@@ -29,8 +29,6 @@
 # | Points | 35, in seven exercises |
 
 # %%
-import time
-
 import torch
 
 from fridge import measure, models, pictures, plots, probe, scoreboard
@@ -72,7 +70,8 @@ ax = plots.axes(
     "tokens per second",
 )
 ax.plot(batches, tokens_per_second, **plots.STYLES[0])
-_ = ax.set(xticks=batches, ylim=(0, None))
+ax.set(xticks=batches, ylim=(0, None))
+plots.timed(ax)
 
 # %% [markdown]
 # *In words: a curve of tokens per second over the number of sequences in the batch. The highest point is the batch in
@@ -1782,13 +1781,11 @@ if scoreboard.ready("block-allocator", "paged-attention", "prefix-cache"):
     system = tokenizer(text.prose()[:1500]).input_ids
     for question in ("What is a list?", "How do I close a file?", "What is a list?"):
         asked = system + tokenizer(question).input_ids
-        began = time.perf_counter()
-        _, blocks, computed = prefill(runner, prefix_blocks, asked, prefixes)
-        milliseconds = 1000 * (time.perf_counter() - began)
+        with measure.Stopwatch() as watch:
+            _, blocks, computed = prefill(runner, prefix_blocks, asked, prefixes)
         prefix_blocks.free(blocks)  # the request ends, and the cache keeps its blocks
-        print(
-            f"{question:24}{len(asked)} tokens, {computed:3} computed, {milliseconds:5.0f} ms to the first token"
-        )
+        print(f"{question:24}{len(asked)} tokens, {computed:3} computed,", end="")
+        print(f" {1000 * watch.seconds:5.0f} ms to the first token")
 
 # %% [markdown]
 # ### Exercise 7 · The scheduler (8 points)

@@ -1406,6 +1406,7 @@ if scoreboard.ready("verify-greedy", "ngram-drafter", "speculative-loop"):
     )
     curves = {"right guesses": agreement, "weights read": exit_reads, "time": exit_cost}
     plots.lines(ax, exits, curves)
+    plots.timed(ax)
 
 # %% [markdown]
 # *In words: three curves over the exit's layer. The share of right guesses stays low for two thirds of the layers and
@@ -1500,8 +1501,8 @@ if scoreboard.ready(
 #   costs. Exercise 1 says what comes of that. (Its measured time also has its own reading of the prompt in it, which the
 #   prediction leaves out.)
 # - **A clock sees everything that runs on the machine.** Acceptance, tokens per call and weights a token are counts, and
-#   come out the same again. Where a measured speed-up is far from the predicted one, run the cells again before you
-#   believe it.
+#   come out the same again. Where something else used the processors, a line says so: run the cells again before you
+#   believe a speed-up.
 #
 # ## 6 · What others report, what we measured
 #
