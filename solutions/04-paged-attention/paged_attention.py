@@ -14,8 +14,8 @@
 # # 04 · Paged attention and continuous batching
 #
 # A server has many users and one memory. It wants them all in one batch, because a batch reads the weights as often as
-# a single sequence does; and it can't have them, because it doesn't know how long each of them will talk. You are going to
-# build what made vLLM famous: memory in pages, and a batch that changes with every token.
+# a single sequence does; and it can't have them, because it doesn't know how long each of them will talk. You are going
+# to build what made vLLM famous: memory in pages, and a batch that changes with every token.
 #
 # By the end you have written a block allocator, a paged KV cache (分页), attention that reads through a block table,
 # copy-on-write, a prefix cache, and a scheduler for continuous batching (连续批处理). Then SmolLM2 serves 32 requests
@@ -79,10 +79,11 @@ plots.timed(ax)
 #
 # The bytes for each token fall as the batch grows, on every machine. The tokens per second follow as long as a step
 # waits for bytes, and no further: two CPU cores are soon busy with arithmetic, while a GPU's is idle at batch 1, so that
-# its curve rises much longer. Either way, a server wants wide batches. Now look at what real requests do to one. Here are 32 of them, with lengths as
-# skewed as those of people who chat (log-normal, cut off at 256). The classic server takes eight, pads them to one
-# length, and takes the next eight when the last one of them has finished. That is **static batching**. Let's count its
-# steps, without a model.
+# its curve rises much longer. Either way, a server wants wide batches.
+#
+# Now look at what real requests do to one. Here are 32 of them, with lengths as skewed as those of people who chat
+# (log-normal, cut off at 256). The classic server takes eight, pads them to one length, and takes the next eight when
+# the last one of them has finished. That is **static batching**. Let's count its steps, without a model.
 
 # %% tags=["for-real"]
 trace = traces.serving_trace()

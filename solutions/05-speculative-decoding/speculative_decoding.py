@@ -1501,8 +1501,8 @@ if scoreboard.ready(
 #   costs. Exercise 1 says what comes of that. (Its measured time also has its own reading of the prompt in it, which the
 #   prediction leaves out.)
 # - **A clock sees everything that runs on the machine.** Acceptance, tokens per call and weights a token are counts, and
-#   come out the same again. Where something else used the processors, a line says so: run the cells again before you
-#   believe a speed-up.
+#   come out the same again. A line says so where something else was seen to use the processors: run the cells again
+#   before you believe a speed-up then.
 #
 # ## 6 · What others report, what we measured
 #
