@@ -11,6 +11,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from autograder.authoring.widths import too_wide
 from autograder.course import Unit, find_units
 from autograder.notebooks import EXERCISE, TEST_SUFFIX, grade_id, is_solution, is_test, read_master
 
@@ -24,7 +25,7 @@ def lint(root: Path, names: list[str] | None = None) -> list[str]:
     masters = {unit: read_master(unit) for unit in find_units(root, names)}
     findings = _duplicates(masters) + _unstable(root, masters)
     for unit, notebook in masters.items():
-        own = [*_points(notebook), *_markers(notebook), *_tests(notebook)]
+        own = [*_points(notebook), *_markers(notebook), *_tests(notebook), *too_wide(notebook)]
         findings += [f"{unit.name}: {finding}" for finding in own]
     return findings
 

@@ -76,6 +76,14 @@ class Run:
         """Tokens that a call of the model gave, on average."""
         return sum(count + 1 for count in self.kept) / max(1, len(self.kept))
 
+    def readings(self, draft_share: float = 0.0) -> float:
+        """How often all weights were read for each token, on average: a count of work; plain decoding has 1.
+
+        Args:
+            draft_share: what a guess reads, as a share of the target's weights.
+        """
+        return (len(self.kept) + draft_share * sum(self.drafted)) / (sum(self.kept) + max(1, len(self.kept)))
+
     @property
     def acceptance(self) -> float:
         """Share of the drafts that agreed, of those that were compared: none is, behind the first wrong one."""

@@ -42,6 +42,7 @@ from fridge import (
     plots,
     probe,
     scoreboard,
+    tables,
 )
 
 GB, GIB = 10**9, 2**30
@@ -152,13 +153,14 @@ pictures.bits_of_a_group()
 def bits_per_weight(
     bits, group=None, scale_bits=0, zero_bits=0, scale_group=None, second_bits=0
 ):
-    """Bits that a weight takes on average, with its share of all that is stored beside the codes.
+    """Bits that a weight takes on average, with its share of what is stored beside the codes.
 
     Args:
         bits: bits of a weight's own code.
         group: weights that share a scale and a zero point; None: there are none.
         scale_bits, zero_bits: bits of a group's scale and of its zero point; 0: there is none.
-        scale_group: scales that share one second-level scale (double quantization); None: there is none.
+        scale_group: scales that share one second-level scale (double quantization); None:
+            there is none.
         second_bits: bits of a second-level scale.
 
     Returns:
@@ -288,8 +290,9 @@ def count_parameters(config):
         config: a dict with the fields of a `config.json`.
 
     Returns:
-        A dict with six ints: "embedding", "attention" (the four matrices, all layers), "mlp" (all layers, with all experts
-        and routers), "norms", "biases", "head". A part that the model doesn't have is 0. Their sum is the total.
+        A dict with six ints: "embedding", "attention" (the four matrices, all layers), "mlp"
+        (all layers, with all experts and routers), "norms", "biases", "head". A part that the
+        model doesn't have is 0. Their sum is the total.
     """
     ### BEGIN SOLUTION
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
@@ -317,7 +320,9 @@ def count_parameters(config):
 
 
 def active_parameters(config):
-    """Parameters that work on one token: all but the experts that it isn't sent to. For a dense model, the total."""
+    """Parameters that work on one token: all but the experts that it isn't sent to. For a
+    dense model, the total.
+    """
     ### BEGIN SOLUTION
     total = sum(count_parameters(config).values())
     if "num_local_experts" not in config:
@@ -943,7 +948,8 @@ def largest_context(
 
     Args:
         batch: sequences, at least 1.
-        limit: the longest context that the model was trained for; None: no limit. The others as for `largest_batch`.
+        limit: the longest context that the model was trained for; None: no limit. The others
+            as for `largest_batch`.
 
     Returns:
         An int, never above `limit`; 0 if not one token fits, or not even the weights.
@@ -1123,7 +1129,7 @@ if scoreboard.ready(
 
 # %% tags=["for-real"]
 def most_bits(card, counted, kv):
-    """The most bits per weight, in hundredths, with which all fits on one card; 0 if none do."""
+    """The most bits per weight, in hundredths, with which all fits on one card; 0 for none."""
     for hundredths in range(1600, 0, -1):
         if cards_needed(weight_bytes(counted, hundredths / 100), kv, card.memory) == 1:
             return hundredths / 100
@@ -1175,7 +1181,8 @@ def intensity(parameters, weights, tokens, kv=0):
     """FLOPs per byte of one pass of the model.
 
     Args:
-        parameters: those that each token is multiplied with (for a mixture of experts, the active ones).
+        parameters: those that each token is multiplied with (for a mixture of experts, the
+            active ones).
         weights: bytes of weights read in the pass.
         tokens: tokens processed in the pass, all sequences together.
         kv: bytes of the KV cache read in the pass, all sequences together.
@@ -1249,7 +1256,7 @@ with exercise("roofline"):
     expect_equal(near(got, 10), 10, "intensity with weights of 4 bits")
 
     def bound(expected, what, cause="", **arguments):
-        """A step of 1000 parameters of 2 bytes on a machine of 100 bytes and 1000 FLOPs a second."""
+        """A step of 1000 2-byte parameters on a machine of 100 bytes and 1000 FLOPs a second."""
         usual = {"parameters": 1000, "weights": 2000, "tokens": 1, "kv": 0}
         got = fastest_step(**usual | {"bandwidth": 100, "flops": 1000} | arguments)
         expect_equal(near(got, expected), expected, what, cause)
@@ -1432,10 +1439,10 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "break-even"):
 copying = probe.copy_bandwidth(model.device)
 computing = probe.arithmetic(model.device, model.dtype)
 
-print(measure.machine())
 print(
     f"a copy moves {copying / GB:.1f} GB/s; matrix products reach {computing / GB:.0f} GFLOP/s"
 )
+tables.facts(measure.machine())
 
 # %% [markdown]
 # ### The prediction, and the clock

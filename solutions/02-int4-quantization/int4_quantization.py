@@ -136,8 +136,8 @@ def quantized_bytes(numbers, bits=4, group_size=64, double_quant=False):
         numbers: how many weights, at least 1.
         bits: bits of a code.
         group_size: consecutive weights that share a ruler.
-        double_quant: a group's ruler is 1 byte; every 256 groups share 4 bytes; the tensor has 4 bytes more.
-            Otherwise a group's ruler is 4 bytes.
+        double_quant: a group's ruler is 1 byte; every 256 groups share 4 bytes; the tensor has
+            4 bytes more. Otherwise a group's ruler is 4 bytes.
 
     Returns:
         Bytes, an int.
@@ -260,9 +260,10 @@ def quantize_int8(weight, per_channel=False):
         per_channel: a scale for each row instead of one for all.
 
     Returns:
-        (codes, scale): codes [out, in], int8, from -127 to 127, so that codes * scale is as near to `weight` as this
-        scale allows; scale, float32, a single number or [out, 1], the absmax divided by 127. Where all weights are 0
-        the codes are 0 and the scale is any finite number.
+        (codes, scale): codes [out, in], int8, from -127 to 127, so that codes * scale is as
+        near to `weight` as this scale allows; scale, float32, a single number or [out, 1], the
+        absmax divided by 127. Where all weights are 0 the codes are 0 and the scale is any
+        finite number.
 
     Raises:
         ValueError: a weight is NaN or infinite.
@@ -454,9 +455,10 @@ def quantize_groups(weight, group_size=32, bits=4):
         bits: bits of a code; codes are 0 .. 2 ** bits - 1.
 
     Returns:
-        (codes, scale, minimum), for n numbers in g groups: codes [n], uint8, 0 for a group's smallest number and
-        2 ** bits - 1 for its largest; scale [g], float32; minimum [g], float32. In a group whose numbers are all
-        equal, codes * scale + minimum is that number.
+        (codes, scale, minimum), for n numbers in g groups: codes [n], uint8, 0 for a group's
+        smallest number and 2 ** bits - 1 for its largest; scale [g], float32; minimum [g],
+        float32. In a group whose numbers are all equal, codes * scale + minimum is that
+        number.
 
     Raises:
         ValueError: a weight is NaN or infinite, or group_size is below 1.
@@ -819,7 +821,7 @@ with exercise("packing"):
 
 # %% nbgrader={"grade": false, "grade_id": "nf4", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def nf4_code_book():
-    """The 16 levels of NF4, ascending, float32, [16]; the first is -1, one is 0, the last is 1."""
+    """The 16 levels of NF4, ascending, float32, [16]; one is 0, the first -1, the last 1."""
     ### BEGIN SOLUTION
     positive = torch.special.ndtri(torch.linspace(0.9677083, 0.5, 9, dtype=torch.float64)[:-1])
     negative = -torch.special.ndtri(torch.linspace(0.9677083, 0.5, 8, dtype=torch.float64)[:-1])
@@ -834,11 +836,13 @@ def quantize_nf4(weight, code_book, block_size=64):
     Args:
         weight: a float32 tensor of any shape, at least one number.
         code_book: [16], ascending levels from -1 to 1, float32.
-        block_size: consecutive numbers of the flattened tensor that share an absmax; the last block may be shorter.
+        block_size: consecutive numbers of the flattened tensor that share an absmax; the last
+            block may be shorter.
 
     Returns:
-        (codes, absmax), for n numbers in b blocks: codes [n], uint8, indices into `code_book`; absmax [b], float32,
-        the largest absolute value of each block. A block of zeros has the absmax 0, and the codes of the level 0.
+        (codes, absmax), for n numbers in b blocks: codes [n], uint8, indices into `code_book`;
+        absmax [b], float32, the largest absolute value of each block. A block of zeros has the
+        absmax 0, and the codes of the level 0.
 
     Raises:
         ValueError: a weight is NaN or infinite.
@@ -860,7 +864,9 @@ def quantize_nf4(weight, code_book, block_size=64):
 
 
 def dequantize_nf4(codes, absmax, code_book, block_size, shape):
-    """The numbers that codes stand for: each code's level times its block's absmax, float32, of shape `shape`."""
+    """The numbers that codes stand for: each code's level times its block's absmax, float32,
+    of shape `shape`.
+    """
     ### BEGIN SOLUTION
     levels = code_book.index_select(0, codes.int())
     levels = torch.nn.functional.pad(levels, (0, -len(levels) % block_size))
@@ -1050,9 +1056,9 @@ def double_quantize(absmax, block_size=256):
         block_size: values that share a scale; the last block may be shorter.
 
     Returns:
-        (codes, scale, offset): codes [n], int8, from -127 to 127; scale, float32, one for each block; offset, the mean
-        of all absmax values, a single number. Where a block's values all equal the offset its codes are 0 and its
-        scale is any finite number.
+        (codes, scale, offset): codes [n], int8, from -127 to 127; scale, float32, one for each
+        block; offset, the mean of all absmax values, a single number. Where a block's values
+        all equal the offset its codes are 0 and its scale is any finite number.
     """
     ### BEGIN SOLUTION
     offset = absmax.mean()
@@ -1064,7 +1070,8 @@ def double_quantize(absmax, block_size=256):
 
 
 def double_dequantize(codes, scale, offset, block_size=256):
-    """The absmax values that codes stand for: code * scale + offset, each code with its own block's scale.
+    """The absmax values that codes stand for: code * scale + offset, each code with its own
+    block's scale.
 
     Returns:
         float32, [n].
@@ -1209,8 +1216,8 @@ class Linear4bit(torch.nn.Module):
         double_quant: keep the absmax values doubly quantized, in blocks of 256.
 
     Attributes:
-        nbytes: bytes kept: packed codes, absmax values (or their codes, scales and 4 bytes for the offset), and the bias.
-            The code book isn't counted: all layers can share one.
+        nbytes: bytes kept: packed codes, absmax values (or their codes, scales and 4 bytes for
+            the offset), and the bias. The code book isn't counted: all layers can share one.
     """
 
     def __init__(self, weight, bias=None, block_size=64, double_quant=False):
@@ -1256,7 +1263,7 @@ with exercise("linear-4bit"):
     from bitsandbytes.functional import get_4bit_type
 
     def in_nf4(weight):
-        """The numbers nearest to `weight` that NF4 has in blocks of 64, and the absmax values."""
+        """The numbers nearest to `weight` that NF4 has in blocks of 64, and absmax values."""
         parts = weight.detach().flatten().double().split(64)
         absmax = torch.stack([part.abs().max() for part in parts])
         levels = get_4bit_type("nf4", device="cpu").double()
@@ -1618,10 +1625,10 @@ if scoreboard.ready("llm-int8"):
 # and overlap, so that no token is judged with hardly any context. Every token but the first must be scored **exactly once**:
 #
 # ```
-#   tokens               0  1  2  3  4  5  6  7  8  9        window 5, stride 3
-#   call 1 is fed        0  1  2  3  4                       scores 1 2 3 4 5: the logits at i predict token i + 1
-#   call 2 is fed                 3  4  5  6  7              scores       6 7 8 (4 and 5 are scored already)
-#   call 3 is fed                          6  7  8           scores           9 (7 and 8 are scored already)
+#   tokens          0  1  2  3  4  5  6  7  8  9    window 5, stride 3
+#   call 1 is fed   0  1  2  3  4                   scores 1 2 3 4 5 (logits at i predict i + 1)
+#   call 2 is fed            3  4  5  6  7          scores       6 7 8 (4 and 5 are scored)
+#   call 3 is fed                     6  7  8       scores           9 (7 and 8 are scored)
 # ```
 #
 # So call number $k$ is fed the `window` tokens from position $k \cdot \text{stride}$ on, or those that are left, without the
@@ -1635,10 +1642,11 @@ if scoreboard.ready("llm-int8"):
 
 # %% nbgrader={"grade": false, "grade_id": "perplexity", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def perplexity(model, tokens, window, stride):
-    """Perplexity of a text, read in overlapping windows; every token but the first is scored once.
+    """Perplexity of a text, in overlapping windows; every token but the first is scored once.
 
     Args:
-        model: model(ids) returns logits [1, m, vocab_size] for ids [1, m], int64; those at i predict token i + 1.
+        model: model(ids) returns logits [1, m, vocab_size] for ids [1, m], int64; those at i
+            predict token i + 1.
         tokens: [n], int64.
         window: largest number of tokens in a call.
         stride: distance between the starts of two calls, from 1 to `window`.
@@ -1647,7 +1655,8 @@ def perplexity(model, tokens, window, stride):
         exp of the mean negative log-likelihood of tokens 1 … n - 1, a number.
 
     Raises:
-        ValueError: fewer than 2 tokens, or a stride that isn't from 1 to `window`; the model hasn't been called.
+        ValueError: fewer than 2 tokens, or a stride that isn't from 1 to `window`; the model
+            hasn't been called.
     """
     ### BEGIN SOLUTION
     if len(tokens) < 2 or not 1 <= stride <= window:
@@ -1681,7 +1690,7 @@ from fridge.testing import (
 with exercise("perplexity"):
 
     def one_number(value):
-        """A plain number or a tensor with one element as a float64 tensor; anything else as it is."""
+        """A number or a tensor of one element as a float64 tensor; anything else as it is."""
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             return value.detach().double().reshape(())
         return (
@@ -1938,7 +1947,9 @@ if results:
 # In practice you write none of this; you hand `transformers` a `BitsAndBytesConfig`:
 #
 # ```python
-# config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+# config = BitsAndBytesConfig(
+#     load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+# )
 # model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
 # ```
 #

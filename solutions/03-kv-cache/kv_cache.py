@@ -312,10 +312,12 @@ def causal_attention(q, k, v):
 
     Args:
         q: [batch, heads, new, head_dim], the queries of the last `new` positions.
-        k, v: [batch, kv_heads, total, head_dim], total >= new; heads is a multiple of kv_heads.
+        k, v: [batch, kv_heads, total, head_dim], total >= new; heads is a multiple of
+            kv_heads.
 
     Returns:
-        [batch, heads, new, head_dim]: softmax(q kᵀ / sqrt(head_dim)) v over the keys that each query may see.
+        [batch, heads, new, head_dim]: softmax(q kᵀ / sqrt(head_dim)) v over the keys that each
+        query may see.
     """
     ### BEGIN SOLUTION
     heads, new, head_dim = q.shape[1:]
@@ -535,7 +537,7 @@ with exercise("rope"):
 
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class KVCache:
-    """Keys and values of a batch of sequences of equal length, in memory that is reserved once.
+    """Keys and values of a batch of sequences of equal length, in memory reserved once.
 
     Args:
         layers, batch, kv_heads, head_dim: shape of what is stored.
@@ -572,7 +574,8 @@ class KVCache:
             k, v: [batch, kv_heads, new, head_dim]; new may be 0.
 
         Returns:
-            All keys and all values of this layer, [batch, kv_heads, held, head_dim] each, the new ones last.
+            All keys and all values of this layer, [batch, kv_heads, held, head_dim] each, the
+            new ones last.
 
         Raises:
             ValueError: they don't fit; nothing has changed.
@@ -916,15 +919,16 @@ def generate(model, prompt, max_new_tokens, cache, stop_token=None):
     """Greedy decoding with a KV cache.
 
     Args:
-        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and extends the cache.
+        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and
+            extends the cache.
         prompt: token ids, at least one; they follow what the cache holds.
         max_new_tokens: largest length of the reply; for 0 the model isn't called.
         cache: a KV cache.
         stop_token: ends the reply when the model chooses it, and isn't part of it.
 
     Returns:
-        The reply, a list of ints. The prompt takes one call, each further token one call with one position, and the
-        last chosen token isn't fed to the model.
+        The reply, a list of ints. The prompt takes one call, each further token one call with
+        one position, and the last chosen token isn't fed to the model.
     """
     ### BEGIN SOLUTION
     reply = []
@@ -978,7 +982,7 @@ with exercise("generate"):
     def ask(
         conversation, prompt, max_new_tokens, what, reply, calls, stop_token=None, earlier=()
     ):
-        """The reply, and the positions of each call, when the cache holds the tokens `earlier`."""
+        """The reply, and each call's positions, when the cache holds the tokens `earlier`."""
         scripted, cache = ScriptedModel(conversation), ConcatCache()
         if earlier:
             scripted(torch.tensor([earlier]), cache)
@@ -1083,7 +1087,8 @@ def prefill_in_chunks(model, prompt, cache, chunk_size):
         [vocab_size]: the logits after the last token of the prompt.
 
     Raises:
-        ValueError: `chunk_size` is below 1, or the prompt is empty; the model hasn't been called.
+        ValueError: `chunk_size` is below 1, or the prompt is empty; the model hasn't been
+            called.
     """
     ### BEGIN SOLUTION
     if chunk_size < 1 or len(prompt) == 0:
