@@ -9,7 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.authoring import navigation
-from autograder.course import Unit, repository
+from autograder.course import Unit, repository, repository_slug
 
 # Folded in JupyterLab and in Colab: it is nobody's first lesson.
 SET_UP_METADATA = {"tags": ["set-up"], "jupyter": {"source_hidden": True}, "cellView": "form"}
@@ -33,7 +33,7 @@ def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
     address = repository(unit.root)
     badges = _template("badges.md").format(
         repository=address,
-        slug=address.removeprefix("https://github.com/"),
+        slug=repository_slug(unit.root),
         notebook=unit.release.relative_to(unit.root).as_posix(),
     )
     setup = _template("setup.py").replace("{repository}", address)

@@ -1,22 +1,42 @@
-"""The command `fridge`, for learners: `fridge progress` shows the points of all units."""
+"""The command `fridge`, for learners: their points over all units, the file to hand in, a newer course."""
 
 import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fridge.terminal import allow_any_letter, reader_has_gone
+
+PROGRESS = (
+    "Show the points of all units, from the notebooks as they were last run and saved; `fridge` alone does so too."
+)
+SUBMIT = "Check a unit's saved notebook and make the file to hand in."
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit code: 0 fine, 2 wrong usage or nothing found."""
-    from fridge import progress
+    allow_any_letter()
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except BrokenPipeError:
+        return reader_has_gone()
 
+
+def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="fridge", description="The course's command for learners.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    about = "Show the points of all units, from the notebooks as they were last run and saved."
-    sub = commands.add_parser("progress", help=about, description=about)
+    parser.set_defaults(run=_progress, folder=Path())
+    commands = parser.add_subparsers(metavar="COMMAND")
+    sub = commands.add_parser("progress", help=PROGRESS, description=PROGRESS)
+    sub.set_defaults(run=_progress)
     where = "where the notebooks are; default: here"
     sub.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help=where)
-    options = parser.parse_args(arguments)
+    return parser
+
+
+def _progress(options: argparse.Namespace) -> int:
+    from fridge import progress
+
     try:
         print(progress.read(options.folder))
     except progress.NoNotebooks as error:

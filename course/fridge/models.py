@@ -18,6 +18,7 @@ from transformers.utils import logging as hf_logging
 from fridge import embedded
 from fridge.embedded import cache_folder
 from fridge.llama import Llama
+from fridge.terminal import allow_any_letter
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 CONVERTED_BYTES = 600_000_000  # SmolLM2-135M in float32, with room for the tokenizer
@@ -194,6 +195,7 @@ def _in_short(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    allow_any_letter()
     try:
         print(f"{name()} is ready: {install()}")
     except ModelUnavailable as unavailable:
