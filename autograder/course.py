@@ -126,8 +126,8 @@ def slug(address: str) -> str:
     said = said.rstrip("/").removesuffix(".git")
     if not _SLUG.fullmatch(said):
         raise CourseError(
-            f"{address!r} is no repository on GitHub, where badges lead: give owner/name or the address as GitHub shows "
-            "it, fridge-school/course-2027 or https://github.com/fridge-school/course-2027.git, say"
+            f"{address!r} is no repository on GitHub, where badges lead: give owner/name or the address as GitHub "
+            "shows it, fridge-school/course-2027 or https://github.com/fridge-school/course-2027.git, say"
         )
     return said
 

@@ -354,7 +354,7 @@ def run(command, tee):
     """Run a command in the repository, showing what it prints. Return its status and what it wrote to `tee`."""
     # It keeps the lock of `one_at_a_time` open: if this process is killed, the next one waits for the child to end.
     # Children write UTF-8 whatever the terminal's letters are: a folder's name among their lines must arrive whole.
-    unicode = dict(encoding="utf-8", errors="replace", env=dict(os.environ, PYTHONIOENCODING="utf-8"))
+    unicode = {"encoding": "utf-8", "errors": "replace", "env": dict(os.environ, PYTHONIOENCODING="utf-8")}
     child = subprocess.Popen(command, cwd=ROOT, close_fds=False, **dict(unicode, **{tee: subprocess.PIPE}))
     lines = []
     try:

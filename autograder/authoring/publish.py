@@ -42,7 +42,7 @@ def publish(root: Path, folder: Path, repo: str | None = None) -> int:
         repo: owner/name on GitHub, or its address there, for the badges; default pyproject.toml's.
 
     Raises:
-        CourseError: `folder` holds something else, `repo` isn't on GitHub, or a handout shows a solution or a hidden test.
+        CourseError: `folder` holds something else, `repo` isn't on GitHub, or a handout shows a secret.
     """
     folder = folder.resolve()
     if {root / "course", root / "solutions"} & {folder, *folder.parents} or folder in {root, *root.parents}:

@@ -7,9 +7,7 @@ from pathlib import Path
 
 from fridge.terminal import allow_any_letter, reader_has_gone
 
-PROGRESS = (
-    "Show the points of all units, from the notebooks as they were last run and saved; `fridge` alone does so too."
-)
+PROGRESS = "Show the points of all units, as last run and saved; `fridge` alone does so, too."
 SUBMIT = "Check a unit's saved notebook and make the file to hand in."
 
 

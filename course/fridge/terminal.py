@@ -1,4 +1,4 @@
-"""What a command prints, on whatever terminal: GBK, Latin-1, Windows' code pages and ASCII lack letters that it uses."""
+"""What a command prints, on any terminal: GBK, Latin-1, Windows' code pages and ASCII lack letters that it uses."""
 
 import os
 import sys
