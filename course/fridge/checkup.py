@@ -7,12 +7,13 @@ handout's cells back. Where no file of the notebook is to be found, as on Colab,
 import copy
 import json
 import re
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fridge import saved
-from fridge.cells import read_cells
+from fridge.cells import Cell, read_cells
 from fridge.regions import Match, match
 
 HANDOUTS = Path(__file__).with_name("handouts.json")  # `make course` writes it
@@ -87,6 +88,28 @@ def put_back(data: dict[str, Any], unit: str) -> list[str]:
     if marked:
         done.append(f"Marked for nbgrader: {', '.join(handout[place]['id'] for place in sorted(marked))}.")
     return done
+
+
+def answered(found: Match, unit: str) -> set[str]:
+    """Exercises, by the names of their tests, whose cell the learner has changed."""
+    return {name for name, region in _regions(unit).items() if region in found.answers}
+
+
+def last_answers(ran: Sequence[Cell], unit: str) -> dict[str, Cell]:
+    """Exercise -> the last of these cells that defines all that its own does; left out where none does."""
+    handout = {cell.index: cell for cell in read_cells(_handouts()[unit])}
+    names = {name: handout[region].functions or handout[region].defines for name, region in _regions(unit).items()}
+    return {name: cell for cell in ran for name, wanted in names.items() if wanted and wanted <= cell.defines}
+
+
+def _regions(unit: str) -> dict[str, int]:
+    """Exercise -> the place of its cell among the handout's graded ones: the one in front of its test."""
+    regions, region = {}, 0
+    for cell in read_cells(_handouts()[unit]):
+        if cell.solution:
+            region = cell.index
+        regions |= dict.fromkeys(cell.tests if cell.test else (), region)
+    return regions
 
 
 def _mark(cell: dict[str, Any], original: dict[str, Any]) -> bool:

@@ -29,7 +29,23 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_progress)
     where = "where the notebooks are; default: here"
     sub.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help=where)
+    sub = commands.add_parser("submit", help=SUBMIT, description=SUBMIT)
+    sub.set_defaults(run=_submit)
+    which = "03-kv-cache, 03, or a notebook's path; default: the unit of this folder, or else each that you began"
+    sub.add_argument("which", nargs="?", metavar="UNIT|NOTEBOOK", help=which)
     return parser
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from fridge import handing_in, progress
+
+    try:
+        results = handing_in.submit_from(Path(), options.which)
+    except (handing_in.NothingToHandIn, progress.NoNotebooks) as error:
+        print(f"fridge: {error}", file=sys.stderr)
+        return 2
+    print("\n\n".join(map(repr, results)))
+    return 0
 
 
 def _progress(options: argparse.Namespace) -> int:
