@@ -8,6 +8,7 @@ from pathlib import Path
 from fridge.terminal import allow_any_letter, reader_has_gone
 
 PROGRESS = "Show the points of all units, as last run and saved; `fridge` alone does so, too."
+UPDATE = "Fetch the newest version of the course by git and put your answers into its notebooks."
 SUBMIT = "Check a unit's saved notebook and make the file to hand in."
 
 
@@ -33,7 +34,23 @@ def _parser() -> argparse.ArgumentParser:
     sub.set_defaults(run=_submit)
     which = "03-kv-cache, 03, or a notebook's path; default: the unit of this folder, or else each that you began"
     sub.add_argument("which", nargs="?", metavar="UNIT|NOTEBOOK", help=which)
+    sub = commands.add_parser("update", help=UPDATE, description=UPDATE)
+    sub.set_defaults(run=_update)
     return parser
+
+
+def _update(options: argparse.Namespace) -> int:
+    from fridge import progress, updating
+
+    try:
+        print("\n".join(updating.update(Path())))
+    except (updating.CanNotUpdate, progress.NoNotebooks) as error:
+        print(f"fridge: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"fridge: stopped ({error}). Free some space, then type `fridge update` again.", file=sys.stderr)
+        return 2
+    return 0
 
 
 def _submit(options: argparse.Namespace) -> int:
