@@ -6,13 +6,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autograder.course import CourseError, find_root, unfinished
+from autograder.course import GITHUB, CourseError, find_root, slug, unfinished
+from fridge.terminal import allow_any_letter, reader_has_gone
 
 MODES = ("inprocess", "split")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit code: 0 fine, 1 something is off, 2 wrong usage or a broken course."""
+    allow_any_letter()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -23,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CourseError as error:
         print(f"autograder: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        return reader_has_gone()
     except KeyboardInterrupt:
         print("\nautograder: stopped. Run it again to go on.", file=sys.stderr)
         return 130
@@ -137,7 +141,7 @@ def _publish(root: Path, options: argparse.Namespace) -> int:
     if options.branch:
         commit = publish_branch(root, options.branch, options.repo)
         print(f"{options.branch} is at {commit[:12]}. Push it to the learners' repository:")
-        print(f"  git push https://github.com/{options.repo or 'OWNER/NAME'} {options.branch}:main")
+        print(f"  git push {GITHUB}{slug(options.repo) if options.repo else 'OWNER/NAME'} {options.branch}:main")
     else:
         print(f"{publish(root, options.folder, options.repo)} files in {options.folder}")
     return 0

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from autograder.authoring.navigation import title
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
 from autograder.notebooks import exercise_points, exercise_titles, read_master, with_header
+from fridge.handing_in import FOLDER
 
 UNITS_JSON = Path("course/fridge/units.json")
 HANDOUTS_JSON = Path("course/fridge/handouts.json")
@@ -52,7 +53,7 @@ def differences(root: Path) -> list[str]:
         extra = [
             path.relative_to(root)
             for path in (root / "course").rglob("*.ipynb")
-            if ".ipynb_checkpoints" not in path.parts and path.relative_to(root) not in written
+            if not {".ipynb_checkpoints", FOLDER} & set(path.parts) and path.relative_to(root) not in written
         ]
         return [str(path) for path in changed + extra]
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import nbformat
 
-from autograder.course import CourseError, Unit, find_units, repository
+from autograder.course import GITHUB, CourseError, Unit, find_units, repository_slug
+from autograder.course import slug as slug_of
 from autograder.notebooks import is_for_real
 
 FILES = ("LICENSE", "environment.yml", "requirements.lock")
@@ -31,7 +32,6 @@ LEARNERS_SECTIONS = ("The units", "For learners")  # of README.md; the rest of t
 MARKER = ".published.json"  # path -> SHA-256 of all that publish made
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION", "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS")
 SHORTEST_SECRET = 12  # characters of a line that gives something away
-SLUG = re.compile(r"[\w.-]+/[\w.-]+")
 
 
 def publish(root: Path, folder: Path, repo: str | None = None) -> int:
@@ -39,10 +39,10 @@ def publish(root: Path, folder: Path, repo: str | None = None) -> int:
 
     Args:
         folder: new, empty, or made by an earlier `publish` and not changed since.
-        repo: owner/name on GitHub, for the badges; default pyproject.toml's.
+        repo: owner/name on GitHub, or its address there, for the badges; default pyproject.toml's.
 
     Raises:
-        CourseError: `folder` holds something else, or a handout shows a solution or a hidden test.
+        CourseError: `folder` holds something else, `repo` isn't on GitHub, or a handout shows a secret.
     """
     folder = folder.resolve()
     if {root / "course", root / "solutions"} & {folder, *folder.parents} or folder in {root, *root.parents}:
@@ -92,19 +92,16 @@ def publish_branch(root: Path, branch: str, repo: str | None = None) -> str:
 
 
 def _make(root: Path, tree: Path, repo: str | None) -> Path:
-    address = repository(root)
-    slug = repo or address.removeprefix("https://github.com/")
-    if not SLUG.fullmatch(slug):
-        raise CourseError(f"{slug} is not owner/name: give --repo as GitHub shows it, fridge-school/course-2027, say")
+    old = repository_slug(root)
+    slug = slug_of(repo) if repo else old
     units = find_units(root)
     _copy(root, tree, units)
-    old = address.removeprefix("https://github.com/")
     for path in tree.rglob("*"):
         if path.suffix in RENAMED:
             path.write_text(path.read_text(encoding="utf-8").replace(old, slug), encoding="utf-8")
     page = _readme(root, units[0].release.relative_to(root).as_posix())
     (tree / "README.md").write_text(page.replace(old, slug), encoding="utf-8")
-    (tree / "pyproject.toml").write_text(_pyproject(root, f"https://github.com/{slug}"), encoding="utf-8")
+    (tree / "pyproject.toml").write_text(_pyproject(root, f"{GITHUB}{slug}"), encoding="utf-8")
     (tree / "Makefile").write_text(_makefile(root), encoding="utf-8")
     (tree / ".gitignore").write_text(_template("gitignore"), encoding="utf-8")
     if found := leaks(tree, units):
@@ -145,7 +142,7 @@ def _readme(root: Path, first: str) -> str:
     if missing := [name for name in LEARNERS_SECTIONS if name not in sections]:
         raise CourseError(f"README.md has no section {', '.join(missing)}, which the learners' README is made from")
     kept = "\n".join(f"## {name}\n{sections[name].rstrip()}\n" for name in LEARNERS_SECTIONS)
-    slug = repository(root).removeprefix("https://github.com/")
+    slug = repository_slug(root)
     return _template("README.md").replace("{slug}", slug).replace("{first}", first).replace("{sections}", kept)
 
 

@@ -20,6 +20,7 @@ from autograder.notebooks import FOR_REAL, TEST_SUFFIX, is_for_real, is_test
 from autograder.submissions.submission import Refused
 from fridge import scoreboard
 from fridge.cells import Cell, UnreadableCells, parsed, read_cells
+from fridge.placing import placed
 from fridge.regions import Match, match
 
 REPAIRS = "repairs"  # key in the rebuilt notebook's metadata
@@ -122,29 +123,12 @@ Placed = dict[int, list[NotebookNode]]  # handout's cell -> the learner's own ce
 def _own_cells(
     submitted: NotebookNode, cells: dict[int, Cell], handout: NotebookNode, found: Match
 ) -> tuple[Placed, Placed]:
-    before: Placed = {}
-    behind: Placed = {}
-    for region, others in found.superseded.items():
-        own = (_own_cell(cells[index], submitted.cells[index], found) for index in others)
-        before[region] = [cell for cell in own if cell is not None]
-    extras, changed = set(found.extras), set(found.changed)
-    anchor: int | None = None
-    waiting: list[NotebookNode] = []  # in front of the first cell that is the handout's
-    for index, cell in sorted(cells.items()):
-        own = None
-        if index in extras:
-            own = _own_cell(cell, submitted.cells[index], found)
-        if index in found.places:
-            anchor = found.places[index]
-            before.setdefault(anchor, [])[:0] = waiting
-            waiting = []
-        if index in changed:
-            own = _own_part(cell, handout.cells[found.places[index]], found)
-        if own is not None:
-            (waiting if anchor is None else behind.setdefault(anchor, [])).append(own)
-    if waiting:
-        before.setdefault(0, [])[:0] = waiting
-    return before, behind
+    superseded = (index for others in found.superseded.values() for index in others)
+    own = {
+        index: _own_cell(cells[index], submitted.cells[index], found) for index in sorted({*found.extras, *superseded})
+    }
+    own |= {index: _own_part(cells[index], handout.cells[found.places[index]], found) for index in found.changed}
+    return placed(found, {index: cell for index, cell in own.items() if cell is not None})
 
 
 def _own_cell(cell: Cell, original: NotebookNode, found: Match) -> NotebookNode | None:
