@@ -56,9 +56,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub = command("report", _report, "Show a class's results as one page: grading/report.html.")
     sub.add_argument("--out", type=Path, metavar="FILE", help="where to write it")
-    sub = command("similar", _similar, "List pairs of submissions whose own code is alike.", units=False)
+    sub = command(
+        "similar", _similar, "Find submissions whose own code is alike: grading/similar-UNIT.html.", units=False
+    )
     sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
-    sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    sub.add_argument("--json", action="store_true", help="print JSON instead of a table, and make no page")
+    sub.add_argument("--top", type=_positive, metavar="N", help="show so many pairs; default 20, and all in JSON")
     sub = command("publish", _publish, "Make what learners get, without solutions and grader.", units=False)
     where = sub.add_mutually_exclusive_group(required=True)
     where.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new folder, or one that publish made")
@@ -128,10 +131,16 @@ def _report(root: Path, options: argparse.Namespace) -> int:
 
 
 def _similar(root: Path, options: argparse.Namespace) -> int:
-    from autograder.results.similar import similar, table
+    from autograder.results.people import known_names
+    from autograder.results.similar import TOP, similar, table
+    from autograder.results.similar_page import write_page
 
     findings = similar(root, options.unit)
-    print(findings.as_json() if options.json else table(findings))
+    if options.json:
+        print(findings.as_json(options.top))
+    else:
+        print(f"{table(findings, options.top or TOP)}\n")
+        print(write_page(root, findings, known_names(root), options.top or TOP))
     return 0
 
 
