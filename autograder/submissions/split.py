@@ -31,6 +31,11 @@ MAX_MESSAGE = 10_000  # characters
 LARGE = 10 * 2**20  # bytes from a learner's process over which a test may take its time
 
 NOT_A_TEST = "This cell is not one of the course's tests. It is worth no points."
+NOT_FOUND = ("FileNotFoundError", "ModuleNotFoundError")
+ONLY_THE_NOTEBOOK = (
+    "Grading has the notebook alone, in an empty folder and without a network. A file or module of yours must be "
+    "written by a cell of the notebook, by %%writefile for example.\n"
+)
 COURSES_FAULT = (
     "This test cell is broken, which is the course's fault and not yours; your instructor has been told. "
     "It counts when it is mended."
@@ -102,7 +107,10 @@ class _Run:
         self._lost.found(source)
         self._lost.failed(source, result.get("failures"))
         self._replay.append(source)
-        self._graded.outputs[index] = self._budget.clean(result.get("outputs"))
+        shown = self._budget.clean(result.get("outputs"))
+        if any(output.get("ename") in NOT_FOUND for output in shown):
+            shown.append(outputs.stream(ONLY_THE_NOTEBOOK))
+        self._graded.outputs[index] = shown
 
     def _test(self, index: int, test: Test) -> None:
         name, worth = test.name, test.points

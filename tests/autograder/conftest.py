@@ -4,6 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+from three_exercises import grade, sandbox  # noqa: F401 - fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
 
