@@ -1,4 +1,5 @@
-"""`autograder lint`: what a reader can't see at a glance in a master: ids, points, markers, and tests that exist.
+"""`autograder lint`: what a reader can't see at a glance in a master: ids, points, markers, tests that exist, and words
+that a learner is shown: what hidden tests look at, why an answer is right, questions to recall a unit by.
 
 `solutions/grade_ids.json` lists every grade_id ever released. Grades in the gradebook hang on them, so a renamed or
 vanished id is a finding until that file says that it is meant.
@@ -12,7 +13,7 @@ from pathlib import Path
 from nbformat import NotebookNode
 
 from autograder.course import Unit, find_units
-from autograder.notebooks import EXERCISE, TEST_SUFFIX, grade_id, is_solution, is_test, read_master
+from autograder.notebooks import EXERCISE, TEST_SUFFIX, because, grade_id, is_solution, is_test, looks_at, read_master
 
 GRADE_IDS = Path("solutions/grade_ids.json")
 TOTAL = re.compile(r"^\| Points \| (\d+),", re.MULTILINE)
@@ -110,8 +111,18 @@ def _tests(notebook: NotebookNode) -> list[str]:
             for kind, part in (("visible", visible), ("hidden", hidden))
             if not re.search(r"expect_\w+\(", part)
         ]
+        findings += _words(cell)
         if not cell.metadata.nbgrader.locked:
             findings.append(f"{name}: a test cell must be locked")
+    return findings
+
+
+def _words(cell: NotebookNode) -> list[str]:
+    name, findings = grade_id(cell), []
+    if not looks_at(cell):
+        findings.append(f"{name}: its hidden part lacks `# Looks at: one kind of case; another.`, which ✓ shows")
+    if not because(cell):
+        findings.append(f"{name}: its hidden part lacks `# Right because: …`, one sentence that ✓ shows")
     return findings
 
 

@@ -8,14 +8,13 @@ import copy
 import json
 import os
 import re
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fridge.cells import read_cells
+from fridge.notebook import handouts
 from fridge.regions import Match, match
 
-HANDOUTS = Path(__file__).with_name("handouts.json")  # `make course` writes it
 MASTERS = re.compile(r"^\s*### BEGIN (?:SOLUTION|HIDDEN)", re.MULTILINE)  # an author's notebook has nothing to repair
 MAX_BYTES = 100 * 10**6
 
@@ -73,7 +72,7 @@ def advice(unit: str) -> str:
 
 
 def _put_back(data: dict[str, Any], unit: str) -> list[str]:
-    handout = _handouts()[unit]
+    handout = handouts.graded_cells()[unit]
     found = _matched(data, unit)
     cells = data["cells"]
     places = {place: index for index, place in sorted(found.places.items(), reverse=True)}
@@ -115,7 +114,7 @@ def _matched(data: dict[str, Any], unit: str) -> Match:
     cells = data["cells"]
     if any(MASTERS.search(cell.source) for cell in read_cells(cells)):
         return Match()
-    return match(cells, _handouts()[unit])
+    return match(cells, handouts.graded_cells()[unit])
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -131,7 +130,3 @@ def _free_name(path: Path) -> Path:
     names = (path.with_name(f"{path.stem}-before-repair{number}{path.suffix}") for number in ("", *range(2, 10_000)))
     return next(name for name in names if not name.exists())
 
-
-@cache
-def _handouts() -> dict[str, list[dict[str, Any]]]:
-    return json.loads(HANDOUTS.read_text(encoding="utf-8"))
