@@ -64,7 +64,7 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--repo", metavar="OWNER/NAME", help="the learners' repository on GitHub, for the badges")
     sub = command("references", _references, "Write a unit's solutions to a file for `fridge.reveal`.", units=False)
     sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
-    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="references.json beside the notebook is found")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="call it references.json")
     for name, run, help in (
         ("grade", _grade, "Grade a unit's submissions into the gradebook; run it again after whatever stopped it."),
         ("regrade", _regrade, "Show whose points a changed release or grader would change; --write writes them."),
@@ -152,7 +152,9 @@ def _references(root: Path, options: argparse.Namespace) -> int:
     from autograder.authoring.references import references
 
     names = references(root, options.unit, options.out)
-    print(f"{options.out} has the solutions of {', '.join(names)}. Give it to learners: they put it beside the notebook.")
+    print(
+        f"{options.out} has the solutions of {', '.join(names)}. Give it to learners: they put it beside the notebook."
+    )
     return 0
 
 

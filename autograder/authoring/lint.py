@@ -14,8 +14,10 @@ from nbformat import NotebookNode
 
 from autograder.course import Unit, find_units
 from autograder.notebooks import EXERCISE, TEST_SUFFIX, because, grade_id, is_solution, is_test, looks_at, read_master
+from fridge.recall import questions
 
 GRADE_IDS = Path("solutions/grade_ids.json")
+RECALL = Path("course/fridge/recall")
 TOTAL = re.compile(r"^\| Points \| (\d+),", re.MULTILINE)
 MARKERS = {"SOLUTION": is_solution, "HIDDEN TESTS": is_test}
 
@@ -25,7 +27,7 @@ def lint(root: Path, names: list[str] | None = None) -> list[str]:
     masters = {unit: read_master(unit) for unit in find_units(root, names)}
     findings = _duplicates(masters) + _unstable(root, masters)
     for unit, notebook in masters.items():
-        own = [*_points(notebook), *_markers(notebook), *_tests(notebook)]
+        own = [*_points(notebook), *_markers(notebook), *_tests(notebook), *_recall(root, unit)]
         findings += [f"{unit.name}: {finding}" for finding in own]
     return findings
 
@@ -124,6 +126,14 @@ def _words(cell: NotebookNode) -> list[str]:
     if not because(cell):
         findings.append(f"{name}: its hidden part lacks `# Right because: …`, one sentence that ✓ shows")
     return findings
+
+
+def _recall(root: Path, unit: Unit) -> list[str]:
+    try:
+        questions.read(unit.name, root / RECALL)
+    except questions.BadQuestions as error:
+        return [f"course/fridge/recall: {error}"]
+    return []
 
 
 def _ids(notebook: NotebookNode) -> list[str]:

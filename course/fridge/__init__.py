@@ -8,7 +8,7 @@ runs.watch()  # so that a test can say when what it tested is not what the learn
 
 
 def reveal(exercise: str, references: str | None = None) -> None:
-    """Show a reference solution after an attempt, let it run in the exercise's place, and give the exercise's points up.
+    """After an attempt, show a reference solution and let it run in the exercise's place. The points are given up.
 
     For as long as the call stands in the notebook, the points stay given up.
 

@@ -129,4 +129,3 @@ def _read(path: Path) -> dict[str, Any]:
 def _free_name(path: Path) -> Path:
     names = (path.with_name(f"{path.stem}-before-repair{number}{path.suffix}") for number in ("", *range(2, 10_000)))
     return next(name for name in names if not name.exists())
-

@@ -61,7 +61,7 @@ def title(name: str) -> str:
 
 
 def notebook(name: str) -> str:
-    """What the notebook of an exercise's unit is called, "kv_cache.ipynb"; empty if no unit lists the exercise (yet)."""
+    """What the notebook of an exercise's unit is called, "kv_cache.ipynb"; empty if no unit lists the exercise."""
     found = (unit["notebook"] for unit in syllabus().values() if name in unit["exercises"] and "notebook" in unit)
     return Path(next(found, "")).name
 
@@ -77,7 +77,7 @@ def because(name: str) -> str:
 
 
 def ready(*names: str) -> bool:
-    """Whether these exercises are solved, or a reference runs in their place; if not, say which cell waits for which."""
+    """Whether these exercises are solved, or a reference runs instead; if not, say which cell is waiting for which."""
     missing = [name for name in names if _outcomes.get(name) not in (RIGHT, REVEALED)]
     if missing:
         exercises = "; ".join(map(title, missing))

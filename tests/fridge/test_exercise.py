@@ -40,7 +40,10 @@ def test_right(cell: Cell, capsys: pytest.CaptureFixture) -> None:
     """Guards against silence, or an exception, where all is well."""
     cell(RIGHT)
     assert cell(TEST) is None
-    assert capsys.readouterr().out == "✓ doubling: the tests in this cell pass. Its 2 points count when the hidden tests pass, too.\n"
+    assert (
+        capsys.readouterr().out
+        == "✓ doubling: the tests in this cell pass. Its 2 points count when the hidden tests pass, too.\n"
+    )
     assert scoreboard.ready("doubling")
 
 

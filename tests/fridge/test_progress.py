@@ -14,7 +14,11 @@ from fridge.scoreboard import NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 WORK = "03-kv-cache"
-PASSES = {"output_type": "stream", "name": "stdout", "text": ["a line\n", "✓ {name}: the tests in this cell pass. Its 2 points count when …\n"]}
+PASSES = {
+    "output_type": "stream",
+    "name": "stdout",
+    "text": ["a line\n", "✓ {name}: the tests in this cell pass. Its 2 points count when …\n"],
+}
 FAILS = {"output_type": "error", "ename": "Wrong", "evalue": "✗ {name}: not right yet.", "traceback": []}
 STUB = {"output_type": "error", "ename": "NotAttempted", "evalue": "○ {name}: …", "traceback": []}
 CRASH = {"output_type": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}

@@ -5,6 +5,7 @@ that the instructor gave out (`autograder references UNIT --out FILE`). Then the
 is a clone of the whole repository. Which of them may be used is decided when the course is published.
 """
 
+import ast
 import importlib
 import inspect
 import json
@@ -14,13 +15,15 @@ import textwrap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import FunctionType
 from typing import Any
 
+from fridge.cells import FOR_REAL, parsed
 from fridge.notebook.handouts import Stub
 
 FILE = "references.json"
-CHOICE = Path(__file__).parents[1] / "reveal.json"  # `autograder publish` writes it; where there is none, all is allowed
+CHOICE = (
+    Path(__file__).parents[1] / "reveal.json"
+)  # `autograder publish` writes it; where there is none, all is allowed
 LIBRARY, FILES, NO = "library", "file", "no"  # choices when publishing; each but the last allows those before it, too
 RELATIVES = {  # stub -> name -> where the library has the same function; tests/fridge/test_references.py compares them
     "causal-attention": {"causal_attention": ("fridge.llama", "attend_causally")},
@@ -28,7 +31,6 @@ RELATIVES = {  # stub -> name -> where the library has the same function; tests/
 }
 _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)
 _MARKER = re.compile(r"^[ \t]*### (?:BEGIN|END) SOLUTION[ \t]*\n", re.MULTILINE)
-_IMPORT = re.compile(r"^(?:import|from)\b")
 
 
 class NoReference(Exception):
@@ -96,11 +98,18 @@ def of_master(unit: str, text: str) -> dict[str, Any]:
     exercises: dict[str, str] = {}
     for options, source in _cells(text):
         graded = re.search(r"nbgrader=(\{.*\})", options)
-        if graded is None:
-            imports += [line for line in source.splitlines() if _IMPORT.match(line) and line.count("(") == line.count(")")]
-        elif (marks := json.loads(graded[1]))["solution"]:
+        if graded is None and FOR_REAL not in options:
+            imports += [
+                ast.unparse(node) for node in _statements(source) if isinstance(node, ast.Import | ast.ImportFrom)
+            ]
+        elif graded is not None and (marks := json.loads(graded[1]))["solution"]:
             exercises[marks["grade_id"]] = _MARKER.sub("", source)
     return {"unit": unit, "imports": list(dict.fromkeys(imports)), "exercises": exercises}
+
+
+def _statements(source: str) -> list[ast.stmt]:
+    tree = parsed(source)
+    return tree.body if tree else []  # a magic, say
 
 
 def _cells(text: str) -> Iterator[tuple[str, str]]:
@@ -115,9 +124,7 @@ def _from_library(stub: Stub) -> Reference:
     places = RELATIVES[stub.grade_id]
     values = {name: getattr(importlib.import_module(module), there) for name, (module, there) in places.items()}
     source = "\n\n".join(textwrap.dedent(inspect.getsource(value)).rstrip() for value in values.values())
-    renamed = "".join(
-        f"\n\n{name} = {value.__name__}" for name, value in values.items() if name != value.__name__
-    )
+    renamed = "".join(f"\n\n{name} = {value.__name__}" for name, value in values.items() if name != value.__name__)
     where = ", ".join(f"{module}.{there}" for module, there in places.values())
     return Reference(values, source + renamed, f"the course library, `{where}`")
 

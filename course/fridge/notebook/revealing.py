@@ -7,9 +7,7 @@ from fridge.notebook import grading, handouts, references, reveals, saved
 from fridge.notebook.handouts import Stub
 from fridge.notebook.references import NoReference, Reference
 
-DELETE = (
-    "Delete this call, or move on without it: for as long as it stands in the notebook, the exercise counts as given up."
-)
+DELETE = "Delete this call: for as long as it stands in the notebook, the exercise counts as given up."
 
 _in_place: dict[str, Any] = {}  # name in the notebook -> the reference that was put there
 
@@ -57,7 +55,7 @@ def stands(exercise: str, notebook: str) -> bool:
 
 def _find(exercise: str, stub: Stub | None, file: str | None) -> Reference:
     if stub is None:
-        raise NoReference("no exercise has this name. A test's first line has it: with exercise(\"…\").")
+        raise NoReference('no exercise has this name. A test\'s first line has it: with exercise("…").')
     outcomes = scoreboard.outcomes()
     if not is_in_place(exercise):
         if all(outcomes.get(name) == scoreboard.RIGHT for name in stub.exercises):

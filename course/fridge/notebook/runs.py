@@ -143,7 +143,9 @@ def stale(exercise: str, notebook: str) -> str:
 def _failed(recorder: Recorder, stub: Stub) -> str:
     for name in sorted(stub.names):
         if late := recorder.overtaken.get(name):
-            tested = "what was tested is the version before it" if name in _namespace() else "there is nothing to test yet"
+            tested = (
+                "what was tested is the version before it" if name in _namespace() else "there is nothing to test yet"
+            )
             return (
                 f"the last run of this exercise's cell failed with {late.failure}; {tested}. "
                 "Mend the cell and run it, then this test again."

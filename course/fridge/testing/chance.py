@@ -78,4 +78,3 @@ def p_value(counts: Mapping[Hashable, int], probabilities: Mapping[Hashable, flo
 
 def _surprise(count: int, expected: float) -> float:
     return (count - expected) ** 2 / expected if expected else 0.0
-

@@ -43,7 +43,7 @@ class Wrong(Outcome, AssertionError):
 
 
 class Stale(Outcome):
-    """What was tested is not what the exercise's cell shows: its last run failed, say. Right or wrong, it must run again."""
+    """What was tested is not what the exercise's cell shows: its last run failed, say. It must run again."""
 
 
 class Skipped(Exception):

@@ -161,4 +161,3 @@ class SimulatedServer:
         for name in expected:
             self.requests[name].done_at, self.requests[name].computed = step, 0
         return names
-
