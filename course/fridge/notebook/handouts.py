@@ -56,9 +56,10 @@ def find(name: str, stubs: Iterable[Stub]) -> Stub | None:
 
 def stub(name: str) -> Stub | None:
     """The stub of an exercise of this course, None if it has none (yet)."""
-    return find(name, _all_stubs())
+    return find(name, stubs())
 
 
 @cache
-def _all_stubs() -> tuple[Stub, ...]:
+def stubs() -> tuple[Stub, ...]:
+    """The stubs of all units."""
     return tuple(stub for unit, cells in graded_cells().items() for stub in stubs_of(unit, read_cells(cells)))

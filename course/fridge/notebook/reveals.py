@@ -14,6 +14,7 @@ from fridge.notebook.handouts import Stub, find
 
 LIBRARY, CALL = "fridge", "reveal"
 _INNER = ("notebook", "revealing")  # modules below the library's through which the same can be called
+MAX_READ = 1_000_000  # characters of cells that are looked at; the largest unit has 60,000
 SAID = "revealed: its points were given up; take the call out of the notebook and solve it to have them"
 _TIMED = re.compile(r"^([ \t]*)%%?(?:time|timeit|capture|prun)\b.*?(?=$|\bfridge\.|\breveal\()", re.MULTILINE)
 _MAGIC = re.compile(r"^([ \t]*)[%!].*$|^.*\?$", re.MULTILINE)
@@ -29,22 +30,34 @@ def given_up(cells: Iterable[Cell], stubs: Iterable[Stub]) -> list[Stub]:
 
 def called(cells: Iterable[Cell]) -> set[str]:
     """The exercises that code cells name in calls of `fridge.reveal`."""
-    texts = (cell.source for cell in cells if cell.kind == "code" and CALL in cell.source)
-    trees = [tree for text in texts if (tree := _tree(text)) is not None]
-    # A name that stands for the call stands for it in every cell: they may have run in any order.
-    modules, functions = {LIBRARY}, set()
-    nodes = [node for tree in trees for node in ast.walk(tree)]
-    for node in nodes:
-        if isinstance(node, ast.Import):
-            modules |= {name.asname for name in node.names if name.name == LIBRARY and name.asname}
-        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == LIBRARY:
-            functions |= {name.asname or CALL for name in node.names if name.name in (CALL, "*")}
-            modules |= {name.asname or name.name for name in node.names if name.name in _INNER}
-    for node in nodes:
-        if isinstance(node, ast.Assign) and _is_reveal(node.value, modules, functions):
-            functions |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+    texts, left = [cell.source for cell in cells if cell.kind == "code"], MAX_READ
+    nodes: list[ast.AST] = []
+    words, new = {LIBRARY, *_INNER}, {CALL}
+    modules, functions = set(words), set()
+    while new:  # a name that stands for the call stands for it in every cell: they may have run in any order
+        found = [text for text in texts if any(word in text for word in new)]
+        texts = [text for text in texts if not any(word in text for word in new)]
+        while sum(map(len, found)) > left:
+            found.pop()
+        left -= sum(map(len, found))
+        nodes += [node for text in found if (tree := _tree(text)) is not None for node in ast.walk(tree)]
+        words |= new
+        for node in nodes:
+            _take_names(node, modules, functions)
+        new = (modules | functions) - words
     calls = (node for node in nodes if isinstance(node, ast.Call) and _is_reveal(node.func, modules, functions))
     return {name for call in calls for name in _names(call)}
+
+
+def _take_names(node: ast.AST, modules: set[str], functions: set[str]) -> None:
+    """Add what a statement binds to the library, and to the call."""
+    if isinstance(node, ast.Import):
+        modules |= {name.asname for name in node.names if name.name.split(".")[0] == LIBRARY and name.asname}
+    elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == LIBRARY:
+        functions |= {name.asname or CALL for name in node.names if name.name in (CALL, "*")}
+        modules |= {name.asname for name in node.names if name.name in _INNER and name.asname}
+    elif isinstance(node, ast.Assign) and _is_reveal(node.value, modules, functions):
+        functions |= {target.id for target in node.targets if isinstance(target, ast.Name)}
 
 
 def _tree(text: str) -> ast.Module | None:

@@ -141,7 +141,7 @@ def _judge(name: str, points: float, error: BaseException) -> Outcome:
     lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": ")]
     where = _where(error)
     # With None in the test's own line, the learner's function gave it: its code is not on the way.
-    if "cannot unpack non-iterable NoneType" in str(error) or ("'NoneType' object" in str(error) and not where):
+    if "cannot unpack non-iterable NoneType" in str(error) or ("NoneType" in str(error) and not where):
         lines.append("Likely cause: a `return` is missing.")
     if isinstance(error, NameError):
         lines.append("Likely cause: the exercise's cell has not been run, or a name in it is misspelt.")
