@@ -11,6 +11,7 @@ from autograder.printing import say
 from fridge.terminal import allow_any_letter, reader_has_gone
 
 MODES = ("inprocess", "split")
+REVEAL = ("library", "file", "no")  # the library alone; files that you give out, too; nothing at all
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     where = sub.add_mutually_exclusive_group(required=True)
     where.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new folder, or one that publish made")
     where.add_argument("--branch", metavar="NAME", help="commit it to a git branch instead")
+    sub.add_argument("--reveal", choices=REVEAL, default=REVEAL[1], help="where `fridge.reveal` takes references from")
     sub.add_argument("--repo", metavar="OWNER/NAME", help="the learners' repository on GitHub, for the badges")
     sub = command("students", _students, "Import a class list into the gradebook, whole or not at all.", units=False)
     sub.add_argument("list", type=Path, metavar="LIST", help="students.csv, or what Canvas or Moodle export")
@@ -76,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
     sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a zip archive, a folder or a notebook")
     sub.add_argument("--students", type=Path, metavar="LIST", help="a list that knows more than the gradebook")
+    sub = command("references", _references, "Write a unit's solutions to a file for `fridge.reveal`.", units=False)
+    sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="call it references.json")
     for name, run, help in (
         ("grade", _grade, "Grade a unit's submissions into the gradebook; run it again after whatever stopped it."),
         ("regrade", _regrade, "Show whose points a changed release or grader would change; --write writes them."),
@@ -159,11 +164,21 @@ def _publish(root: Path, options: argparse.Namespace) -> int:
     from autograder.authoring.publish import publish, publish_branch
 
     if options.branch:
-        commit = publish_branch(root, options.branch, options.repo)
+        commit = publish_branch(root, options.branch, options.repo, options.reveal)
         print(f"{options.branch} is at {commit[:12]}. Push it to the learners' repository:")
         print(f"  git push {GITHUB}{slug(options.repo) if options.repo else 'OWNER/NAME'} {options.branch}:main")
     else:
-        print(f"{publish(root, options.folder, options.repo)} files in {options.folder}")
+        print(f"{publish(root, options.folder, options.repo, options.reveal)} files in {options.folder}")
+    return 0
+
+
+def _references(root: Path, options: argparse.Namespace) -> int:
+    from autograder.authoring.references import references
+
+    names = references(root, options.unit, options.out)
+    print(
+        f"{options.out} has the solutions of {', '.join(names)}. Give it to learners: they put it beside the notebook."
+    )
     return 0
 
 

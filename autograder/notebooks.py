@@ -98,6 +98,23 @@ def exercise_titles(notebook: NotebookNode) -> dict[str, str]:
     }
 
 
+def looks_at(test: NotebookNode) -> list[str]:
+    """The kinds of cases that a test's hidden part looks at, from its comment `# Looks at: one; another.`"""
+    return [kind for part in _comment(test, "Looks at").removesuffix(".").split(";") if (kind := part.strip())]
+
+
+def because(test: NotebookNode) -> str:
+    """One sentence on why an answer is right, from the hidden part's comment `# Right because: …`; empty without."""
+    return _comment(test, "Right because")
+
+
+def _comment(test: NotebookNode, begins: str) -> str:
+    # A long one goes on in lines that begin with `#   `.
+    hidden = test.source.partition("### BEGIN HIDDEN TESTS")[2]
+    found = re.search(rf"^[ \t]*# {begins}: (.*(?:\n[ \t]*#   .*)*)", hidden, re.MULTILINE)
+    return re.sub(r"\s*\n[ \t]*#   \s*", " ", found[1]).strip() if found else ""
+
+
 def _template(name: str) -> str:
     return resources.files("autograder").joinpath("templates", name).read_text(encoding="utf-8")
 

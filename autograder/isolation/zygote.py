@@ -83,6 +83,9 @@ def _warm_up(statements: list[str]):
     from autograder.isolation import colab
     from autograder.isolation.learner import make_shell
     from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401 - what the notebooks import
+    from fridge.notebook import grading
+
+    grading.begin(grading.Role.GRADED)  # `fridge.reveal` does nothing for a learner's code here
 
     torch.set_num_threads(1)
     shell = make_shell()

@@ -5,18 +5,16 @@ handout's cells back. Where no file of the notebook is to be found, as on Colab,
 """
 
 import copy
-import json
 import re
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from fridge import saved
 from fridge.cells import Cell, read_cells
+from fridge.notebook import handouts
 from fridge.regions import Match, match
 
-HANDOUTS = Path(__file__).with_name("handouts.json")  # `make course` writes it
 MASTERS = re.compile(r"^\s*### BEGIN (?:SOLUTION|HIDDEN)", re.MULTILINE)  # an author's notebook has nothing to repair
 
 
@@ -72,7 +70,7 @@ def advice(unit: str) -> str:
 
 def put_back(data: dict[str, Any], unit: str) -> list[str]:
     """Put the handout's missing cells and nbgrader's marks into a notebook; return what was done, in sentences."""
-    handout = _handouts()[unit]
+    handout = handouts.graded_cells()[unit]
     found = matched(data, unit)
     cells = data["cells"]
     places = {place: index for index, place in sorted(found.places.items(), reverse=True)}
@@ -97,7 +95,7 @@ def answered(found: Match, unit: str) -> set[str]:
 
 def last_answers(ran: Sequence[Cell], unit: str) -> dict[str, Cell]:
     """Exercise -> the last of these cells that defines all that its own does; left out where none does."""
-    handout = {cell.index: cell for cell in read_cells(_handouts()[unit])}
+    handout = {cell.index: cell for cell in read_cells(handouts.graded_cells()[unit])}
     names = {name: handout[region].functions or handout[region].defines for name, region in _regions(unit).items()}
     return {name: cell for cell in ran for name, wanted in names.items() if wanted and wanted <= cell.defines}
 
@@ -105,7 +103,7 @@ def last_answers(ran: Sequence[Cell], unit: str) -> dict[str, Cell]:
 def _regions(unit: str) -> dict[str, int]:
     """Exercise -> the place of its cell among the handout's graded ones: the one in front of its test."""
     regions, region = {}, 0
-    for cell in read_cells(_handouts()[unit]):
+    for cell in read_cells(handouts.graded_cells()[unit]):
         if cell.solution:
             region = cell.index
         regions |= dict.fromkeys(cell.tests if cell.test else (), region)
@@ -139,9 +137,4 @@ def is_a_master(data: dict[str, Any]) -> bool:
 
 def matched(data: dict[str, Any], unit: str) -> Match:
     """Which of a notebook's cells is which of the unit's graded ones; nothing for an author's notebook."""
-    return Match() if is_a_master(data) else match(data["cells"], _handouts()[unit])
-
-
-@cache
-def _handouts() -> dict[str, list[dict[str, Any]]]:
-    return json.loads(HANDOUTS.read_text(encoding="utf-8"))
+    return Match() if is_a_master(data) else match(data["cells"], handouts.graded_cells()[unit])

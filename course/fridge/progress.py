@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from fridge import saved, scoreboard, tables
-from fridge.cells import Cell, read_cells
-from fridge.scoreboard import MARKS, NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
+from fridge.cells import Cell, UnreadableCells, read_cells
+from fridge.notebook import handouts, reveals
+from fridge.notebook.handouts import TEST_SUFFIX
+from fridge.scoreboard import MARKS, NOT_ATTEMPTED, REVEALED, RIGHT, SKIPPED, STALE, WRONG
 
-TEST_SUFFIX = "-test"
 DONE = (RIGHT, SKIPPED)
+_ERRORS = {"NotAttempted": NOT_ATTEMPTED, "Stale": STALE}
 
 
 class NoNotebooks(Exception):
@@ -69,8 +71,9 @@ class Progress:
 
     @property
     def next(self) -> tuple[UnitProgress, Row] | None:
-        """The first exercise that is open, None when all are done."""
-        return next(((unit, row) for unit in self.units for row in unit.rows if row.outcome not in DONE), None)
+        """The first exercise that is open, None when none is."""
+        closed = (*DONE, REVEALED)
+        return next(((unit, row) for unit in self.units for row in unit.rows if row.outcome not in closed), None)
 
     def __repr__(self) -> str:
         width = max((len(row.title) for unit in self.units for row in unit.rows if unit.started), default=0)
@@ -179,16 +182,19 @@ def _folders_in(folder: Path) -> list[Path]:
 def outcomes(notebook: dict[str, Any]) -> dict[str, str]:
     """Exercise -> outcome, from the saved outputs of a notebook's test cells; those never run are left out.
 
-    Of several copies of a test cell, the one that ran last counts.
+    Of several copies of a test cell, the one that ran last counts. What the notebook gives up by a call of
+    `fridge.reveal` is REVEALED, whatever its test says.
     """
+    cells = read_cells(notebook["cells"])
     found: dict[str, tuple[int, str]] = {}
-    for cell in read_cells(notebook["cells"]):
+    for cell in cells:
         outputs = notebook["cells"][cell.index].get("outputs") or []
         for name in tested_by(cell):
             outcome, ran = _outcome(name, outputs), cell.ran or 0
             if outcome and ran >= found.get(name, (0, ""))[0]:
                 found[name] = (ran, outcome)
-    return {name: outcome for name, (_, outcome) in found.items()}
+    given_up = (name for stub in reveals.given_up(cells, handouts.stubs()) for name in stub.exercises)
+    return {name: outcome for name, (_, outcome) in found.items()} | dict.fromkeys(given_up, REVEALED)
 
 
 def tested_by(cell: Cell) -> frozenset[str]:
@@ -203,11 +209,11 @@ def _outcome(name: str, outputs: list[dict[str, Any]]) -> str | None:
     # An error decides before any line does: a learner's code may print whatever it likes.
     errors = [output.get("ename", "") for output in outputs if output.get("output_type") == "error"]
     if errors:
-        return NOT_ATTEMPTED if errors[-1] == "NotAttempted" else WRONG
+        return _ERRORS.get(errors[-1], WRONG)
     texts = ("".join(output.get("text", "")) for output in outputs if output.get("output_type") == "stream")
     lines = (line for text in texts for line in text.splitlines() if ": " in line)
     said = {line.partition(": ")[0] for line in lines}
-    return next((outcome for outcome in DONE if f"{MARKS[outcome]} {name}" in said), None)
+    return next((outcome for outcome in (*DONE, REVEALED) if f"{MARKS[outcome]} {name}" in said), None)
 
 
 def _unit(path: Path, listed: dict[str, Any], live: dict[str, str]) -> UnitProgress:
@@ -220,7 +226,7 @@ def _unit(path: Path, listed: dict[str, Any], live: dict[str, str]) -> UnitProgr
             trouble = f"({path.name} has none of this unit's tests: is it another notebook, or half of one?)"
     except FileNotFoundError:
         trouble = "(not in this folder)"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UnreadableCells):
         trouble = f"({path.name} can't be read: open it in JupyterLab and save it again)"
     return UnitProgress(listed["title"], _rows(listed, known | live), trouble)
 

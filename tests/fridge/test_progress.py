@@ -14,7 +14,11 @@ from fridge.scoreboard import NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 WORK = "03-kv-cache"
-PASSES = {"output_type": "stream", "name": "stdout", "text": ["a line\n", "✓ {name}: these tests pass (2 points).\n"]}
+PASSES = {
+    "output_type": "stream",
+    "name": "stdout",
+    "text": ["a line\n", "✓ {name}: the tests in this cell pass. Its 2 points count when …\n"],
+}
 FAILS = {"output_type": "error", "ename": "Wrong", "evalue": "✗ {name}: not right yet.", "traceback": []}
 STUB = {"output_type": "error", "ename": "NotAttempted", "evalue": "○ {name}: …", "traceback": []}
 CRASH = {"output_type": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
@@ -79,7 +83,7 @@ def test_outcomes_from_saved_outputs(course: Path) -> None:
 
 def test_a_learner_s_own_words_decide_nothing(course: Path) -> None:
     """Guards against a print of the learner's, or another exercise's line, that passes for a verdict."""
-    foreign = {**PASSES, "text": "✓ memory: these tests pass (2 points).\n"}
+    foreign = {**PASSES, "text": "✓ memory: the tests in this cell pass. Its 2 points count when …\n"}
     save(course, {"work": [PASSES, FAILS], "memory": [PASSES, STUB], "rope": [foreign]})
     outcomes = found(course)
     assert outcomes["work"] == WRONG, "an error decides before a line"
