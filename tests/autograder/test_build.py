@@ -177,3 +177,18 @@ def test_grade_ids_reach_the_handout(root):
         master = [grade_id(cell) for cell in read_master(unit).cells if grade_id(cell)]
         handout = [grade_id(cell) for cell in nbformat.read(unit.release, as_version=4).cells if grade_id(cell)]
         assert handout == master
+
+
+def test_the_last_cell_makes_the_file_to_hand_in(mini):
+    """Guards against another unit's file, and against a file made whenever a submission is graded."""
+    build(mini)
+    cells = nbformat.read(find_units(mini)[0].release, as_version=4).cells
+    last = [cell for cell in cells if cell.cell_type == "code"][-1]
+    assert last.source == 'import fridge\n\nfridge.submit("00-mini")'
+    assert "for-real" in last.metadata.tags
+    assert "the map](../README.md#handing-in)" in cells[cells.index(last) - 1].source
+
+
+def test_the_map_has_the_section_that_the_last_cell_names(root):
+    """A link to a heading that was renamed opens the page's head."""
+    assert "\n## Handing in\n" in (root / "course" / "README.md").read_text(encoding="utf-8")

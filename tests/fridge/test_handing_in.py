@@ -158,7 +158,12 @@ def test_what_ran_and_is_not_saved(course: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(this_notebook, "_shell", lambda: shell)
     assert "!" not in repr(fridge.submit(UNIT)), "all is saved"
     ran.append(ROPE.replace("return x", "return x * 1"))
-    assert "! What ran last isn't in the file: 4 · Where a token stands. Save (Ctrl+S" in repr(fridge.submit(UNIT))
+    said = repr(fridge.submit(UNIT))
+    assert said.startswith("! What ran last isn't in the file: 4 · Where a token stands. Save (Ctrl+S")
+    assert "\nMade of what is saved: " in said
+    shutil.copy(COURSE / UNIT / NOTEBOOK, course / UNIT / NOTEBOOK)
+    assert "no exercise is attempted, as saved just now. ! What ran last isn't in the" in repr(fridge.submit(UNIT))
+    change(course / UNIT / NOTEBOOK, work={"source": WORK}, rope={"source": ROPE})
     ran.append(ROPE + "\n")
     assert "!" not in repr(fridge.submit(UNIT)), "the same but for an empty line"
     scoreboard.record("rope", scoreboard.RIGHT)
@@ -240,9 +245,10 @@ def test_on_colab_the_window_is_handed_in(colab: types.SimpleNamespace) -> None:
     assert made.path == colab.content / "hand-in" / NOTEBOOK
     assert colab.downloads == [str(made.path)]
     assert repr(made).splitlines()[:2] == [
-        f"Ready to hand in: {made.path} Your browser downloads kv_cache.ipynb: hand that in.",
+        f"Ready to hand in: {made.path}",
         "2 of 25 points by the visible tests, as it stands in this window.",
     ]
+    assert repr(made).endswith("Your browser downloads kv_cache.ipynb: hand that in.")
     assert "<a" not in made._repr_html_(), "Colab has no server that would follow the link"
 
 
