@@ -1,6 +1,7 @@
 """Masters to pairs to handouts: nothing lost, nothing leaked, nothing different on a second build."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -192,3 +193,13 @@ def test_the_last_cell_makes_the_file_to_hand_in(mini):
 def test_the_map_has_the_section_that_the_last_cell_names(root):
     """A link to a heading that was renamed opens the page's head."""
     assert "\n## Handing in\n" in (root / "course" / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_output_is_a_bare_dict(root):
+    """Guards against Python's own form of a dict where a table belongs; `fridge.tables.facts` makes one."""
+    for unit in find_units(root):
+        for cell in nbformat.read(unit.pair, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                data = {"text/plain": output.get("text", ""), **output.get("data", {})}
+                text = "" if "text/html" in data else data["text/plain"]
+                assert not re.search(r"(^|: )\{['\"]", text, re.MULTILINE), f"{unit.name}: {text[:200]}"
