@@ -16,6 +16,7 @@ from autograder.authoring.build import build
 from autograder.authoring.publish import FILES, publish, publish_branch
 from autograder.cli import main
 from autograder.course import CourseError, find_units
+from fridge.notebook import references
 
 REPO = "school/fridge-2027"
 UNIT = "03-kv-cache"
@@ -106,6 +107,9 @@ def test_make_lab_needs_nothing_else(published, root, tmp_path):
     subprocess.run([*wheel, "-w", tmp_path, where], check=True, timeout=120)
     inside = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert "fridge/units.json" in inside
+    assert "fridge/reveal.json" in inside
+    recalled = {f"fridge/recall/{path.name}" for path in (root / "course" / "fridge" / "recall").glob("*.toml")}
+    assert recalled <= set(inside), "questions that nobody gets"
     assert not [name for name in inside if name.startswith("autograder/")]
     # A prepared environment, as tests/browser makes one: prepare.py must find nothing to do, then make opens the lab.
     (where / ".venv").mkdir()
@@ -226,3 +230,17 @@ def test_a_branch_holds_the_same_and_touches_nothing_else(small, tmp_path, monke
         publish_branch(small, "other", REPO)
     with pytest.raises(CourseError, match="failed"):
         publish_branch(small, "no..name", REPO)
+
+
+@pytest.mark.parametrize("choice", ["library", "file", "no"])
+def test_the_instructor_decides_where_references_come_from(small, tmp_path, monkeypatch, choice):
+    """`fridge.reveal` in the published library must read what was chosen, and the course's own copy nothing."""
+    monkeypatch.chdir(small)
+    out = tmp_path / "out"
+    assert main(["publish", str(out), "--reveal", choice]) == 0
+    monkeypatch.setattr(references, "CHOICE", out / "course" / "fridge" / "reveal.json")
+    assert references.allowed() == choice
+    assert not (small / "course" / "fridge" / "reveal.json").exists()
+    assert files(out) >= {"course/fridge/recall/00-mini.toml", "course/fridge/reveal.json"}
+    monkeypatch.setattr(references, "CHOICE", small / "course" / "fridge" / "reveal.json")
+    assert references.allowed() == "", "everything"

@@ -7,6 +7,7 @@ import ipywidgets
 from fridge.recall.page import marked_up
 from fridge.recall.questions import Question
 
+MIME = "application/vnd.jupyter.widget-view+json"
 # A radio button's label is one line of a fixed height by default; on a phone it must be allowed to be several.
 STYLE = """<style>
 .fridge-recall { max-width: 44em; margin: 0.4em 0 1.2em }
@@ -22,8 +23,7 @@ def bundle(questions: list[Question]) -> dict[str, Any]:
     """What a notebook shows of all questions, as its MIME types."""
     boxes = [_box(number, question) for number, question in enumerate(questions, 1)]
     shown = ipywidgets.VBox([ipywidgets.HTML(STYLE), *boxes], layout=ipywidgets.Layout(width="auto"))
-    data = shown._repr_mimebundle_()
-    return {kind: value for kind, value in data.items() if kind.startswith("application/")}
+    return {MIME: {"version_major": 2, "version_minor": 0, "model_id": shown.model_id}}  # in Colab's older ones, too
 
 
 def _box(number: int, question: Question) -> ipywidgets.VBox:
