@@ -203,3 +203,18 @@ def test_no_output_is_a_bare_dict(root):
                 data = {"text/plain": output.get("text", ""), **output.get("data", {})}
                 text = "" if "text/html" in data else data["text/plain"]
                 assert not re.search(r"(^|: )\{['\"]", text, re.MULTILINE), f"{unit.name}: {text[:200]}"
+
+
+def test_the_words_of_a_tick_come_from_the_master(mini):
+    """Guards against ✓ that says nothing of what hidden tests look at, and kinds that are cut at a line's end."""
+    build(mini)
+    listed = json.loads((mini / "course" / "fridge" / "units.json").read_text())["00-mini"]["exercises"]["add"]
+    assert listed == {
+        "title": "1 · Add",
+        "points": 3,
+        "looks_at": ["negative numbers", "numbers that are long, very long", "zero"],
+        "because": "a sum has no order.",
+    }
+    handout = (mini / "course" / "00-mini" / "mini.ipynb").read_text()
+    assert "Looks at" not in handout
+    assert "Right because" not in handout

@@ -1,7 +1,9 @@
 """References for `fridge.reveal`: each passes its exercise's whole test, hidden part and all."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -23,10 +25,16 @@ FROM_LIBRARY = [(unit, stub) for unit, stub in STUBS if stub.grade_id in RELATIV
 def passes(unit, stub: Stub, reference: Reference) -> None:
     tests = {grade_id(cell): cell.source for cell in read_master(unit).cells if is_test(cell)}
     assert set(reference.values) == stub.names
+    others = {name: value for _, other in STUBS if other.unit == unit.name for name, value in _values(unit, other)}
     for name in stub.exercises:
         source = tests[name + TEST_SUFFIX]
         assert "BEGIN HIDDEN TESTS" in source
-        exec(compile(source, f"<test {name}>", "exec"), {"__name__": "test", **reference.values})
+        exec(compile(source, f"<test {name}>", "exec"), {"__name__": "test", **others, **reference.values})
+
+
+def _values(unit, stub: Stub) -> Iterable[tuple[str, Any]]:
+    # Of the other exercises: some tests use what an earlier exercise defines.
+    return _made(stub, of_master(unit.name, unit.master.read_text()), "the master").values.items()
 
 
 @pytest.mark.parametrize(("unit", "stub"), FROM_LIBRARY, ids=lambda value: getattr(value, "grade_id", ""))
