@@ -294,8 +294,8 @@ def test_a_repaired_submission_gets_its_points(course):
 
 
 def test_what_was_revealed_earns_nothing_until_the_call_is_gone(course, tmp_path):
-    """Guards against points for a right answer beside a call of `fridge.reveal`, on each way to the gradebook, against a
-    page that doesn't say why, and against points that stay lost when the call is taken out."""
+    """Guards against points for a right answer beside a call of `fridge.reveal` on any way to the gradebook, a
+    page that doesn't say why, and points that stay lost when the call is taken out."""
     from nbgrader.apps import NbGraderAPI
 
     path = course / "grading/submitted/ada" / UNIT / "mini.ipynb"

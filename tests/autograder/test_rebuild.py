@@ -173,7 +173,7 @@ def test_bombs_cost_no_more_than_their_size(kv_cache, cells: list[dict]) -> None
 
 
 def test_what_was_revealed_is_noted_wherever_the_call_stands(kv_cache) -> None:
-    """Guards against a call that the rebuild drops with the cell in which it stands, and a note of the learner's own."""
+    """Guards against a call that the rebuild drops with its cell, and a note of the learner's own."""
     handout = kv_cache.handout
 
     def revealed(source: str, **metadata) -> list[str]:
