@@ -6,6 +6,7 @@ import warnings
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+(ROOT / "grading").mkdir(exist_ok=True)  # the gradebook's folder, before the first command that opens it
 # nbgrader starts `alembic` by name when it makes a gradebook; without an activated environment PATH lacks it.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
 # SQLAlchemy tells nbgrader's authors something about their sessions that no user can act on.
