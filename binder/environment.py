@@ -167,7 +167,7 @@ def install_packages(prefix: Path, goal: str, here: bool) -> None:
         with Step("[2/4] What installs the rest: setuptools and uv", log_of(prefix)) as step:
             installer.install_tools(step)
         with Step("[3/4] torch, the course and its tools", log_of(prefix)) as step:
-            installer.install(step, EXTRAS[goal])
+            installer.install(step, EXTRAS[goal], compiled=here or goal != "lab")
     write(stamp(prefix, goal), fingerprint(prefix))
 
 

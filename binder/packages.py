@@ -10,6 +10,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 import sources
 import surroundings
@@ -47,21 +48,28 @@ class Installer:
 
     def install_tools(self, step: Step) -> None:
         """Install what installs the rest; where there is no uv, pip does without."""
-        if self._pip(step, TOOLS)[0]:
-            self._pip_or_stop(step, TOOLS[:1])
+        status, said = self._pip(step, TOOLS)
+        if status and self._has_index(step, said):
+            status, said = self._pip(step, TOOLS[:1])
+        if status:
+            self._stop(step, said)
 
-    def install(self, step: Step, extras: str) -> None:
+    def install(self, step: Step, extras: str, compiled: bool) -> None:
         """Install torch and the course with these extras.
+
+        Args:
+            compiled: write bytecode now, a minute's work, for an environment that is read-only in use: the sandbox's,
+                an image's. Elsewhere Python writes it when a module is first imported.
 
         Raises:
             NotInstalled: no network, no space, or a message of pip's that stands above.
         """
-        if not self._by_uv(step, extras):
+        if not self._by_uv(step, extras, compiled):
             self._by_pip(step, extras)
 
     # uv -------------------------------------------------------------------------------------------------------------
 
-    def _by_uv(self, step: Step, extras: str) -> bool:
+    def _by_uv(self, step: Step, extras: str, compiled: bool) -> bool:
         course = ["--no-build-isolation", "--editable", f".[{extras}]"]
         status, said = self._uv(step, [*course, "--dry-run"])
         if status:
@@ -76,8 +84,9 @@ class Installer:
                 course, said = without, elsewhere
             else:
                 warn_of_cuda()
-        step.title += f": {len(WOULD_INSTALL.findall(said))} packages"
-        status, said = self._uv(step, [*course, "--compile-bytecode"])
+        if missing := len(WOULD_INSTALL.findall(said)):
+            step.tell(f"{missing} packages")
+        status, said = self._uv(step, [*course, *(["--compile-bytecode"] if compiled else [])])
         if DISK_FULL.search(said):
             raise NotInstalled(disk_is_full())
         return status == 0
@@ -102,25 +111,32 @@ class Installer:
     def _pip_or_stop(self, step: Step, requirements: list[str]) -> None:
         status, said = self._pip(step, requirements)
         if status:
-            print("\n" + last_lines(said), file=sys.stderr)
-            raise NotInstalled(self._reason(step, said))
+            self._stop(step, said)
 
     def _pip(self, step: Step, requirements: list[str]) -> tuple[int, str]:
         # The path of the lock is relative, to the folder of `Step.run`: pip splits no spaces in it.
         command = [self._python, "-m", "pip", "install", "--progress-bar=off", "-c", LOCK.name]
         return step.run([*command, *requirements], surroundings.without_socks(self.environment), ROOT)
 
-    def _reason(self, step: Step, said: str) -> str:
+    def _stop(self, step: Step, said: str) -> NoReturn:
+        print("\n" + last_lines(said), file=sys.stderr)
         if DISK_FULL.search(said):
-            return disk_is_full()
-        # An index that doesn't answer is no error to pip, but one without packages.
-        ask = [self._python, "-m", "pip", "--retries=0", "index", "versions", "pip"]
-        if BROKEN_CONNECTION.search(said) or step.run(ask, surroundings.without_socks(self.environment), ROOT)[0]:
-            return (
+            raise NotInstalled(disk_is_full())
+        if not self._has_index(step, said):
+            raise NotInstalled(
                 f"pip could not reach its package index{sources.place(self._settings)}. Check the network, the proxy "
                 f"(HTTPS_PROXY) and the mirror (`pip config list`).{self._about_socks()}"
             )
-        return "pip could not install what the course needs: its message stands above. `make clean` takes .venv away."
+        raise NotInstalled(
+            "pip could not install what the course needs: its message stands above. `make clean` takes .venv away."
+        )
+
+    def _has_index(self, step: Step, said: str) -> bool:
+        # An index that doesn't answer is no error to pip, but one without packages.
+        ask = [self._python, "-m", "pip", "--retries=0", "index", "versions", "pip"]
+        if BROKEN_CONNECTION.search(said):
+            return False
+        return step.run(ask, surroundings.without_socks(self.environment), ROOT)[0] == 0
 
     def _about_socks(self) -> str:
         if surroundings.without_socks(self.environment) == self.environment:

@@ -13,6 +13,8 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
+from steps import PASSWORD
+
 # pip's options, and the variables of uv that mean the same
 SETTINGS = {
     "index-url": ("UV_DEFAULT_INDEX", "UV_INDEX_URL"),
@@ -81,7 +83,7 @@ def for_uv(chosen: Mapping[str, str]) -> tuple[list[str], dict[str, str]]:
 def place(chosen: Mapping[str, str]) -> str:
     """The index in words, without a password."""
     address = chosen.get("index-url", "").split()
-    return f" ({re.sub(r'//[^@/]*@', '//', address[0])})" if address else ""
+    return f" ({PASSWORD.sub('//', address[0])})" if address else ""
 
 
 def _without(*prefixes: str) -> dict[str, str]:
@@ -94,7 +96,7 @@ def _of_pip(python: Path) -> dict[str, str]:
     environ = {name: value for name, value in os.environ.items() if name != "PIP_PYTHON"}  # it would run another pip
     asked = subprocess.run(command, env=environ, capture_output=True, text=True, errors="replace", check=False)
     if asked.returncode:
-        raise SettingsUnreadable(f"pip can't read its own settings: {asked.stderr.strip().splitlines()[-1]}")
+        raise SettingsUnreadable(f"pip can't read its own settings: {' '.join(asked.stderr.split())}")
     found: dict[str, dict[str, str]] = {"global": {}, "install": {}, ":env:": {}}
     for line in asked.stdout.splitlines():
         key, _, value = line.partition("=")

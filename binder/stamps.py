@@ -25,7 +25,7 @@ def is_prepared(prefix: Path, goal: str) -> bool:
 
 def packages_ready(prefix: Path, goal: str) -> bool:
     """Whether the packages were installed for `goal` or more, from these files, by this Python, in this place."""
-    if not python_of(prefix).exists() or marker(prefix).exists():
+    if not python_of(prefix).exists() or read(marker(prefix)) not in ("", "model"):
         return False
     return any(read(stamp(prefix, name)) == fingerprint(prefix) for name in SATISFIED_BY[goal])
 

@@ -48,7 +48,7 @@ def opened(what: str) -> tuple[Path, str, list[Path]]:
 
 def flags(options: argparse.Namespace) -> list[str]:
     """The rest of JupyterLab's command line."""
-    chosen = ["--log-level=WARN"]
+    chosen = []
     if options.port:
         chosen += [f"--port={options.port}", "--ServerApp.port_retries=0"]
     if options.no_browser:

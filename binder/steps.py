@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Self
 
 SIGN_SECONDS = 30  # between the lines that say that work goes on, where there is no terminal
+PASSWORD = re.compile(r"//[^@/\s]*@")  # in an index's address
 LAST_LINES = 12  # of a log, shown on failure
 # What a line of pip's, uv's or ours says about the work at hand, for the end of the step's line.
 SIGNS = (
@@ -40,6 +41,11 @@ class Step:
         self._show() if sys.stdout.isatty() else print(self.title, flush=True)
         return self
 
+    def tell(self, detail: str) -> None:
+        """Say more about the step, now that it is known."""
+        self.title += f": {detail}"
+        self._show() if sys.stdout.isatty() else print(f"      {detail}", flush=True)
+
     def __exit__(self, *_: object) -> None:
         if sys.stdout.isatty():
             self._sign = ""
@@ -51,7 +57,7 @@ class Step:
         An interruption ends the command first, then this step.
         """
         with self.log.open("a", encoding="utf-8") as log:
-            print("\n$", *command, file=log, flush=True)
+            print("\n$", PASSWORD.sub("//", " ".join(map(str, command))), file=log, flush=True)
             # It inherits the lock of a preparation: if this process is killed, the next one waits for the child to end.
             child = subprocess.Popen(
                 command, cwd=folder, env=environ, close_fds=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT

@@ -10,6 +10,8 @@ import tempfile
 from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 
+from steps import PASSWORD
+
 # All else that begins with PYTHON belongs to another Python (PYTHONHOME, PYTHONPATH) or changes what programs do.
 KEPT_OF_PYTHON = ("PYTHONDONTWRITEBYTECODE", "PYTHONHASHSEED", "PYTHONPYCACHEPREFIX", "PYTHONUNBUFFERED")
 # Another JupyterLab's assets, another Python's kernels, and figures in windows instead of the notebook.
@@ -38,7 +40,7 @@ def without_socks(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _is_socks(name: str, value: str) -> bool:
-    return name.upper() in PROXIES and value.lower().startswith("socks")
+    return name.upper() in (*PROXIES, "PIP_PROXY") and value.lower().startswith("socks")
 
 
 def _proxies(environ: MutableMapping[str, str]) -> list[str]:
@@ -51,7 +53,7 @@ def _proxies(environ: MutableMapping[str, str]) -> list[str]:
         environ[name] = scheme.lower() + mark + rest if mark else proxy
         if mark and scheme.lower() not in PROXY_SCHEMES:
             left_out.append(
-                f"{name}={_without_password(proxy)} is left out: Python's programs speak http:// and socks5:// to a "
+                f"{name}={PASSWORD.sub('//', proxy)} is left out: Python's programs speak http:// and socks5:// to a "
                 "proxy."
             )
             del environ[name]
@@ -70,7 +72,7 @@ def _certificates(environ: MutableMapping[str, str]) -> list[str]:
 def _folders(environ: MutableMapping[str, str]) -> list[str]:
     left_out = []
     for name in ("TMPDIR", "TEMP", "TMP"):
-        if name in environ and not os.access(environ[name], os.W_OK | os.X_OK):
+        if name in environ and not (Path(environ[name]).is_dir() and os.access(environ[name], os.W_OK | os.X_OK)):
             left_out.append(f"{name}={environ.pop(name)} is left out: it is no folder that you may write to.")
     if left_out:
         tempfile.tempdir = None  # it may have been asked before
@@ -86,7 +88,3 @@ def _usable(folder: Path) -> bool:
     except OSError:
         return False
     return os.access(folder, os.W_OK | os.X_OK)
-
-
-def _without_password(proxy: str) -> str:
-    return re.sub(r"//[^@/]*@", "//", proxy)

@@ -23,10 +23,11 @@ from autograder.course import slug as slug_of
 from autograder.notebooks import is_for_real
 from fridge.notebook import references
 
-FILES = ("LICENSE", "environment.yml", "requirements.lock")
+FILES = (".gitattributes", "LICENSE", "environment.yml", "requirements.lock")
 FOLDERS = ("binder", "course/fridge", "course/images")
 NOT_COPIED = ("__pycache__", "*.pyc", ".ipynb_checkpoints")
 CONTRIBUTORS_PAGE = "binder/README.md"
+# Of the Makefile: variables, then rules.
 MAKE = ("PYTHON ?=", "PORT ?=", "BROWSER ?=", "unexport ", "JUPYTER =", "help:", "lab:", "for-learners:")
 RENAMED = (".ipynb", ".md")  # files that name the repository, in badges and links
 LEARNERS_SECTIONS = ("The units", "For learners")  # of README.md; the rest of the page is for others
@@ -158,7 +159,7 @@ def _makefile(root: Path) -> str:
     }
     if missing := [begin for begin, part in found.items() if part is None]:
         raise CourseError(f"Makefile has no {', '.join(missing)}, which the learners' Makefile is made from")
-    parts = [part.group() + ("\n\n" if begin.endswith((":", "R =")) else "\n") for begin, part in found.items()]
+    parts = [part.group() + ("\n\n" if begin.endswith((":", "JUPYTER =")) else "\n") for begin, part in found.items()]
     return _template("Makefile") + "".join(parts).rstrip() + "\n"
 
 
