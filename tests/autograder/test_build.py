@@ -128,6 +128,7 @@ def test_badges_and_set_up_name_the_repository_of_pyproject(mini):
     assert "colab.research.google.com/github/someone/fork/blob/main/course/00-mini/mini.ipynb" in badges.source
     assert "mybinder.org/v2/gh/someone/fork/main?urlpath=lab/tree/course/00-mini/mini.ipynb" in badges.source
     assert "git+https://github.com/someone/fork" in setup.source
+    assert "![" not in badges.source, "a picture from the net is a broken one without a network"
 
 
 def test_a_file_that_no_master_makes_is_a_difference(mini):

@@ -99,6 +99,12 @@ def test_badges_links_and_pages_belong_to_the_learners_repository(published):
     assert "nbgrader autograde" not in (published / "README.md").read_text()
 
 
+def test_no_picture_of_a_page_comes_from_the_net(published, root):
+    """Offline, in JupyterLab or an editor, it would be a broken one."""
+    for page in (root / "README.md", *published.rglob("*.md")):
+        assert not re.findall(r"!\[[^]]*\]\(https?:[^)]*", page.read_text()), page
+
+
 def test_make_lab_needs_nothing_else(published, root, tmp_path):
     """prepare.py reads files of the repository, and pip builds the package from it: all must be there."""
     where = tmp_path / "clone"
