@@ -24,7 +24,7 @@ def main() -> None:
     options = parser.parse_args()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")
-    for sentence in surroundings.settle(os.environ):
+    for sentence in [*surroundings.settle(os.environ), *surroundings.house(os.environ, Path(sys.prefix) / "home")]:
         print(sentence)
     folder, page, settings = opened(options.what)
     if not folder.is_dir():

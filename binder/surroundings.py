@@ -34,6 +34,16 @@ def settle(environ: MutableMapping[str, str]) -> list[str]:
     return [*_proxies(environ), *_certificates(environ), *_folders(environ)]
 
 
+def house(environ: MutableMapping[str, str], folder: Path) -> list[str]:
+    """Give a reader whose home folder can't be written to (a container, a borrowed account) another one."""
+    home = environ.get("HOME")
+    if home is None or _usable(Path(home)):
+        return []
+    folder.mkdir(exist_ok=True)
+    environ["HOME"] = str(folder)
+    return [f"HOME={home} is no folder that you may write to: Jupyter's settings go to {folder}."]
+
+
 def without_socks(environ: Mapping[str, str]) -> dict[str, str]:
     """The environment for a pip that has no SOCKS library yet: it may get through without."""
     return {name: value for name, value in environ.items() if not _is_socks(name, value)}
@@ -76,7 +86,7 @@ def _folders(environ: MutableMapping[str, str]) -> list[str]:
             left_out.append(f"{name}={environ.pop(name)} is left out: it is no folder that you may write to.")
     if left_out:
         tempfile.tempdir = None  # it may have been asked before
-    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR", "IPYTHONDIR"):
         if name in environ and not _usable(Path(environ[name])):
             left_out.append(f"{name}={environ.pop(name)} is left out: it is no folder that you may write to.")
     return left_out

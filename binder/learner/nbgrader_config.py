@@ -3,5 +3,5 @@
 c = get_config()  # noqa: F821 - nbgrader provides it
 
 c.NotebookClient.skip_cells_with_tag = "for-real"
-c.Execute.timeout = 60
+c.Execute.timeout = 300  # seconds a cell: the first import on a slow machine takes minutes
 c.KernelManager.transport_encryption = "auto"

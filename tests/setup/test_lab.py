@@ -32,6 +32,7 @@ HOSTILE = {
     "TMPDIR": "/gone/tmp",
     "JUPYTER_CONFIG_DIR": "/proc/nowhere",
     "JUPYTER_DATA_DIR": "/proc/nowhere",
+    "IPYTHONDIR": "/proc/nowhere",
     "JUPYTERLAB_DIR": "/gone/lab",
     "JUPYTER_PATH": "/gone/jupyter",
     "PYTHONHOME": "/gone/python",
@@ -155,5 +156,5 @@ def test_it_starts_whatever_the_shell_brings_along(server: Server, clone: Path, 
         other.ask(f"/lab/tree/{FIRST}")
         said = other.log.read_text()
         assert not TROUBLE.search(said), said
-        for name in ("HTTPS_PROXY", "SSL_CERT_FILE", "TMPDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR"):
+        for name in ("HTTPS_PROXY", "SSL_CERT_FILE", "TMPDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "IPYTHONDIR"):
             assert f"{name}={HOSTILE[name]} is left out" in said

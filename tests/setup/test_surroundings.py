@@ -53,6 +53,15 @@ def test_what_is_gone_is_left_out_and_named(binder: SimpleNamespace, tmp_path: P
     assert [line.partition("=")[0] for line in said] == list(gone)
 
 
+def test_a_home_that_is_read_only_is_replaced(binder: SimpleNamespace, tmp_path: Path) -> None:
+    """Jupyter and IPython write there before they say anything."""
+    environ = {"HOME": "/proc/nowhere"}
+    (said,) = binder.surroundings.house(environ, tmp_path / "home")
+    assert environ == {"HOME": str(tmp_path / "home")}
+    assert "HOME=/proc/nowhere is no folder" in said
+    assert binder.surroundings.house(environ, tmp_path / "other") == []
+
+
 def test_what_belongs_to_another_python_is_left_out(binder: SimpleNamespace) -> None:
     other = ["PYTHONHOME", "PYTHONPATH", "PYTHONWARNINGS", "PYTHONIOENCODING", "JUPYTERLAB_DIR", "MPLBACKEND"]
     environ = dict.fromkeys(other, "x") | {"PYTHONHASHSEED": "0", "PATH": "/bin"}
