@@ -48,7 +48,7 @@ def fingerprint(prefix: Path) -> str:
 def model_choice() -> str:
     """What decides which model the course loads, and where it is kept."""
     chosen = [os.environ.get(name, "") for name in ("FRIDGE_MODEL", "FRIDGE_CACHE", "XDG_CACHE_HOME")]
-    return hashlib.sha256("\0".join([*chosen, read(MODEL_LOCK)]).encode()).hexdigest()
+    return hashlib.sha256("\0".join([*chosen, read(MODEL_LOCK)]).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def stamp(prefix: Path, name: str) -> Path:
@@ -85,5 +85,5 @@ def read(path: Path) -> str:
 def write(path: Path, text: str) -> None:
     """Write a file at once, by a rename."""
     new = path.with_name(f"{path.name}.new")
-    new.write_text(text, encoding="utf-8")
+    new.write_text(text, encoding="utf-8", errors="surrogateescape")
     new.rename(path)

@@ -59,8 +59,10 @@ class Step:
         with self.log.open("a", encoding="utf-8") as log:
             print("\n$", PASSWORD.sub("//", " ".join(map(str, command))), file=log, flush=True)
             # It inherits the lock of a preparation: if this process is killed, the next one waits for the child to end.
+            # It writes UTF-8 whatever the terminal's letters are: a folder's name in its words must arrive whole.
+            env = {**environ, "PYTHONIOENCODING": "utf-8"}
             child = subprocess.Popen(
-                command, cwd=folder, env=environ, close_fds=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+                command, cwd=folder, env=env, close_fds=False, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
             )
             said = []
             try:
