@@ -22,7 +22,7 @@ LAST_LINES = 12  # of a log, shown on failure
 SIGNS = (
     (re.compile(r"^\s*Downloading (\S+)"), "fetching {}"),
     (re.compile(r"^Prepared (\d+) packages"), "{} packages are here"),
-    (re.compile(r"^Installed (\d+) packages"), "{} packages are installed"),
+    (re.compile(r"^Installed \d+ packages"), "compiling"),
     (re.compile(r"^Collecting ([\w.-]+)"), "asking for {}"),
     (re.compile(r"^Installing collected packages"), "unpacking"),
     (re.compile(r"^Preparing (\S+), once"), "unpacking {}"),
