@@ -147,6 +147,11 @@ def test_a_cell_that_can_not_run_is_an_attempt(cell: Cell) -> None:
     assert "↻ double" in cell(TESTS["double"])
     assert "is revealed" in cell('fridge.reveal("double")')
     assert cell(TESTS["double"]).startswith("◇ double")
+    cell(
+        "class Pair:\n    def __init__(self, a, b):\n        self.a = a\n\n    def first(self):\n        return self.a",
+        "pair",
+    )
+    assert cell(TESTS["both"]).startswith("✓ both"), "what uses the reference isn't older than anything"
 
 
 def test_all_tests_of_a_class(cell: Cell) -> None:

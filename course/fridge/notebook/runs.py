@@ -11,7 +11,7 @@ import dis
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -114,13 +114,20 @@ def watch() -> None:
 
 def version(exercise: str) -> object:
     """Which version of an exercise's names this kernel has; another one after each run that changed, or should have."""
-    stub = handouts.stub(exercise)
+    stub = handouts.stub(exercise) if _recorder else None
     if _recorder is None or stub is None:
         return None
     return [
         (_recorder.defined[name].cell.text if name in _recorder.defined else "", name in _recorder.overtaken)
         for name in sorted(stub.names)
     ]
+
+
+def replaced(names: Iterable[str]) -> None:
+    """Note that these names mean something else now: a reference, which no run of a cell has overtaken."""
+    for name in names:
+        if _recorder is not None:
+            _recorder.overtaken.pop(name, None)
 
 
 def stale(exercise: str, notebook: str) -> str:
@@ -130,8 +137,8 @@ def stale(exercise: str, notebook: str) -> str:
         notebook: the name of its unit's notebook.
     """
     with contextlib.suppress(Exception):
-        stub = handouts.stub(exercise)
-        if _recorder is not None and stub is not None and grading.is_learning():
+        stub = handouts.stub(exercise) if _recorder and grading.is_learning() else None
+        if _recorder is not None and stub is not None:
             return (
                 _failed(_recorder, stub)
                 or _not_run(_recorder, stub, exercise, notebook)
