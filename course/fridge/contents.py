@@ -6,7 +6,7 @@ from typing import Any
 from fridge import checkup, progress, scoreboard, this_notebook
 from fridge.cells import read_cells
 from fridge.regions import LOST_MARKS
-from fridge.scoreboard import NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
+from fridge.scoreboard import NOT_ATTEMPTED, REVEALED, RIGHT, SKIPPED, STALE, WRONG
 
 SAVE = "Save (Ctrl+S, on a Mac ⌘S)"
 
@@ -33,12 +33,14 @@ def report(unit: str, notebook: dict[str, Any], when: str) -> list[str]:
     known, listed = progress.outcomes(notebook), scoreboard.units()[unit]
     answered = checkup.answered(found, unit)
     earned = sum(points for name, points in listed.items() if known.get(name) in (RIGHT, SKIPPED))
+    untold = (None, NOT_ATTEMPTED, STALE)  # what a test said that has not seen the answer
     groups = {
         "Wrong": [name for name in listed if known.get(name) == WRONG],
-        "Tests never run, or not saved": [name for name in listed if name not in known and name in answered],
-        "Not attempted": [
-            name for name in listed if known.get(name, NOT_ATTEMPTED) == NOT_ATTEMPTED and name not in answered
+        "Answered, and not tested since, or not saved": [
+            name for name in listed if known.get(name) in untold and name in answered
         ],
+        "Not attempted": [name for name in listed if known.get(name) in untold and name not in answered],
+        "Revealed, points given up": [name for name in listed if known.get(name) == REVEALED],
     }
     return [
         f"{earned:g} of {sum(listed.values()):g} points by the visible tests, {when}.",
@@ -52,6 +54,7 @@ def unsaved(unit: str, notebook: dict[str, Any]) -> list[str]:
     """What this kernel knows and the file doesn't."""
     known = progress.outcomes(notebook)
     live = {name: outcome for name, outcome in scoreboard.outcomes().items() if name in scoreboard.units()[unit]}
+    stale = [name for name, outcome in live.items() if outcome == STALE]
     tested = [name for name, outcome in live.items() if known.get(name) != outcome]
     in_file = {cell.text for cell in read_cells(notebook["cells"])}
     changed = [
@@ -59,6 +62,8 @@ def unsaved(unit: str, notebook: dict[str, Any]) -> list[str]:
     ]
     if changed:
         return [f"! What ran last isn't in the file: {_titles(changed)}. {SAVE}, then run this cell again."]
+    if stale:
+        return [f"! Changed since their tests ran: {_titles(stale)}. Run the tests and save, then run this cell again."]
     if tested:
         return [f"! Not saved since these tests ran: {_titles(tested)}. {SAVE}, then run this cell again."]
     return []
