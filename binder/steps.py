@@ -20,7 +20,7 @@ PASSWORD = re.compile(r"//[^@/\s]*@")  # in an index's address
 LAST_LINES = 12  # of a log, shown on failure
 # What a line of pip's, uv's or ours says about the work at hand, for the end of the step's line.
 SIGNS = (
-    (re.compile(r"^\s*Downloading (\S+)"), "fetching {}"),
+    (re.compile(r"^\s*Downloading ([\w.-]+?)(?:-\d\S*)?(?: |$)"), "fetching {}"),
     (re.compile(r"^Prepared (\d+) packages"), "{} packages are here"),
     (re.compile(r"^Installed \d+ packages"), "compiling"),
     (re.compile(r"^Collecting ([\w.-]+)"), "asking for {}"),

@@ -17,6 +17,7 @@ import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.error import HTTPError
 
 import pytest
 from checkouts import ROOT
@@ -70,7 +71,7 @@ class Server:
         headers = {"Authorization": f"token {token}", "Content-Type": "application/json"}
         with _direct.open(urllib.request.Request(base + path, body, headers), timeout=200) as answer:
             said = answer.read()
-        return json.loads(said) if answer.headers.get_content_type() == "application/json" else {}
+        return json.loads(said) if said.startswith(b"{") else {}  # nbgrader's JSON says that it is HTML
 
     def stop(self) -> None:
         for number in (signal.SIGTERM, signal.SIGKILL):
@@ -145,7 +146,7 @@ def test_a_learner_sees_no_trouble(server: Server, clone: Path) -> None:
 
 def test_a_learner_has_no_parts_for_instructors(server: Server) -> None:
     """Formgrader on a learner's machine is a page that can only fail."""
-    with pytest.raises(urllib.error.HTTPError, match="404"):
+    with pytest.raises(HTTPError, match="404"):
         server.ask("/formgrader")
 
 
