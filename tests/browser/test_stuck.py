@@ -114,9 +114,11 @@ def test_a_learner_who_is_stuck(lab, page, start):
     status = start.cell("recall").get_by_role("status")
     radios.nth(1).click()
     wait_until(lambda: status.all_text_contents() == ["✗ Not yet. Choose again."], 20, status.all_text_contents)
-    page.keyboard.press("ArrowUp")
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
     right = "✓ Right. 70 billion weights of half a byte are 35 GB."
     wait_until(lambda: status.all_text_contents() == [right], 20, status.all_text_contents)
+    assert [radio.is_checked() for radio in radios.all()[:3]] == [True, False, False]
     start.picture("24-recall", start.outputs("recall"))
     labels = start.cell("recall").locator(".widget-radio-box label")
     menu(page, "Settings", "Theme", "JupyterLab Dark")

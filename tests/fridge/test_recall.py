@@ -72,14 +72,15 @@ def test_widgets_say_at_once(unit: str) -> None:
     """Guards against a click without an answer, an answer that is given away before one, or the wrong one praised."""
     asked = recall.ask(unit).questions
     box = widgets._box(1, asked[0])
-    ask, choice, said = box.children
+    ask, *choices, said = box.children
     assert "<code>capacity</code> 4 &amp; &lt;b&gt;room" in ask.value
-    assert choice.index is None
+    assert [choice.index for choice in choices] == [None, None, None]
     assert said.value == ""
-    choice.index = 0
+    choices[0].index = 0
     assert said.value == "<div role='status'>✗ Not yet. Choose again.</div>"
-    choice.index = 1
+    choices[1].index = 0
     assert said.value.startswith("<div role='status'>✓ Right. It has room for <code>capacity</code> - 2 &lt; 3.")
+    assert [choice.index for choice in choices] == [None, 0, None], "one choice at a time"
     assert "fridge-recall" in box._dom_classes
 
 
