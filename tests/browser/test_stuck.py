@@ -53,7 +53,7 @@ def start(lab, page, artifacts) -> Notebook:
     place = next(index for index, cell in enumerate(notebook.cells) if cell.id == TEST) + 1
     sources = {
         "prepare": PREPARE,
-        "reveal": f'import fridge\n\nfridge.reveal("{EXERCISE}")',
+        "reveal": "# for whom is stuck",
         "use": "print(weight_gigabytes(70e9, 16))",
         "recall": 'recall.ask("demo")',
     }
@@ -100,6 +100,7 @@ def test_a_learner_who_is_stuck(lab, page, start):
     start.write(EXERCISE, WRONG_GIGABYTES)
     start.run(EXERCISE, lab)
     assert start.run(TEST, lab).startswith("✗")
+    start.write("reveal", f'import fridge\n\nfridge.reveal("{EXERCISE}")')
     said = start.run("reveal", lab)
     assert "is revealed, and its points are given up (1)" in said
     assert "return parameters * bits / 8 / 1e9" in said
@@ -125,10 +126,16 @@ def test_a_learner_who_is_stuck(lab, page, start):
     for name, element in (("25-dark-recall", "recall"), ("26-dark-revealed", "reveal"), ("27-dark-stale", TEST)):
         start.picture(name, start.outputs(element))
     assert contrast(labels.first) > 4.5, "WCAG 2.1's least for text"
+    page.keyboard.press("Control+b")  # without the side bar
     page.set_viewport_size({"width": 420, "height": 900})
     page.wait_for_timeout(1000)
     start.picture("28-narrow-recall", start.outputs("recall"))
     assert not overlapping(labels)
+    edge = start.panel.bounding_box()
+    for label in labels.all():
+        box = label.bounding_box()
+        assert box["x"] + box["width"] <= edge["x"] + edge["width"], "cut off at the right"
+        assert label.evaluate("label => label.scrollWidth <= label.clientWidth")
 
 
 def save(start: Notebook, path: Path, text: str) -> None:

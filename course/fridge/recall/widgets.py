@@ -10,11 +10,12 @@ from fridge.recall.questions import Question
 MIME = "application/vnd.jupyter.widget-view+json"
 # A radio button's label is one line of a fixed height by default; on a phone it must be allowed to be several.
 STYLE = """<style>
-.fridge-recall { max-width: 44em; margin: 0.4em 0 1.2em }
-.fridge-recall .widget-radio, .fridge-recall .widget-radio-box { width: auto; height: auto; max-height: none }
-.fridge-recall .widget-radio-box label { height: auto; max-width: 100%; line-height: 1.4; white-space: normal;
-  overflow: visible; display: flex; flex-direction: row-reverse; justify-content: flex-end; align-items: baseline;
-  gap: 0.5em; padding: 0.15em 0; cursor: pointer }
+.fridge-recall { max-width: 44em; margin: 0.4em 0 1.6em }
+.fridge-recall .widget-radio { width: 100%; min-width: 0; height: auto; margin: 0.1em 0 }
+.fridge-recall .widget-radio-box { width: 100%; min-width: 0; height: auto; max-height: none; margin: 0; padding: 0 }
+.fridge-recall .widget-radio-box label { box-sizing: border-box; width: 100%; max-width: 100%; height: auto; margin: 0;
+  line-height: 1.4; white-space: normal; overflow-wrap: anywhere; display: flex; flex-direction: row-reverse;
+  justify-content: flex-end; align-items: baseline; gap: 0.5em; padding: 0.15em 0; cursor: pointer }
 .fridge-recall .widget-radio-box input { flex: none; width: auto; height: auto; margin: 0 }
 .fridge-recall .widget-html-content { line-height: 1.4; height: auto; white-space: normal; overflow: visible }
 </style>"""
@@ -23,7 +24,7 @@ STYLE = """<style>
 def bundle(questions: list[Question]) -> dict[str, Any]:
     """What a notebook shows of all questions, as its MIME types."""
     boxes = [_box(number, question) for number, question in enumerate(questions, 1)]
-    shown = ipywidgets.VBox([ipywidgets.HTML(STYLE), *boxes], layout=ipywidgets.Layout(width="auto"))
+    shown = ipywidgets.VBox([ipywidgets.HTML(STYLE), *boxes], layout=ipywidgets.Layout(width="100%"))
     return {MIME: {"version_major": 2, "version_minor": 0, "model_id": shown.model_id}}  # in Colab's older ones, too
 
 
@@ -44,7 +45,7 @@ def _box(number: int, question: Question) -> ipywidgets.VBox:
 
     for choice in choices:
         choice.observe(answer, names="index")
-    box = ipywidgets.VBox([ask, *choices, said], layout=wide)
+    box = ipywidgets.VBox([ask, *choices, said])
     box.add_class("fridge-recall")
     return box
 
