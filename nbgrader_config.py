@@ -63,6 +63,7 @@ c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "autograder.results.feedback.HideTests",
     "autograder.results.feedback.ShowRepairs",
+    "autograder.results.feedback.ShowWaiting",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
 c.GenerateFeedback.exporter_class = "autograder.results.exporter.FeedbackPage"

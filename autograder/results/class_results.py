@@ -16,10 +16,11 @@ from sqlalchemy import inspect, text
 from sqlalchemy.orm import selectinload
 
 from autograder.course import Unit, find_units, nbgrader_configuration
-from autograder.notebooks import TEST_SUFFIX, exercise_points, read_master
+from autograder.notebooks import TEST_SUFFIX, by_hand_points, exercise_points, read_master
 from autograder.results.people import names_of
 from autograder.results.reasons import NOT_ATTEMPTED, Reason, reason
 from autograder.results.ungraded import ungraded
+from autograder.results.waiting import waits
 
 BINS = 10  # of the score distribution
 AT_RISK = 0.5  # of the points that could be had so far
@@ -30,9 +31,11 @@ class Exercise:
     """How a class did in one exercise.
 
     Attributes:
-        scores: points of each learner whose submission is graded.
+        scores: points of each learner whose submission is graded, and whose points are given.
         reasons: failing expectation -> how many learners lost the exercise by it.
         untouched: learners who didn't attempt it.
+        waiting: learners whose points a person has yet to give.
+        by_hand: whether a person gives the points.
         seconds: how long its test took, for each learner whose notebook says so.
     """
 
@@ -41,6 +44,8 @@ class Exercise:
     scores: list[float] = field(default_factory=list)
     reasons: Counter[Reason] = field(default_factory=Counter)
     untouched: int = 0
+    waiting: int = 0
+    by_hand: bool = False
     seconds: list[float] = field(default_factory=list)
 
     @property
@@ -72,7 +77,8 @@ class Submission:
         points: after a late penalty; None if it isn't graded.
         seconds_late: after the learner's own due date.
         penalty: points that this cost.
-        waits_for_a_person: an answer is to be graded by hand.
+        waits_for_a_person: an answer is to be graded by hand, or to be looked at again.
+        waiting: points that a person has yet to give, or not.
         not_graded: why the file that lies there now has no grade; "" if it has.
         has_notebook: whether its autograded notebook can be read, from which reasons come.
         feedback: its page, None if there is none.
@@ -82,6 +88,7 @@ class Submission:
     seconds_late: float = 0.0
     penalty: float = 0.0
     waits_for_a_person: bool = False
+    waiting: float = 0.0
     not_graded: str = ""
     has_notebook: bool = True
     feedback: Path | None = None
@@ -112,10 +119,11 @@ class UnitResults:
 
     @property
     def bins(self) -> list[int]:
-        """Learners by tenths of the points; the last tenth includes all points."""
+        """Learners by tenths of the points that are given; the last tenth includes all points."""
         counts = [0] * BINS
-        for score in self.scores.values():
-            share = score / self.points if self.points else 0.0
+        for learner, score in self.scores.items():
+            given = self.points - self.submissions[learner].waiting
+            share = score / given if given else 0.0
             counts[min(BINS - 1, max(0, int(share * BINS)))] += 1
         return counts
 
@@ -127,7 +135,7 @@ class Learner:
     id: str
     name: str
     submissions: dict[str, Submission]  # unit -> what was handed in
-    share: float  # of all points that could be had, 0 to 1
+    share: float  # of all points that could be had and aren't waited for, 0 to 1
     missing: int  # units that others handed in and this learner did not
 
     @property
@@ -168,7 +176,8 @@ def learners(units: list[UnitResults], people: dict[str, str]) -> list[Learner]:
     for id_, name in people.items():
         submissions = {unit.name: unit.submissions[id_] for unit in units if id_ in unit.submissions}
         points = sum(one.points or 0.0 for one in submissions.values())
-        share = points / possible if possible else 0.0
+        given = possible - sum(one.waiting for one in submissions.values())
+        share = points / given if given else 0.0
         found.append(Learner(id_, name, submissions, share, len(units) - len(submissions)))
     return sorted(found, key=lambda learner: (learner.share, learner.id))
 
@@ -180,11 +189,12 @@ def _unit(gradebook: Any, unit: Unit, autograded: Path) -> UnitResults:
         book = gradebook.find_notebook(unit.notebook, unit.name)
     except MissingEntry:  # no handout was ever made of it
         return UnitResults(unit.name)
-    order = list(exercise_points(read_master(unit)))
+    master = read_master(unit)
+    order, by_hand = list(exercise_points(master)), by_hand_points(master)
     cells = [*book.grade_cells, *book.task_cells]
     points = {cell.name.removesuffix(TEST_SUFFIX): cell.max_score for cell in cells}
     names = sorted(points, key=lambda name: (name not in order, order.index(name) if name in order else name))
-    exercises = {name: Exercise(name, points[name]) for name in names}
+    exercises = {name: Exercise(name, points[name], by_hand=name in by_hand) for name in names}
     results = UnitResults(unit.name, list(exercises.values()))
     for submitted in _submitted(gradebook, unit):
         learner = submitted.assignment.student_id
@@ -219,6 +229,7 @@ def _submission(submitted: Any, has_notebook: bool) -> Submission:
         seconds_late=float(submitted.assignment.total_seconds_late),
         penalty=penalty,
         waits_for_a_person=any(grade.needs_manual_grade for grade in submitted.grades),
+        waiting=sum(grade.cell.max_score for grade in submitted.grades if waits(grade)),
         has_notebook=has_notebook,
     )
 
@@ -235,12 +246,18 @@ def _graded_files(gradebook: Any, unit: Unit) -> dict[str, str | None]:
 
 
 def _count(exercise: Exercise, grade: Any, notebook: dict[str, Any]) -> None:
+    if waits(grade):
+        exercise.waiting += 1
+        return
     exercise.scores.append(grade.score)
     test = grade.cell.name
     seconds = notebook.get("metadata", {}).get("autograder", {}).get("seconds", {}).get(test)
     if isinstance(seconds, int | float):
         exercise.seconds.append(seconds)
     if grade.score >= exercise.points:
+        return
+    if exercise.by_hand:
+        exercise.untouched += grade.manual_score is None  # the handout's own text, for which nbgrader gives 0
         return
     why = reason(notebook, test, exercise.name)
     if why == NOT_ATTEMPTED:
