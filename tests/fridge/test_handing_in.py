@@ -181,7 +181,7 @@ def test_what_ran_and_is_not_saved(course: Path, monkeypatch: pytest.MonkeyPatch
     """Guards against yesterday's answer handed in, because today's wasn't saved."""
     ran = ["1 + 1", WORK, ROPE]
     shell = types.SimpleNamespace(history_manager=types.SimpleNamespace(input_hist_raw=ran), user_ns={})
-    monkeypatch.setattr(this_notebook, "_shell", lambda: shell)
+    monkeypatch.setattr(this_notebook, "shell", lambda: shell)
     assert "!" not in repr(fridge.submit(UNIT)), "all is saved"
     ran.append(ROPE.replace("return x", "return x * 1"))
     said = repr(fridge.submit(UNIT))

@@ -8,9 +8,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from fridge import progress, scoreboard
+from fridge import progress, scoreboard, this_notebook
 from fridge.cells import STUB
-from fridge.notebook import handouts, references, revealing, runs, saved
+from fridge.notebook import handouts, references, revealing, runs
 from fridge.testing import Wrong
 
 UNIT, NOTEBOOK = "03-kv-cache", "kv_cache.ipynb"
@@ -71,7 +71,7 @@ def cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cell]:
     monkeypatch.setattr(references, "CHOICE", tmp_path / "reveal.json")
     Path(references.FILE).write_text(json.dumps(SOLUTIONS), encoding="utf-8")
     shell = InteractiveShell.instance()
-    monkeypatch.setattr(saved, "current_shell", lambda: shell)
+    monkeypatch.setattr(this_notebook, "shell", lambda: shell)
     monkeypatch.setattr(runs, "_recorder", runs.Recorder(shell))
 
     def run(source: str, cell_id: str | None = None) -> str:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from fridge import this_notebook
 from fridge.cells import STUB, Cell, read_cells
 from fridge.notebook import grading, handouts, saved
 from fridge.notebook.handouts import Stub
@@ -107,7 +108,7 @@ def watch() -> None:
     """Listen to this kernel from now on, if a learner works in it. Called when the library is imported."""
     global _recorder
     with contextlib.suppress(Exception):
-        shell = saved.current_shell()
+        shell = this_notebook.shell()
         if _recorder is None and shell is not None and grading.is_learning():
             _recorder = Recorder(shell)
 
@@ -225,7 +226,7 @@ def _differs(cell: Cell, run: Run, name: str, notebook: saved.Saved) -> bool:
 
 
 def _definition(cell: Cell, name: str) -> str | None:
-    shell = saved.current_shell()
+    shell = this_notebook.shell()
     try:
         tree = ast.parse(shell.transform_cell(cell.source) if shell else cell.source)  # magics are no Python
     except (SyntaxError, ValueError, RecursionError):
@@ -284,7 +285,7 @@ def _names_of(cell_id: str) -> frozenset[str]:
 
 
 def _namespace() -> dict[str, Any]:
-    shell = saved.current_shell()
+    shell = this_notebook.shell()
     return shell.user_ns if shell else {}
 
 
