@@ -78,7 +78,7 @@ def _points(notebook: NotebookNode) -> list[str]:
 
     def close() -> None:
         if title and promised != earned:
-            findings.append(f"{title}: the heading says {promised} points, its cells have {earned:g}")
+            findings.append(f"{title}: the heading says {promised} points, its test cells have {earned:g}")
 
     total = 0.0
     for cell in notebook.cells:
@@ -93,7 +93,7 @@ def _points(notebook: NotebookNode) -> list[str]:
             earned, total = earned + cell.metadata.nbgrader.points, total + cell.metadata.nbgrader.points
     close()
     if total_said != total:
-        findings.append(f"the table at the top says {total_said} points, the cells have {total:g}")
+        findings.append(f"the table at the top says {total_said} points, the test cells have {total:g}")
     return findings
 
 

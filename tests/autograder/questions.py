@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-from conftest import MASTER, ROOT
+from conftest import MASTER, RECALL, ROOT
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
@@ -64,6 +64,8 @@ def course_with_questions(root: Path) -> Unit:
     (root / "solutions" / "grade_ids.json").write_text(f'{{"{UNIT}": {IDS}}}'.replace("'", '"'))
     for name in ("nbgrader_config.py", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
+    (root / "course" / "fridge" / "recall").mkdir()
+    (root / "course" / "fridge" / "recall" / f"{UNIT}.toml").write_text(3 * RECALL)
     build(root, [UNIT])
     return find_units(root, [UNIT])[0]
 

@@ -39,6 +39,7 @@ from autograder.results.feedback import WAITING
 from autograder.results.report import report
 from autograder.submissions.rebuild import rebuild
 from fridge import progress, scoreboard
+from fridge.notebook.references import of_master
 
 TEXT = '"grade_id": "why", "locked": false, "points": 2, "schema_version": 3, "solution": true'
 BY_HAND = ("why", "picture", "essay")
@@ -126,13 +127,18 @@ def test_publish_sees_an_answer_in_text(unit, tmp_path, name, line):
 
 def test_lint_knows_them(unit):
     """Guards against a rule of test cells that is applied to a question."""
-    assert [finding for finding in lint(unit.root) if "Looks at" not in finding] == []
+    assert lint(unit.root) == []
+
+
+def test_a_model_answer_is_no_reference():
+    """Guards against `fridge.reveal`, or the file for it, that gives out what a person grades."""
+    assert list(of_master(UNIT, WITH_QUESTIONS)["exercises"]) == ["add"]
 
 
 @pytest.mark.parametrize(
     ("old", "new", "says"),
     [
-        ('"points": 2', '"points": 3', "Exercise 2 · Why (2 points): the heading says 2 points, its cells have 3"),
+        ('"points": 2', '"points": 3', "Exercise 2 · Why (2 points): the heading says 2 points, its test cells have 3"),
         ('"grade_id": "why"', '"grade_id": "why-test"', "must not end in -test"),
         ('"locked": true, "points": 4', '"locked": false, "points": 4', "a task must be locked"),
         (TEXT, TEXT.replace('"solution": true', '"solution": false'), "tests nothing"),
