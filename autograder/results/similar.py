@@ -30,7 +30,7 @@ PUBLIC_SOLUTION = "the public solution"
 LIMITS = """\
 It proves nothing. What this can't tell: who wrote it first, whether a third source (a book, a model, an earlier class)
 stands behind both, whether working together was allowed. It sees copying that keeps the order of steps; code that was
-written anew from the same idea isn't seen, and two people may write the same few lines. What most of a class copied
+written anew from the same idea isn't seen, and two people may write the same few lines. What many of a class share
 weighs little. Read both before you say anything."""
 
 

@@ -28,7 +28,7 @@ def unit(name: str) -> UnitResults:
         {Reason("your code raised", HOSTILE): 5, Reason(f"expected {LONG}"): 3, Reason("means of 1; 1, 2"): 2}
     )
     exercises = [
-        Exercise("rope", 4, [4.0] * 15 + [0.0] * 5, reasons, 2, [0.002, 0.9]),
+        Exercise("rope", 4, [4.0] * 15 + [0.0] * 5, reasons, 2, seconds=[0.002, 0.9]),
         Exercise("causal-attention", 6, [6.0] * 5 + [0.0] * 15),
     ]
     submissions = {f"s{number}": Submission(number / 2) for number in range(20)}
