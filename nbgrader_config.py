@@ -31,6 +31,9 @@ c.CourseDirectory.ignore += ["*.[hH][tT][mM]*", "*.[xX][hHmMsS]*", "*.[sS][vV][g
 # Names with commas and quotes arrive whole in a spreadsheet, and a name that is a formula as a name.
 c.ExportApp.plugin_class = "autograder.results.export.Grades"
 
+# nbgrader's own way with an LMS's archive trusts it; `autograder collect` doesn't.
+c.ZipCollectApp.extractor_plugin = "autograder.collecting.zip_collect.UseCollect"
+
 # fridge.testing tells this stub from every other NotImplementedError by its message.
 c.ClearSolutions.code_stub = {"python": '# YOUR CODE HERE\nraise NotImplementedError("not attempted yet")'}
 
@@ -42,6 +45,7 @@ c.Autograde.autograde_preprocessors = [
     "nbconvert.preprocessors.ClearMetadataPreprocessor",
     "nbgrader.preprocessors.LimitOutput",
     "nbgrader.preprocessors.SaveAutoGrades",
+    "autograder.collecting.dates.OwnDates",
     "nbgrader.preprocessors.AssignLatePenalties",
 ]
 # nbgrader's own list behind a step that leaves it nothing to refuse or to lose: the notebook rebuilt from the handout.

@@ -6,7 +6,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autograder.course import CourseError, find_root, unfinished
+from autograder.course import CourseError, find_root, nbgrader_configuration, unfinished
+from autograder.printing import say
 
 MODES = ("inprocess", "split")
 
@@ -21,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("".join(f"autograder: {sentence}\n" for sentence in unfinished(root)), end="", file=sys.stderr)
         return options.run(root, options)
     except CourseError as error:
-        print(f"autograder: {error}", file=sys.stderr)
+        say(f"autograder: {error}".splitlines(), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("\nautograder: stopped. Run it again to go on.", file=sys.stderr)
@@ -60,6 +61,14 @@ def _parser() -> argparse.ArgumentParser:
     where.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new folder, or one that publish made")
     where.add_argument("--branch", metavar="NAME", help="commit it to a git branch instead")
     sub.add_argument("--repo", metavar="OWNER/NAME", help="the learners' repository on GitHub, for the badges")
+    sub = command("students", _students, "Import a class list into the gradebook, whole or not at all.", units=False)
+    sub.add_argument("list", type=Path, metavar="LIST", help="students.csv, or what Canvas or Moodle export")
+    sub = command(
+        "collect", _collect, "Take a unit's submissions in, as Canvas, Moodle or folders hold them.", units=False
+    )
+    sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
+    sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a zip archive, a folder or a notebook")
+    sub.add_argument("--students", type=Path, metavar="LIST", help="a list that knows more than the gradebook")
     for name, run, help in (
         ("grade", _grade, "Grade a unit's submissions into the gradebook; run it again after whatever stopped it."),
         ("regrade", _regrade, "Show whose points a changed release or grader would change; --write writes them."),
@@ -68,7 +77,9 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
         number = {"type": _positive, "default": 1, "metavar": "N"}
         sub.add_argument("--workers", help="worker processes on this machine; default 1", **number)
-        sub.add_argument("--student", nargs="+", default=[], metavar="ID", dest="students", help="these alone")
+        sub.add_argument(
+            "--student", nargs="+", action="extend", default=[], metavar="ID", dest="students", help="these alone"
+        )
         sub.add_argument("--scheduler", default="", metavar="URL", help="of a Dask cluster: tcp://… or tls://…")
         sub.add_argument("--db", default="", metavar="URL", help="the gradebook's, for example postgresql://…")
     sub.add_argument("--write", action="store_true", help="write the new points into the gradebook")
@@ -141,6 +152,25 @@ def _publish(root: Path, options: argparse.Namespace) -> int:
     else:
         print(f"{publish(root, options.folder, options.repo)} files in {options.folder}")
     return 0
+
+
+def _students(root: Path, options: argparse.Namespace) -> int:
+    from autograder.collecting.roster import import_list
+    from autograder.collecting.students import read_list
+
+    found = read_list(options.list)
+    done = import_list(nbgrader_configuration(root), found)
+    say([f"{done.new} new, {done.changed} changed, {done.unchanged} unchanged", *found.remarks])
+    return 0
+
+
+def _collect(root: Path, options: argparse.Namespace) -> int:
+    from autograder.collecting.collect import collect
+    from autograder.collecting.summary import lines
+
+    summary = collect(root, options.unit, options.files, options.students)
+    say(lines(summary))
+    return int(not summary.fine)
 
 
 def _grade(root: Path, options: argparse.Namespace) -> int:

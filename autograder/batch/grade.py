@@ -80,6 +80,7 @@ def opened(root: Path, name: str, students: Sequence[str], db_url: str) -> Itera
     spool = Spool(root, release)
     try:
         with spool.locked(), contextlib.closing(Writer(unit, nbgrader_configuration(root), db_url)) as writer:
+            writer.set_own_dates()
             yield Run(release, spool, writer, _folders(writer, name, students))
     except OSError as error:
         raise CourseError(_why(error)) from error

@@ -27,6 +27,7 @@ from traitlets.config import Config
 
 from autograder.batch.gradebook import Joined, in_place_of_gradebooks, open_engine, said_plainly
 from autograder.batch.spool import write_lasting
+from autograder.collecting.dates import set_own_dates
 from autograder.course import CourseError, Unit
 from autograder.notebooks import grade_id, is_test
 from autograder.submissions.record import Record
@@ -142,6 +143,18 @@ class Writer:
                     faults = tuple(json.loads(mark.faults))
                     found[submission.student_id] = Merged(mark.submitted_sha256, mark.key, faults)
         return found
+
+    def set_own_dates(self) -> None:
+        """Give the submissions that the gradebook has their learners' own due dates (`collecting.dates`).
+
+        Raises:
+            CourseError: grading/extensions.csv can't be meant.
+        """
+        with said_plainly(), self._engine.begin() as connection:
+            gradebook = Joined(connection, self.course)
+            set_own_dates(gradebook, self._unit.root, self._unit.name)
+            gradebook.db.flush()
+            gradebook.db.close()
 
     def scores(self) -> dict[str, dict[str, float | None]]:
         """Student -> test cell -> what the autograder gave, by the gradebook."""

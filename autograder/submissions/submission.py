@@ -26,6 +26,9 @@ MAX_ENTRIES, MAX_DEPTH = 5_000, 8  # files and folders in a student's folder, fo
 IGNORED_FOLDERS = {".ipynb_checkpoints", "__macosx", "__pycache__", "node_modules"}
 # What a browser, a file manager, an LMS or JupyterLab adds to a name; what may stand for a space.
 _ADDED = re.compile(r"(?:[-_ ]*(?:copy|kopie|副本)\s*\d*|\s*\(\d+\)|[-_ ]\d+)+$", re.IGNORECASE)
+_BEFORE = re.compile(
+    r"^(?:copy of|copie de|kopie von|copia de|副本)[-_ ]*", re.IGNORECASE
+)  # what Drive and Colab put there
 _ENDINGS = (".ipynb", ".ipynb.json", ".ipynb.txt")
 _CELL_TYPES = {"code": "code", "markdown": "markdown", "heading": "markdown"}  # all else is raw
 _ID = re.compile(r"[a-zA-Z0-9_-]{1,64}")
@@ -54,9 +57,9 @@ def find_notebook(folder: Path, name: str) -> Path:
     expected = folder / name
     if expected in files and not _is_link(expected):
         return expected
-    wanted = _plain(name)
+    wanted = plain_name(name)
     exact = [path for path in files if _last_part(path) == name]
-    near = [path for path in files if _plain(_last_part(path)) == wanted]
+    near = [path for path in files if plain_name(_last_part(path)) == wanted]
     notebooks = [path for path in files if _last_part(path).lower().endswith(_ENDINGS)]
     for candidates in (exact, near, notebooks):
         if candidates:
@@ -129,11 +132,12 @@ def _last_part(path: Path) -> str:
     return path.name.rpartition("\\")[2]  # a zip made on Windows can give a file with folders in its name
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
+    """A notebook's name without ending, case, signs and what copies get added; empty for another kind of file."""
     lower = name.lower()
     for ending in sorted(_ENDINGS, key=len, reverse=True):
         if lower.endswith(ending):
-            stem = _ADDED.sub("", lower.removesuffix(ending))
+            stem = _ADDED.sub("", _BEFORE.sub("", lower.removesuffix(ending)))
             return re.sub(r"[\W_]+", "", stem)
     return ""
 

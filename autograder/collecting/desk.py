@@ -1,0 +1,163 @@
+"""From uploads whose learner is known to folders in grading/submitted: which one counts, when it came, writing it.
+
+Of each learner the old submission or the new one is there at any moment. grading/collected/<unit>.json remembers
+which upload that is, so that an older archive, taken in later, changes nothing.
+"""
+
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from autograder.batch.spool import write_lasting
+from autograder.collecting.archives import Entry
+from autograder.collecting.lms import Label
+from autograder.collecting.summary import Summary
+from autograder.course import Unit
+from autograder.printing import shown
+from autograder.submissions.submission import Refused, plain_name, read_bytes
+
+LEDGER = Path("grading/collected")
+TIMESTAMP = "timestamp.txt"
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A file whose learner is known."""
+
+    label: Label
+    entry: Entry
+    seen: datetime | None  # when it was uploaded or, if the archive doesn't say, downloaded
+    dated: bool  # whether `seen` is the upload's own time
+
+    def order(self, notebook: str) -> tuple[bool, int, float, int]:
+        """Higher for the file that counts: the notebook under its own name, then the newest."""
+        is_named = plain_name(self.label.file) == plain_name(f"{notebook}.ipynb")
+        return is_named, self.label.upload, self.seen.timestamp() if self.seen else 0.0, self.label.copy
+
+
+class Desk:
+    """Puts what counts under grading/submitted, a learner at a time."""
+
+    def __init__(self, unit: Unit, dues: tuple[datetime | None, dict[str, datetime]], summary: Summary):
+        self._unit, self._summary = unit, summary
+        self._due, self._own_due = dues
+        self._ledger_file = unit.root / LEDGER / f"{unit.name}.json"
+        self._ledger: dict[str, list[float]] = _read_ledger(self._ledger_file)
+
+    def take(self, uploads: dict[str, list[Upload]]) -> None:
+        """Take one file of each learner."""
+        for student, files in sorted(uploads.items()):
+            try:
+                self._take(student, files)
+            except Refused as error:
+                self._summary.left[student] = str(error)
+        if uploads:
+            self._ledger_file.parent.mkdir(parents=True, exist_ok=True)
+            write_lasting(self._ledger_file, json.dumps(self._ledger, indent=1, sort_keys=True).encode(), 0o600)
+
+    def _take(self, student: str, files: list[Upload]) -> None:
+        files = sorted(files, key=lambda upload: upload.order(self._unit.notebook))
+        newest = files[-1]
+        data = newest.entry.read()
+        same_age = [
+            upload for upload in files[:-1] if upload.order(self._unit.notebook) == newest.order(self._unit.notebook)
+        ]
+        if any(upload.entry.read() != data for upload in same_age):
+            self._summary.held_back[student] = (
+                f"{len(same_age) + 1} files that differ, and nothing says which is the newest"
+            )
+            return
+        if len(files) > 1:
+            self._summary.notes[student] = f"{shown(newest.label.file, 80)} is the newest of {len(files)} files"
+        stamp, late = self._stamp(student, newest)
+        if self._put(student, newest, data, f"{stamp:%Y-%m-%d %H:%M:%S} UTC\n" if stamp else "") and late:
+            self._summary.late.append(student)
+
+    def _stamp(self, student: str, upload: Upload) -> tuple[datetime | None, bool]:
+        # An LMS's word about lateness is worth more than a date of which nobody knows what it is of.
+        due = self._own_due.get(student, self._due)
+        stamp = upload.seen.replace(microsecond=0) if upload.seen else None
+        if due is None:
+            return stamp, bool(upload.label.late)
+        due = due.replace(tzinfo=UTC)
+        if upload.label.late:
+            return max(stamp or due, due + timedelta(seconds=1)), True
+        if upload.label.late is False or not upload.dated:
+            return min(stamp or due, due), False
+        return stamp, stamp is not None and stamp > due
+
+    def _put(self, student: str, upload: Upload, data: bytes, stamp: str) -> bool:
+        folder, order = (
+            submission_folder(self._unit, student),
+            [upload.label.upload, upload.seen.timestamp() if upload.seen else 0.0],
+        )
+        if _has_link(folder, self._unit.root):
+            raise Refused(f"{folder} is, or lies in, a link or a file: make it a folder")
+        notebook = folder / f"{self._unit.notebook}.ipynb"
+        before = _bytes_or_none(notebook)
+        if before is not None and before != data and order < self._ledger.get(student, [0, 0]):
+            self._summary.unchanged.append(student)
+            self._summary.notes[student] = "what is there is newer than this file, and stays"
+            return False
+        if before == data and (_bytes_or_none(folder / TIMESTAMP) or b"").decode("utf-8", "replace") == stamp:
+            self._summary.unchanged.append(student)
+        elif before is None and not folder.exists():
+            _new(folder, {notebook.name: data, TIMESTAMP: stamp.encode()})
+            self._summary.collected.append(student)
+        else:
+            write_lasting(notebook, data)
+            _write_or_remove(folder / TIMESTAMP, stamp)
+            (self._summary.unchanged if before == data else self._summary.replaced).append(student)
+            if before == data:
+                self._summary.notes[student] = "the same file, with another date"
+        self._ledger[student] = max(order, self._ledger.get(student, [0, 0]))
+        return True
+
+
+def _new(folder: Path, files: dict[str, bytes]) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=".", suffix=".new", dir=folder.parent))
+    try:
+        for name, data in files.items():
+            if data:
+                write_lasting(aside / name, data)
+        aside.chmod(0o755)
+        aside.rename(folder)
+    except BaseException:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise
+
+
+def _write_or_remove(path: Path, text: str) -> None:
+    if text:
+        write_lasting(path, text.encode())
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _bytes_or_none(path: Path) -> bytes | None:
+    try:
+        return read_bytes(path)
+    except Refused:
+        return None
+
+
+def _has_link(folder: Path, root: Path) -> bool:
+    inside = [path for path in (folder, folder.parent) if path.is_symlink() or (path.exists() and not path.is_dir())]
+    return bool(inside) or not folder.is_relative_to(root)
+
+
+def submission_folder(unit: Unit, student: str) -> Path:
+    """Where a learner's submission lies."""
+    return unit.root / "grading" / "submitted" / student / unit.name
+
+
+def _read_ledger(path: Path) -> dict[str, list[float]]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return {who: order for who, order in found.items() if isinstance(order, list)} if isinstance(found, dict) else {}
