@@ -61,8 +61,8 @@ def lines(summary: Summary) -> Iterator[str]:
             yield title
             yield from (f"  {shown(who, 80)}: {shown(why)}" for who, why in sorted(found.items()))
     if summary.held_back:
-        yield "Canvas's gradebook export or Moodle's grading worksheet, as --students LIST, has the numbers that tell them"
-        yield "apart. Or put the file into a folder with the login's name, ada/kv_cache.ipynb, and collect that folder."
+        yield "Canvas's gradebook export or Moodle's grading worksheet, as --students LIST, has their numbers."
+        yield "Or put the file into a folder with the login's name, ada/kv_cache.ipynb, and collect that folder."
     if summary.remarks:
         yield ""
         yield from summary.remarks

@@ -25,7 +25,7 @@ from traitlets import Dict
 from autograder.collecting.roster import Learner, read_roster
 from autograder.submissions.ids import is_id
 
-FORMULA = tuple("=+-@＝＋－＠|%")
+FORMULA = tuple("=+-@＝＋－＠")
 _SEPARATOR = re.compile(r"([;,\t\r\n\0|])")  # where some country's spreadsheet begins a new cell
 COLUMNS = ["assignment", "duedate", "timestamp", "student_id", "last_name", "first_name", "email"]
 COLUMNS += ["raw_score", "late_submission_penalty", "score", "max_score"]
@@ -96,8 +96,8 @@ class _ForLms(Grades):
 class Canvas(_ForLms):
     """A line for each learner, a column for each unit, as Canvas's gradebook imports it.
 
-    Canvas finds a learner by "ID", the list's canvas_id, then by "SIS User ID" and "SIS Login ID", nbgrader's id. It makes
-    an assignment of a column that it doesn't know; for one that exists give its number, which stands in its address:
+    Canvas finds a learner by "ID", the list's canvas_id, then by "SIS User ID" and "SIS Login ID", nbgrader's id. It
+    makes an assignment of a column that it doesn't know; for one that exists give the number from its address:
     `c.Canvas.numbers = {"03-kv-cache": 4711}` in nbgrader_config.py. An empty cell changes nothing.
     """
 
@@ -122,9 +122,9 @@ class Canvas(_ForLms):
 class Moodle(_ForLms):
     """A line for each learner, a column for each unit, for Moodle's Grades → Import → CSV file.
 
-    Moodle asks which column says who (map "Username", "ID number" or "Email address") and which is which grade. An empty
-    cell would take a grade away, so who handed nothing in has no line; and with several units at once, a warning says
-    whose cells are empty.
+    Moodle asks which column says who (map "Username", "ID number" or "Email address") and which is which grade. An
+    empty cell would take a grade away, so who handed nothing in has no line. With several units at once, a
+    warning says whose cells are empty.
     """
 
     default_file = "grading/moodle.csv"
