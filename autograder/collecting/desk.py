@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from autograder.batch.spool import write_lasting
 from autograder.collecting.archives import Entry
 from autograder.collecting.lms import Label
 from autograder.collecting.summary import Summary
@@ -56,7 +55,7 @@ class Desk:
                 self._summary.left[student] = str(error)
         if uploads:
             self._ledger_file.parent.mkdir(parents=True, exist_ok=True)
-            write_lasting(self._ledger_file, json.dumps(self._ledger, indent=1, sort_keys=True).encode(), 0o600)
+            _write(self._ledger_file, json.dumps(self._ledger, indent=1, sort_keys=True).encode())
 
     def _take(self, student: str, files: list[Upload]) -> None:
         files = sorted(files, key=lambda upload: upload.order(self._unit.notebook))
@@ -108,7 +107,7 @@ class Desk:
             _new(folder, {notebook.name: data, TIMESTAMP: stamp.encode()})
             self._summary.collected.append(student)
         else:
-            write_lasting(notebook, data)
+            _write(notebook, data)
             _write_or_remove(folder / TIMESTAMP, stamp)
             (self._summary.unchanged if before == data else self._summary.replaced).append(student)
             if before == data:
@@ -123,7 +122,7 @@ def _new(folder: Path, files: dict[str, bytes]) -> None:
     try:
         for name, data in files.items():
             if data:
-                write_lasting(aside / name, data)
+                (aside / name).write_bytes(data)
         aside.chmod(0o755)
         aside.rename(folder)
     except BaseException:
@@ -131,9 +130,17 @@ def _new(folder: Path, files: dict[str, bytes]) -> None:
         raise
 
 
+def _write(path: Path, data: bytes) -> None:
+    # No fsync: after a power cut a second run finds what is there to differ from the archive, and writes it again.
+    aside = path.with_name(f".{path.name}.new")
+    aside.unlink(missing_ok=True)  # of a run that was killed, or a link
+    aside.write_bytes(data)
+    aside.replace(path)
+
+
 def _write_or_remove(path: Path, text: str) -> None:
     if text:
-        write_lasting(path, text.encode())
+        _write(path, text.encode())
     else:
         path.unlink(missing_ok=True)
 

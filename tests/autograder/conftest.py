@@ -4,6 +4,9 @@ import shutil
 from pathlib import Path
 
 import pytest
+from nbgrader.api import Gradebook
+
+from autograder.course import nbgrader_configuration
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -58,6 +61,15 @@ def course(tmp_path: Path) -> Path:
     """The real course, copied: masters, pairs, handouts, samples."""
     skip = shutil.ignore_patterns(".venv*", ".git", "grading", "artifacts", "__pycache__", ".*_cache")
     return Path(shutil.copytree(ROOT, tmp_path / "course", ignore=skip))
+
+
+@pytest.fixture(scope="session")
+def empty_gradebook(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A gradebook with tables and nothing in them, to copy: nbgrader takes seconds to make one."""
+    school = tmp_path_factory.mktemp("gradebook")
+    shutil.copy(ROOT / "nbgrader_config.py", school)
+    Gradebook(nbgrader_configuration(school).CourseDirectory.db_url).close()
+    return school / "grading" / "gradebook.db"
 
 
 @pytest.fixture

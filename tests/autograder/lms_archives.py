@@ -27,23 +27,13 @@ def archive(path: Path, files: dict[str, bytes | str], at: datetime | dict[str, 
     return path
 
 
-def raw_names(path: Path, files: dict[bytes, str]) -> Path:
-    """A zip whose names are these bytes, without the flag for UTF-8: as Windows and old servers write them."""
+def raw_names(path: Path, name: bytes, text: str) -> Path:
+    """A zip of one notebook whose name is these bytes, without the flag for UTF-8: as Windows and old servers do."""
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w") as file:
-        for number, text in enumerate(files.values()):
-            file.writestr(f"{number:09}", notebook(text))
-    packed = data.getvalue()
-    for number, name in enumerate(files):
-        packed = _renamed(packed, f"{number:09}".encode(), name)
-    path.write_bytes(packed)
+        file.writestr("n" * len(name), notebook(text))
+    path.write_bytes(data.getvalue().replace(b"n" * len(name), name))
     return path
-
-
-def _renamed(packed: bytes, old: bytes, new: bytes) -> bytes:
-    # Names of one length need no new offsets; others are padded by their file's own part.
-    assert len(new) == len(old), (old, new)
-    return packed.replace(old, new)
 
 
 def text_of(path: Path) -> str:

@@ -31,9 +31,11 @@ Participant 7102,Bo Müller,bo@example.org,Submitted for grading,
 
 
 @pytest.fixture
-def school(tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def school(tmp_path: Path, root: Path, empty_gradebook: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A course's root with nothing but its settings, and the command line in it."""
     (tmp_path / "solutions").mkdir()
+    (tmp_path / "grading").mkdir()
+    shutil.copy(empty_gradebook, tmp_path / "grading")
     shutil.copy(root / "nbgrader_config.py", tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
