@@ -101,7 +101,9 @@ class Desk:
             self._summary.unchanged.append(student)
             self._summary.notes[student] = "what is there is newer than this file, and stays"
             return False
-        if before == data and (_bytes_or_none(folder / TIMESTAMP) or b"").decode("utf-8", "replace") == stamp:
+        dated = (_bytes_or_none(folder / TIMESTAMP) or b"").decode("utf-8", "replace")
+        knows_nothing_new = dated and upload.label.late is None and not upload.dated
+        if before == data and (dated == stamp or knows_nothing_new):
             self._summary.unchanged.append(student)
         elif before is None and not folder.exists():
             _new(folder, {notebook.name: data, TIMESTAMP: stamp.encode()})

@@ -1,0 +1,114 @@
+"""The commands of autograder/GUIDE.md, in its order, in a clone of the repository."""
+
+import os
+import re
+import resource
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from conftest import ROOT
+
+from autograder.course import Unit, find_units
+from autograder.trials.lms_class import Enrolled, enrolled, write_canvas, write_list, write_moodle, write_worksheet
+
+UNIT = "03-kv-cache"
+# What a test has done already, and what opens a browser: everything else is run as it stands.
+EXCEPTED = ("git clone ", "cd fridge-teacher", "make setup", ". .venv/bin/activate", "make formgrader")
+MINUTES = 40
+_BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
+_HERE_DOCUMENT = re.compile(r"<<'(\w+)'")
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that ended: with which code, what it said, what it took."""
+
+    command: str
+    code: int
+    said: str
+    wall: float
+    cpu: float
+
+
+def commands(guide: str) -> list[str]:
+    """All commands of the guide's sh blocks, with their here documents and without those that are excepted."""
+    found: list[str] = []
+    for block in _BLOCK.findall(guide):
+        end = ""
+        for line in block.splitlines():
+            if end or (found and found[-1].endswith("\\")):
+                found[-1] += f"\n{line}"
+                end = "" if line == end else end
+            elif line.strip() and not line.startswith("#"):
+                found.append(line)
+                end = match[1] if (match := _HERE_DOCUMENT.search(line)) else ""
+    return [command for command in found if not command.startswith(EXCEPTED)]
+
+
+def clone(folder: Path) -> Path:
+    """`git clone` of a repository with this working tree, and the environment that `make setup` makes."""
+    origin, teacher = folder / "origin", folder / "fridge-teacher"
+    names = subprocess.check_output(["git", "ls-files", "-z", "-co", "--exclude-standard"], cwd=ROOT, text=True)
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (origin / name).parent.mkdir(parents=True, exist_ok=True)
+            (origin / name).write_bytes((ROOT / name).read_bytes())
+            (origin / name).chmod((ROOT / name).stat().st_mode)
+    settings = ["user.name=test", "user.email=test@localhost", "core.hooksPath=/dev/null", "commit.gpgsign=false"]
+    git = ["git", *(part for setting in settings for part in ("-c", setting))]
+    for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "working tree"]):
+        subprocess.run([*git, *command], cwd=origin, check=True)
+    subprocess.run(["git", "clone", "--quiet", origin, teacher], check=True)
+    (teacher / ".venv").symlink_to(sys.prefix)
+    return teacher
+
+
+def with_a_class(teacher: Path, size: int) -> tuple[Unit, list[Enrolled]]:
+    """Put the list and what an instructor downloads where the guide has them."""
+    unit = find_units(teacher, [UNIT])[0]
+    people = enrolled(unit, size)
+    grading, downloads = teacher / "grading", teacher / "grading/downloads"
+    downloads.mkdir(parents=True)
+    write_list(grading / "students.csv", people)
+    write_worksheet(downloads / "worksheet.csv", people)
+    write_canvas(downloads / "canvas.zip", unit, people)
+    write_moodle(downloads / "moodle.zip", unit, people)
+    (downloads / "again.zip").write_bytes((downloads / "canvas.zip").read_bytes())
+    return unit, people
+
+
+def run(teacher: Path, command: str) -> Step:
+    """Run one command as a shell in the clone does."""
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NBGRADER_EXECUTION")
+    }
+    environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=teacher,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60 * MINUTES,
+        check=False,
+    )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Step(command, done.returncode, done.stdout, time.monotonic() - start, cpu)
+
+
+def table(steps: list[Step]) -> str:
+    """Each step's time, and what it said where that is a table of its own."""
+    lines = [f"{'wall s':>8}{'CPU s':>8}  command"]
+    lines += [f"{step.wall:8.1f}{step.cpu:8.1f}  {' '.join(step.command.split())[:110]}" for step in steps]
+    for step in steps:
+        if step.command.startswith(
+            ("autograder students", "autograder collect", "autograder grade", "autograder regrade")
+        ):
+            lines += ["", f"$ {step.command.splitlines()[0]}", *step.said.splitlines()[:40]]
+    return "\n".join(lines)
