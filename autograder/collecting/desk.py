@@ -4,9 +4,9 @@ Of each learner the old submission or the new one is there at any moment. gradin
 which upload that is, so that an older archive, taken in later, changes nothing.
 """
 
+import errno
 import json
 import shutil
-import tempfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,6 +16,7 @@ from autograder.collecting.lms import Label
 from autograder.collecting.summary import Summary
 from autograder.course import Unit
 from autograder.printing import shown
+from autograder.submissions.ids import is_id
 from autograder.submissions.submission import Refused, plain_name, read_bytes
 
 LEDGER = Path("grading/collected")
@@ -31,10 +32,31 @@ class Upload:
     seen: datetime | None  # when it was uploaded or, if the archive doesn't say, downloaded
     dated: bool  # whether `seen` is the upload's own time
 
-    def order(self, notebook: str) -> tuple[bool, int, float, int]:
+    @property
+    def age(self) -> "Age":
+        """For comparison with other uploads."""
+        return Age(self.label.upload, self.seen.timestamp() if self.seen else 0.0)
+
+    def rank(self, notebook: str) -> tuple[bool, "Age", int]:
         """Higher for the file that counts: the notebook under its own name, then the newest."""
         is_named = plain_name(self.label.file) == plain_name(f"{notebook}.ipynb")
-        return is_named, self.label.upload, self.seen.timestamp() if self.seen else 0.0, self.label.copy
+        return is_named, self.age, self.label.copy
+
+
+@dataclass(frozen=True, eq=False)
+class Age:
+    """When a file came: by Canvas's number where both have one, for its archives' dates are those of downloads."""
+
+    upload: int
+    seconds: float
+
+    def __lt__(self, other: "Age") -> bool:
+        if self.upload and other.upload:
+            return self.upload < other.upload
+        return self.seconds < other.seconds
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Age) and not self < other and not other < self
 
 
 class Desk:
@@ -44,29 +66,40 @@ class Desk:
         self._unit, self._summary = unit, summary
         self._due, self._own_due = dues
         self._ledger_file = unit.root / LEDGER / f"{unit.name}.json"
-        self._ledger: dict[str, list[float]] = _read_ledger(self._ledger_file)
+        self._ledger = _read_ledger(self._ledger_file)
 
     def take(self, uploads: dict[str, list[Upload]]) -> None:
-        """Take one file of each learner."""
+        """Take one file of each learner. What is wrong with one learner's folder or file is said of that learner.
+
+        Raises:
+            OSError: the disk is full or read-only.
+        """
         for student, files in sorted(uploads.items()):
             try:
                 self._take(student, files)
             except Refused as error:
                 self._summary.left[student] = str(error)
+            except OSError as error:
+                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+                    raise
+                self._summary.left[student] = f"{error.filename} can't be written ({error.strerror}): have a look at it"
         if uploads:
             self._ledger_file.parent.mkdir(parents=True, exist_ok=True)
-            _write(self._ledger_file, json.dumps(self._ledger, indent=1, sort_keys=True).encode())
+            kept = {student: [age.upload, age.seconds] for student, age in sorted(self._ledger.items())}
+            _write(self._ledger_file, json.dumps(kept, indent=1).encode())
 
     def _take(self, student: str, files: list[Upload]) -> None:
-        files = sorted(files, key=lambda upload: upload.order(self._unit.notebook))
-        newest = files[-1]
-        data = newest.entry.read()
-        same_age = [
-            upload for upload in files[:-1] if upload.order(self._unit.notebook) == newest.order(self._unit.notebook)
+        if not is_id(student):
+            raise Refused("the gradebook's id isn't one that may name a folder: import the class with other ids")
+        ranks = [upload.rank(self._unit.notebook) for upload in files]
+        newest = files[ranks.index(max(ranks))]
+        same = [
+            upload for upload, rank in zip(files, ranks, strict=True) if rank == max(ranks) and upload is not newest
         ]
-        if any(upload.entry.read() != data for upload in same_age):
+        data = newest.entry.read()
+        if any(upload.entry.read() != data for upload in same):
             self._summary.held_back[student] = (
-                f"{len(same_age) + 1} files that differ, and nothing says which is the newest"
+                f"{len(same) + 1} files that differ, and nothing says which is the newest"
             )
             return
         if len(files) > 1:
@@ -83,21 +116,19 @@ class Desk:
             return stamp, bool(upload.label.late)
         due = due.replace(tzinfo=UTC)
         if upload.label.late:
-            return max(stamp or due, due + timedelta(seconds=1)), True
+            just_late = due + timedelta(seconds=1)
+            return (max(stamp, just_late) if stamp and upload.dated else just_late), True
         if upload.label.late is False or not upload.dated:
             return min(stamp or due, due), False
         return stamp, stamp is not None and stamp > due
 
     def _put(self, student: str, upload: Upload, data: bytes, stamp: str) -> bool:
-        folder, order = (
-            submission_folder(self._unit, student),
-            [upload.label.upload, upload.seen.timestamp() if upload.seen else 0.0],
-        )
+        folder, known = submission_folder(self._unit, student), self._ledger.get(student)
         if _has_link(folder, self._unit.root):
             raise Refused(f"{folder} is, or lies in, a link or a file: make it a folder")
         notebook = folder / f"{self._unit.notebook}.ipynb"
         before = _bytes_or_none(notebook)
-        if before is not None and before != data and order < self._ledger.get(student, [0, 0]):
+        if before is not None and before != data and known and upload.age < known:
             self._summary.unchanged.append(student)
             self._summary.notes[student] = "what is there is newer than this file, and stays"
             return False
@@ -114,22 +145,19 @@ class Desk:
             (self._summary.unchanged if before == data else self._summary.replaced).append(student)
             if before == data:
                 self._summary.notes[student] = "the same file, with another date"
-        self._ledger[student] = max(order, self._ledger.get(student, [0, 0]))
+        if not known or known < upload.age:
+            self._ledger[student] = upload.age
         return True
 
 
 def _new(folder: Path, files: dict[str, bytes]) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=".", suffix=".new", dir=folder.parent))
-    try:
-        for name, data in files.items():
-            if data:
-                (aside / name).write_bytes(data)
-        aside.chmod(0o755)
-        aside.rename(folder)
-    except BaseException:
-        shutil.rmtree(aside, ignore_errors=True)
-        raise
+    aside = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(aside, ignore_errors=True)  # of a run that was killed
+    aside.mkdir(parents=True)
+    for name, data in files.items():
+        if data:
+            (aside / name).write_bytes(data)
+    aside.rename(folder)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -164,9 +192,9 @@ def submission_folder(unit: Unit, student: str) -> Path:
     return unit.root / "grading" / "submitted" / student / unit.name
 
 
-def _read_ledger(path: Path) -> dict[str, list[float]]:
+def _read_ledger(path: Path) -> dict[str, Age]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return {who: order for who, order in found.items() if isinstance(order, list)} if isinstance(found, dict) else {}
+        return {student: Age(int(upload), float(seconds)) for student, (upload, seconds) in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}  # what is there can't be told from older files then, and they replace it

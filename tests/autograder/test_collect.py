@@ -252,7 +252,7 @@ def test_late_by_canvas_and_by_date(school, monkeypatch):
     names = ["lovelaceada_LATE_4711_815_mini.ipynb", "müllerbo_4712_816_mini.ipynb"]
     summary = collect(school, UNIT, [zipped(school, *names)])
     assert summary.late == ["ada"]
-    assert (stamp(school, "ada"), stamp(school, "bo")) == ("2027-03-01 12:00:00 UTC", "2027-02-27 12:00:00 UTC")
+    assert (stamp(school, "ada"), stamp(school, "bo")) == ("2027-02-27 12:00:01 UTC", "2027-02-27 12:00:00 UTC")
 
 
 def test_times_of_folders_are_the_uploads_own(school):
@@ -348,6 +348,31 @@ def test_a_learners_folder_that_is_a_link_is_left_alone(school, tmp_path):
     assert "link" in summary.left["ada"]
     assert list((tmp_path / "elsewhere").iterdir()) == []
     assert (school / f"grading/submitted/bo/{UNIT}/mini.ipynb").exists()
+
+
+def test_one_folder_in_the_way_stops_nobody_else(school):
+    """A folder where a file belongs, an id that nbgrader took from somewhere: each costs its learner alone."""
+    listed(school)
+    (school / f"grading/submitted/ada/{UNIT}/timestamp.txt/x").mkdir(parents=True)
+    (school / f"grading/submitted/eve/{UNIT}/mini.ipynb").mkdir(parents=True)
+    (school / "grading/submitted/wei").touch()
+    with Gradebook(nbgrader_configuration(school).CourseDirectory.db_url) as gradebook:
+        gradebook.add_student("../up", first_name="Up", last_name="Wards")
+    names = ["lovelaceada_4711_1_mini.ipynb", "wardsup_99_2_mini.ipynb", "müllerbo_4712_3_mini.ipynb"]
+    names += ["evileve_66_4_mini.ipynb", "王伟_4715_5_mini.ipynb", "عمرالخيام_4716_6_mini.ipynb"]
+    summary = collect(school, UNIT, [zipped(school, *names)])
+    assert set(summary.left) == {"ada", "../up", "eve", "wei"}
+    assert summary.collected == ["bo", "omar"]
+    assert not (school / "grading/up").exists()
+
+
+def test_a_file_by_mail_is_newer_than_canvass_archive(school):
+    """Canvas numbers its uploads, a folder's files have dates: between the two the date decides."""
+    listed(school)
+    collect(school, UNIT, [zipped(school, "lovelaceada_4711_815_mini.ipynb")])
+    archive(school / "mail.zip", {"ada/mini.ipynb": "mail"}, NOON + timedelta(days=1))
+    assert collect(school, UNIT, [school / "mail.zip"]).replaced == ["ada"]
+    assert there(school) == {"ada": "mail"}
 
 
 def test_nbgraders_own_command_points_here(school):
