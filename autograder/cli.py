@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CourseError as error:
         say(f"autograder: {error}".splitlines(), file=sys.stderr)
         return 2
+    except BrokenPipeError:  # `autograder … | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except KeyboardInterrupt:
         print("\nautograder: stopped. Run it again to go on.", file=sys.stderr)
         return 130

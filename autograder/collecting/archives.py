@@ -136,8 +136,7 @@ def _of_file(path: Path, name: str) -> Entry:
         problem = "is no regular file"
     elif status.st_size > MAX_BYTES:
         problem = f"has {status.st_size / 1e6:.0f} MB, more than {MAX_BYTES // 10**6}"
-    name = os.fsencode(name).decode("utf-8", "surrogateescape")
-    names = _decoded(os.fsencode(name)) if any("\ud800" <= letter <= "\udfff" for letter in name) else (name,)
+    names = _decoded(os.fsencode(name))
     return Entry(names, datetime.fromtimestamp(status.st_mtime, UTC), path, problem=problem or _bad_name(name))
 
 

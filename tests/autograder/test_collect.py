@@ -99,6 +99,7 @@ def due(school: Path, when: datetime) -> None:
         (f"{UNIT}/ada/mini.ipynb", "ada"),
         (f"submitted/ada/{UNIT}/mini.ipynb", "ada"),
         ("submissions/ada\\mini.ipynb", "ada"),
+        (f"repositories/ada/course/{UNIT}/mini.ipynb", "ada"),
         ("Ada Lovelace/mini.ipynb", "ada"),
         ("4711/mini.ipynb", "ada"),
         ("ada.ipynb", "ada"),
