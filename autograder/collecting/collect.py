@@ -9,7 +9,7 @@ import contextlib
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from nbgrader.api import Gradebook
@@ -97,7 +97,8 @@ class _Sorter:
             files = [file for file in files if file.readings[0].form is not Form.PLAIN]
         times = [file.entry.modified for file in files if file.entry.modified]
         dated = bool(times) and not (is_of_lms and max(times) - min(times) < ONE_DOWNLOAD)
-        if is_of_lms and times and not dated:
+        by_worksheet = any(learner.handed_in for learner in self._roster.learners.values())
+        if is_of_lms and times and not dated and not by_worksheet:
             self._summary.remarks.append(
                 "The archive's dates are those of the download: they make nobody late. What Canvas marks LATE is late."
             )
@@ -106,8 +107,10 @@ class _Sorter:
             if not file.entry.is_notebook:
                 other_files[owner.id or _called(owner.label)].append(owner.label.file)
             elif owner.id:
-                seen = file.entry.modified if dated else max(times, default=None)
-                self.uploads[owner.id].append(Upload(owner.label, file.entry, seen, dated))
+                seen, known = (file.entry.modified, True) if dated else (max(times, default=None), False)
+                if owner.label.form is Form.MOODLE and (handed_in := self._handed_in(owner.id)):
+                    seen, known = handed_in, True
+                self.uploads[owner.id].append(Upload(owner.label, file.entry, seen, known))
             elif owner.doubt:
                 self._summary.held_back[_called(owner.label)] = owner.doubt
                 self.perhaps |= owner.perhaps
@@ -117,6 +120,10 @@ class _Sorter:
             if who not in {*self.uploads, *self._summary.held_back, *self._summary.unmatched}:
                 listed = ", ".join(shown(name, 60) for name in names[:3])
                 self._summary.left[who] = f"handed in no notebook, only {listed}"
+
+    def _handed_in(self, student: str) -> datetime | None:
+        learner = self._roster.learners.get(student)
+        return learner.handed_in if learner else None
 
     def _readable(self, entries: list[Entry]) -> list[_File]:
         listed = [(entry, parts_of(entry.name)) for entry in entries]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from nbgrader.utils import parse_utc
+
 from autograder.collecting.archives import Entry
 from autograder.collecting.lms import Label
 from autograder.collecting.summary import Summary
@@ -133,8 +135,7 @@ class Desk:
             self._summary.notes[student] = "what is there is newer than this file, and stays"
             return False
         dated = (_bytes_or_none(folder / TIMESTAMP) or b"").decode("utf-8", "replace")
-        knows_nothing_new = dated and upload.label.late is None and not upload.dated
-        if before == data and (dated == stamp or knows_nothing_new):
+        if before == data and (dated == stamp or self._is_as_good(student, upload, dated)):
             self._summary.unchanged.append(student)
         elif before is None and not folder.exists():
             _new(folder, {notebook.name: data, TIMESTAMP: stamp.encode()})
@@ -148,6 +149,17 @@ class Desk:
         if not known or known < upload.age:
             self._ledger[student] = upload.age
         return True
+
+    def _is_as_good(self, student: str, upload: Upload, dated: str) -> bool:
+        # A time that somebody knew stays where an archive knows no other, and says nothing else about lateness.
+        try:
+            known = parse_utc(dated.strip())
+        except (ValueError, OverflowError):
+            return False
+        if known is None or upload.dated:
+            return False
+        due = self._own_due.get(student, self._due)
+        return upload.label.late is None or due is None or (known > due) == upload.label.late
 
 
 def _new(folder: Path, files: dict[str, bytes]) -> None:

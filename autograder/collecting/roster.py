@@ -8,6 +8,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from nbgrader.api import Gradebook, Student
 from nbgrader.coursedir import CourseDirectory
@@ -35,6 +36,7 @@ class Learner:
 
     Attributes:
         numbers: an LMS's own, by kind; nbgrader's `lms_user_id` among them.
+        handed_in: one assignment, by a list that was joined.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Learner:
     last_name: str = ""
     email: str = ""
     numbers: dict[str, str] = field(default_factory=dict)
+    handed_in: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -94,7 +97,7 @@ class Roster:
         for row in rows:
             id = self._of(row) or row.id
             if id:
-                found[id] = _with(found.get(id, Learner(id)), row)
+                found[id] = replace(_with(found.get(id, Learner(id)), row), handed_in=row.handed_in)
         return Roster(found.values(), is_list=True)
 
     def _of(self, row: Row) -> str | None:

@@ -9,6 +9,7 @@ import io
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from autograder.course import CourseError
@@ -29,10 +30,12 @@ COLUMNS = {
     "sis_user_id": ("sis_user_id", "sis user id", "sis id"),
     "id_number": ("id_number", "id number", "idnumber"),
     "participant": ("participant", "identifier"),
+    "handed_in": ("last modified (submission)",),
 }
 NUMBERS = ("canvas_id", "sis_user_id", "id_number", "participant")
 _ID_INSTEAD = ("id_number", "sis_user_id", "email", "canvas_id")  # where no column holds a login
 _SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+_MOODLES_DATES = ("%A, %d %B %Y, %I:%M %p", "%A, %d %B %Y, %H:%M")  # in English; 12 hours by default
 _ROUNDED = re.compile(r"\d([.,]\d+)?E\+\d+")  # what Excel makes of a long number
 
 
@@ -43,6 +46,7 @@ class Row:
     Attributes:
         id: the login, checked; empty in a list that doesn't know it and isn't imported, such as Moodle's worksheet.
         numbers: an LMS's own, by the name of their column in `NUMBERS`.
+        handed_in: when, by Moodle's grading worksheet; it has no zone, so this machine's.
     """
 
     id: str
@@ -51,6 +55,7 @@ class Row:
     email: str = ""
     lms_user_id: str = ""
     numbers: dict[str, str] = field(default_factory=dict)
+    handed_in: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -90,6 +95,8 @@ def read_list(path: Path, wants_ids: bool = True) -> ClassList:
     faults: list[str] = []
     found = [learner for number, row in rows if (learner := _row(number, row, wants_ids, faults))]
     faults += _twice(found)
+    if "handed_in" in header and not any(one.handed_in for one in found):
+        remarks.append("The worksheet's times of handing in aren't in English, or there are none: they aren't used.")
     if not found and not faults:
         faults.append("there is no learner in it")
     if faults:
@@ -227,7 +234,18 @@ def _row(number: int, row: dict[str, str], wants_ids: bool, faults: list[str]) -
     if "participant" in numbers:
         numbers["participant"] = re.sub(r"\D", "", numbers["participant"])  # "Participant 1234", in any language
     first, last = _names(row)
-    return Row(id, first, last, row.get("email", ""), row.get("lms_user_id", ""), numbers)
+    return Row(
+        id, first, last, row.get("email", ""), row.get("lms_user_id", ""), numbers, _date(row.get("handed_in", ""))
+    )
+
+
+def _date(text: str) -> datetime | None:
+    for form in _MOODLES_DATES:
+        try:
+            return datetime.strptime(text, form).astimezone(UTC)
+        except ValueError:
+            continue
+    return None
 
 
 def _names(row: dict[str, str]) -> tuple[str, str]:

@@ -99,10 +99,15 @@ def write_list(path: Path, people: Iterable[Enrolled]) -> None:
 def write_worksheet(path: Path, people: Iterable[Enrolled]) -> None:
     """Moodle's grading worksheet: whose the numbers of its archive are."""
     rows = [
-        [f"Participant {one.participant}", f"{one.first_name} {one.last_name}", f"{one.id}@example.org", "", ""]
+        [
+            f"Participant {one.participant}",
+            f"{one.first_name} {one.last_name}",
+            f"{one.id}@example.org",
+            "Tuesday, 2 March 2027, 7:30 AM" if one.is_late else "Monday, 1 March 2027, 8:00 PM",
+        ]
         for one in people
     ]
-    _write(path, ["Identifier", "Full name", "Email address", "Status", "Grade"], rows)
+    _write(path, ["Identifier", "Full name", "Email address", "Last modified (submission)"], rows)
 
 
 def write_canvas(path: Path, unit: Unit, people: Iterable[Enrolled]) -> None:

@@ -193,6 +193,29 @@ def test_blind_marking_by_the_worksheet(school):
     assert list(summary.held_back) == ["Participant 7103"]
 
 
+def test_moodles_worksheet_knows_when(school, monkeypatch):
+    """Its archive's dates are those of the download, and it marks nobody late."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    listed(school)
+    due(school, datetime(2027, 3, 1, 22, 59))
+    sheet = school / "sheet.csv"
+    when = ["Monday, 1 March 2027, 11:59 PM", "Tuesday, 2 March 2027, 12:30 AM"]
+    rows = [f'Participant {7101 + n},{who}@example.org,"{when[n]}"' for n, who in enumerate(("ada", "bo"))]
+    sheet.write_text("\n".join(["Identifier,Email address,Last modified (submission)", *rows]))
+    names = [f"Participant_{number}_assignsubmission_file_/mini.ipynb" for number in (7101, 7102)]
+    summary = collect(school, UNIT, [zipped(school, *names)], sheet)
+    assert summary.late == ["bo"]
+    assert stamp(school, "ada") == "2027-03-01 22:59:00 UTC"
+    assert summary.remarks == []
+    canvas = ["lovelaceada_4711_815_mini.ipynb", "müllerbo_LATE_4712_816_mini.ipynb"]
+    texts = dict(zip(canvas, names, strict=True))  # the same notebooks
+    assert collect(school, UNIT, [archive(school / "canvas.zip", texts)]).notes == {}
+    assert stamp(school, "bo") == "2027-03-01 23:30:00 UTC", "Canvas knows that it is late, and not when"
+    monkeypatch.undo()
+    time.tzset()
+
+
 def test_namesakes_of_moodle_by_a_number_of_the_list(school):
     """A list that has Moodle's numbers under nbgrader's name for one: number and name must agree."""
     moodle = "id,first_name,last_name,lms_user_id\nww1,Wei,Wang,1234\nww2,Wei,Wang,1299\nx,Xi,Li,1300\n"
@@ -254,6 +277,8 @@ def test_late_by_canvas_and_by_date(school, monkeypatch):
     summary = collect(school, UNIT, [zipped(school, *names)])
     assert summary.late == ["ada"]
     assert (stamp(school, "ada"), stamp(school, "bo")) == ("2027-02-27 12:00:01 UTC", "2027-02-27 12:00:00 UTC")
+    monkeypatch.undo()
+    time.tzset()
 
 
 def test_times_of_folders_are_the_uploads_own(school):
