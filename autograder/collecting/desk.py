@@ -145,7 +145,7 @@ class Desk:
             _write_or_remove(folder / TIMESTAMP, stamp)
             (self._summary.unchanged if before == data else self._summary.replaced).append(student)
             if before == data:
-                self._summary.notes[student] = "the same file, with another date"
+                self._summary.redated.append(student)
         if not known or known < upload.age:
             self._ledger[student] = upload.age
         return True

@@ -16,12 +16,14 @@ class Summary:
         held_back: learner or name in a file -> why nothing of theirs is taken.
         unmatched: files of nobody in the class.
         left: learner or file -> why it can't be taken.
+        redated: those of the unchanged whose timestamp.txt says another time now.
         notes: learner -> what a person may want to know.
     """
 
     collected: list[str] = field(default_factory=list)
     replaced: list[str] = field(default_factory=list)
     unchanged: list[str] = field(default_factory=list)
+    redated: list[str] = field(default_factory=list)
     late: list[str] = field(default_factory=list)
     held_back: dict[str, str] = field(default_factory=dict)
     unmatched: dict[str, str] = field(default_factory=dict)
@@ -41,7 +43,7 @@ def lines(summary: Summary) -> Iterator[str]:
     rows = [
         ("collected", len(summary.collected), ""),
         ("replaced", len(summary.replaced), "by a newer file"),
-        ("unchanged", len(summary.unchanged), ""),
+        ("unchanged", len(summary.unchanged), f"{len(summary.redated)} with another time" if summary.redated else ""),
         ("late", len(summary.late), ", ".join(summary.late)),
         ("ambiguous", len(summary.held_back), "held back"),
         ("unmatched", len(summary.unmatched), "nobody of the class"),

@@ -210,7 +210,7 @@ def test_moodles_worksheet_knows_when(school, monkeypatch):
     assert summary.remarks == []
     canvas = ["lovelaceada_4711_815_mini.ipynb", "müllerbo_LATE_4712_816_mini.ipynb"]
     texts = dict(zip(canvas, names, strict=True))  # the same notebooks
-    assert collect(school, UNIT, [archive(school / "canvas.zip", texts)]).notes == {}
+    assert collect(school, UNIT, [archive(school / "canvas.zip", texts)]).redated == []
     assert stamp(school, "bo") == "2027-03-01 23:30:00 UTC", "Canvas knows that it is late, and not when"
     monkeypatch.undo()
     time.tzset()
