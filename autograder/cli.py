@@ -2,19 +2,21 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from autograder.course import CourseError, find_root, nbgrader_configuration, unfinished
+from autograder.course import GITHUB, CourseError, find_root, nbgrader_configuration, slug, unfinished
 from autograder.printing import say
+from fridge.terminal import allow_any_letter, reader_has_gone
 
 MODES = ("inprocess", "split")
+REVEAL = ("library", "file", "no")  # the library alone; files that you give out, too; nothing at all
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; return the exit code: 0 fine, 1 something is off, 2 wrong usage or a broken course."""
+    allow_any_letter()
     parser = _parser()
     options = parser.parse_args(arguments)
     try:
@@ -25,9 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CourseError as error:
         say(f"autograder: {error}".splitlines(), file=sys.stderr)
         return 2
-    except BrokenPipeError:  # `autograder … | head` has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+    except BrokenPipeError:
+        return reader_has_gone()
     except KeyboardInterrupt:
         print("\nautograder: stopped. Run it again to go on.", file=sys.stderr)
         return 130
@@ -57,13 +58,17 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub = command("report", _report, "Show a class's results as one page: grading/report.html.")
     sub.add_argument("--out", type=Path, metavar="FILE", help="where to write it")
-    sub = command("similar", _similar, "List pairs of submissions whose own code is alike.", units=False)
+    sub = command(
+        "similar", _similar, "Find submissions whose own code is alike: grading/similar-UNIT.html.", units=False
+    )
     sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
-    sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    sub.add_argument("--json", action="store_true", help="print JSON instead of a table, and make no page")
+    sub.add_argument("--top", type=_positive, metavar="N", help="show so many pairs; default 20, and all in JSON")
     sub = command("publish", _publish, "Make what learners get, without solutions and grader.", units=False)
     where = sub.add_mutually_exclusive_group(required=True)
     where.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new folder, or one that publish made")
     where.add_argument("--branch", metavar="NAME", help="commit it to a git branch instead")
+    sub.add_argument("--reveal", choices=REVEAL, default=REVEAL[1], help="where `fridge.reveal` takes references from")
     sub.add_argument("--repo", metavar="OWNER/NAME", help="the learners' repository on GitHub, for the badges")
     sub = command("students", _students, "Import a class list into the gradebook, whole or not at all.", units=False)
     sub.add_argument("list", type=Path, metavar="LIST", help="students.csv, or what Canvas or Moodle export")
@@ -73,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
     sub.add_argument("files", nargs="+", type=Path, metavar="FILE", help="a zip archive, a folder or a notebook")
     sub.add_argument("--students", type=Path, metavar="LIST", help="a list that knows more than the gradebook")
+    sub = command("references", _references, "Write a unit's solutions to a file for `fridge.reveal`.", units=False)
+    sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
+    sub.add_argument("--out", type=Path, required=True, metavar="FILE", help="call it references.json")
     for name, run, help in (
         ("grade", _grade, "Grade a unit's submissions into the gradebook; run it again after whatever stopped it."),
         ("regrade", _regrade, "Show whose points a changed release or grader would change; --write writes them."),
@@ -139,10 +147,16 @@ def _report(root: Path, options: argparse.Namespace) -> int:
 
 
 def _similar(root: Path, options: argparse.Namespace) -> int:
-    from autograder.results.similar import similar, table
+    from autograder.results.people import known_names
+    from autograder.results.similar import TOP, similar, table
+    from autograder.results.similar_page import write_page
 
     findings = similar(root, options.unit)
-    print(findings.as_json() if options.json else table(findings))
+    if options.json:
+        print(findings.as_json(options.top))
+    else:
+        print(f"{table(findings, options.top or TOP)}\n")
+        print(write_page(root, findings, known_names(root), options.top or TOP))
     return 0
 
 
@@ -150,11 +164,21 @@ def _publish(root: Path, options: argparse.Namespace) -> int:
     from autograder.authoring.publish import publish, publish_branch
 
     if options.branch:
-        commit = publish_branch(root, options.branch, options.repo)
+        commit = publish_branch(root, options.branch, options.repo, options.reveal)
         print(f"{options.branch} is at {commit[:12]}. Push it to the learners' repository:")
-        print(f"  git push https://github.com/{options.repo or 'OWNER/NAME'} {options.branch}:main")
+        print(f"  git push {GITHUB}{slug(options.repo) if options.repo else 'OWNER/NAME'} {options.branch}:main")
     else:
-        print(f"{publish(root, options.folder, options.repo)} files in {options.folder}")
+        print(f"{publish(root, options.folder, options.repo, options.reveal)} files in {options.folder}")
+    return 0
+
+
+def _references(root: Path, options: argparse.Namespace) -> int:
+    from autograder.authoring.references import references
+
+    names = references(root, options.unit, options.out)
+    print(
+        f"{options.out} has the solutions of {', '.join(names)}. Give it to learners: they put it beside the notebook."
+    )
     return 0
 
 

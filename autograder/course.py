@@ -1,11 +1,17 @@
 """Where things lie: the course's root, its units, and nbgrader's configuration for them."""
 
+import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
+
+GITHUB = "https://github.com/"
+# What stands before owner/name: https://github.com/, git@github.com: and their relatives.
+_HOST = re.compile(r"(?:(?:https?|ssh|git)://)?(?:[^/@\s]+@)?(?:www\.)?github\.com(?::\d+)?[:/]+", re.IGNORECASE)
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/(?!\.{1,2}$)[A-Za-z0-9._-]+")
 
 
 class CourseError(Exception):
@@ -95,9 +101,35 @@ def _finding(root: Path, name: str, count: int) -> str:
 
 
 def repository(root: Path) -> str:
-    """The repository's address, which stands in pyproject.toml and nowhere else."""
+    """The repository's address on GitHub, without .git; it stands in pyproject.toml and nowhere else.
+
+    Raises:
+        CourseError: it is another host's, or no address.
+    """
+    return f"{GITHUB}{repository_slug(root)}"
+
+
+def repository_slug(root: Path) -> str:
+    """The repository as owner/name. Raises CourseError as `repository` does."""
     project = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return project["urls"]["Repository"]
+    return slug(project["urls"]["Repository"])
+
+
+def slug(address: str) -> str:
+    """owner/name of a repository on GitHub, given so, or as its page's address, or as git gives it.
+
+    Raises:
+        CourseError: it is none of these; Colab and Binder open notebooks by the addresses that are made from it.
+    """
+    host = _HOST.match(address.strip())
+    said = address.strip()[host.end() :] if host else address.strip()
+    said = said.rstrip("/").removesuffix(".git")
+    if not _SLUG.fullmatch(said):
+        raise CourseError(
+            f"{address!r} is no repository on GitHub, where badges lead: give owner/name or the address as GitHub "
+            "shows it, fridge-school/course-2027 or https://github.com/fridge-school/course-2027.git, say"
+        )
+    return said
 
 
 def nbgrader_configuration(root: Path) -> Config:

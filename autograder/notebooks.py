@@ -9,7 +9,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.authoring import navigation
-from autograder.course import Unit, repository
+from autograder.course import Unit, repository, repository_slug
 
 # Folded in JupyterLab and in Colab: it is nobody's first lesson.
 SET_UP_METADATA = {"tags": ["set-up"], "jupyter": {"source_hidden": True}, "cellView": "form"}
@@ -28,15 +28,16 @@ def read_master(unit: Unit) -> NotebookNode:
 
 
 def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
-    """Put badges and links before the title, the set-up cell behind it and the links at the end; tag the test cells and
-    give every cell a lasting id."""
+    """Put badges and links before the title, the set-up cell behind it, and the cell that makes the file to hand in and
+    the links at the end; tag the test cells and give every cell a lasting id."""
     address = repository(unit.root)
     badges = _template("badges.md").format(
         repository=address,
-        slug=address.removeprefix("https://github.com/"),
+        slug=repository_slug(unit.root),
         notebook=unit.release.relative_to(unit.root).as_posix(),
     )
     setup = _template("setup.py").replace("{repository}", address)
+    hand_in = _template("hand_in.py").replace("{unit}", unit.name)
     links = navigation.links(unit)
     title, *rest = notebook.cells
     notebook.cells = [
@@ -44,6 +45,8 @@ def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
         title,
         nbformat.v4.new_code_cell(setup.strip(), metadata=SET_UP_METADATA),
         *rest,
+        nbformat.v4.new_markdown_cell(_template("hand_in.md").strip()),
+        nbformat.v4.new_code_cell(hand_in.strip(), metadata={"tags": [FOR_REAL]}),
         nbformat.v4.new_markdown_cell(f"---\n\n{links}"),
     ]
     for cell in filter(is_test, notebook.cells):
@@ -93,6 +96,23 @@ def exercise_titles(notebook: NotebookNode) -> dict[str, str]:
     return {
         name: heading if len(names) == 1 else f"{heading}: {name}" for heading, names in tests.items() for name in names
     }
+
+
+def looks_at(test: NotebookNode) -> list[str]:
+    """The kinds of cases that a test's hidden part looks at, from its comment `# Looks at: one; another.`"""
+    return [kind for part in _comment(test, "Looks at").removesuffix(".").split(";") if (kind := part.strip())]
+
+
+def because(test: NotebookNode) -> str:
+    """One sentence on why an answer is right, from the hidden part's comment `# Right because: …`; empty without."""
+    return _comment(test, "Right because")
+
+
+def _comment(test: NotebookNode, begins: str) -> str:
+    # A long one goes on in lines that begin with `#   `.
+    hidden = test.source.partition("### BEGIN HIDDEN TESTS")[2]
+    found = re.search(rf"^[ \t]*# {begins}: (.*(?:\n[ \t]*#   .*)*)", hidden, re.MULTILINE)
+    return re.sub(r"\s*\n[ \t]*#   \s*", " ", found[1]).strip() if found else ""
 
 
 def _template(name: str) -> str:

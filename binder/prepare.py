@@ -45,6 +45,9 @@ class Stop(Exception):
 
 def main(argv=None):
     """Prepare what the command line asks for; return the exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # `?` for a letter that the terminal lacks
     parser = argparse.ArgumentParser(description="Prepare an environment for the course.")
     parser.add_argument("goal", choices=sorted(EXTRAS), help="lab: for a learner; test: with the grader and the tests")
     parser.add_argument("--here", action="store_true", help="install into this Python instead of making .venv")
@@ -117,14 +120,14 @@ def fingerprint(prefix):
     digest = hashlib.sha256()
     for path in (LOCK, os.path.join(ROOT, "pyproject.toml"), os.path.join(prefix, "pyvenv.cfg")):
         digest.update((read(path) + "\0").encode("utf-8"))
-    digest.update((prefix + "\0" + ROOT).encode("utf-8"))
+    digest.update((prefix + "\0" + ROOT).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()
 
 
 def model_choice():
     """What decides which model the course loads, and where it is kept."""
     chosen = [os.environ.get(name, "") for name in ("FRIDGE_MODEL", "FRIDGE_CACHE", "XDG_CACHE_HOME")]
-    return hashlib.sha256("\0".join(chosen + [read(MODEL_LOCK)]).encode("utf-8")).hexdigest()
+    return hashlib.sha256("\0".join(chosen + [read(MODEL_LOCK)]).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def stamp(prefix, name):
@@ -350,7 +353,9 @@ def say(line):
 def run(command, tee):
     """Run a command in the repository, showing what it prints. Return its status and what it wrote to `tee`."""
     # It keeps the lock of `one_at_a_time` open: if this process is killed, the next one waits for the child to end.
-    child = subprocess.Popen(command, cwd=ROOT, close_fds=False, universal_newlines=True, **{tee: subprocess.PIPE})
+    # Children write UTF-8 whatever the terminal's letters are: a folder's name among their lines must arrive whole.
+    unicode = {"encoding": "utf-8", "errors": "replace", "env": dict(os.environ, PYTHONIOENCODING="utf-8")}
+    child = subprocess.Popen(command, cwd=ROOT, close_fds=False, **dict(unicode, **{tee: subprocess.PIPE}))
     lines = []
     try:
         for line in getattr(child, tee):
@@ -394,7 +399,7 @@ def read(path):
 
 def write(path, text):
     """Write a file at once, by a rename."""
-    with open(path + ".new", "w") as file:
+    with open(path + ".new", "w", encoding="utf-8", errors="surrogateescape") as file:
         file.write(text)
     os.rename(path + ".new", path)
 

@@ -15,7 +15,17 @@ from nbformat import NotebookNode
 
 from autograder.authoring.navigation import title
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
-from autograder.notebooks import exercise_points, exercise_titles, read_master, with_header
+from autograder.notebooks import (
+    TEST_SUFFIX,
+    because,
+    exercise_titles,
+    grade_id,
+    is_test,
+    looks_at,
+    read_master,
+    with_header,
+)
+from fridge.handing_in import FOLDER
 
 UNITS_JSON = Path("course/fridge/units.json")
 HANDOUTS_JSON = Path("course/fridge/handouts.json")
@@ -52,7 +62,7 @@ def differences(root: Path) -> list[str]:
         extra = [
             path.relative_to(root)
             for path in (root / "course").rglob("*.ipynb")
-            if ".ipynb_checkpoints" not in path.parts and path.relative_to(root) not in written
+            if not {".ipynb_checkpoints", FOLDER} & set(path.parts) and path.relative_to(root) not in written
         ]
         return [str(path) for path in changed + extra]
 
@@ -61,7 +71,11 @@ def _listed(unit: Unit) -> dict[str, Any]:
     """A unit as units.json has it, for the learner's tables of points."""
     master = read_master(unit)
     titles = exercise_titles(master)
-    exercises = {name: {"title": titles[name], "points": points} for name, points in exercise_points(master).items()}
+    exercises = {}
+    for test in filter(is_test, master.cells):
+        name = grade_id(test).removesuffix(TEST_SUFFIX)
+        exercises[name] = {"title": titles[name], "points": test.metadata.nbgrader.points}
+        exercises[name] |= {"looks_at": looks_at(test), "because": because(test)}
     return {"title": title(unit), "notebook": f"{unit.name}/{unit.release.name}", "exercises": exercises}
 
 

@@ -1,4 +1,5 @@
-"""`autograder lint`: what a reader can't see at a glance in a master: ids, points, markers, and tests that exist.
+"""`autograder lint`: what a reader can't see at a glance in a master: ids, points, markers, tests that exist, and words
+that a learner is shown: what hidden tests look at, why an answer is right, questions to recall a unit by.
 
 `solutions/grade_ids.json` lists every grade_id ever released. Grades in the gradebook hang on them, so a renamed or
 vanished id is a finding until that file says that it is meant.
@@ -11,10 +12,13 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from autograder.authoring.widths import too_wide
 from autograder.course import Unit, find_units
-from autograder.notebooks import EXERCISE, TEST_SUFFIX, grade_id, is_solution, is_test, read_master
+from autograder.notebooks import EXERCISE, TEST_SUFFIX, because, grade_id, is_solution, is_test, looks_at, read_master
+from fridge.recall import questions
 
 GRADE_IDS = Path("solutions/grade_ids.json")
+RECALL = Path("course/fridge/recall")
 TOTAL = re.compile(r"^\| Points \| (\d+),", re.MULTILINE)
 MARKERS = {"SOLUTION": is_solution, "HIDDEN TESTS": is_test}
 
@@ -24,7 +28,7 @@ def lint(root: Path, names: list[str] | None = None) -> list[str]:
     masters = {unit: read_master(unit) for unit in find_units(root, names)}
     findings = _duplicates(masters) + _unstable(root, masters)
     for unit, notebook in masters.items():
-        own = [*_points(notebook), *_markers(notebook), *_tests(notebook)]
+        own = [*_points(notebook), *_markers(notebook), *_tests(notebook), *too_wide(notebook), *_recall(root, unit)]
         findings += [f"{unit.name}: {finding}" for finding in own]
     return findings
 
@@ -110,9 +114,27 @@ def _tests(notebook: NotebookNode) -> list[str]:
             for kind, part in (("visible", visible), ("hidden", hidden))
             if not re.search(r"expect_\w+\(", part)
         ]
+        findings += _words(cell)
         if not cell.metadata.nbgrader.locked:
             findings.append(f"{name}: a test cell must be locked")
     return findings
+
+
+def _words(cell: NotebookNode) -> list[str]:
+    name, findings = grade_id(cell), []
+    if not looks_at(cell):
+        findings.append(f"{name}: its hidden part lacks `# Looks at: one kind of case; another.`, which ✓ shows")
+    if not because(cell):
+        findings.append(f"{name}: its hidden part lacks `# Right because: …`, one sentence that ✓ shows")
+    return findings
+
+
+def _recall(root: Path, unit: Unit) -> list[str]:
+    try:
+        questions.read(unit.name, root / RECALL)
+    except questions.BadQuestions as error:
+        return [f"course/fridge/recall: {error}"]
+    return []
 
 
 def _ids(notebook: NotebookNode) -> list[str]:

@@ -6,7 +6,7 @@ address and knows no folder around it, so that it gets addresses of its own.
 
 import re
 
-from autograder.course import CourseError, Unit, find_units, repository
+from autograder.course import CourseError, Unit, find_units, repository, repository_slug
 
 COLAB = "https://colab.research.google.com/github"
 MAP = "README.md"  # in course/, and the folder's own page in solutions/
@@ -22,7 +22,7 @@ def links(unit: Unit) -> str:
     near += [f"[Map of the course](../{MAP})"]
     near += [f"[{title(one)} →]({_relative(one)})" for one in after]
     address = repository(unit.root)
-    slug = address.removeprefix("https://github.com/")
+    slug = repository_slug(unit.root)
     far = [f"[previous]({COLAB}/{slug}/blob/main/{_path(one)})" for one in before]
     far += [f"[map]({address}/blob/main/course/{MAP})"]
     far += [f"[next]({COLAB}/{slug}/blob/main/{_path(one)})" for one in after]

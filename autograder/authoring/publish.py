@@ -18,8 +18,10 @@ from typing import Any
 
 import nbformat
 
-from autograder.course import CourseError, Unit, find_units, repository
+from autograder.course import GITHUB, CourseError, Unit, find_units, repository_slug
+from autograder.course import slug as slug_of
 from autograder.notebooks import is_for_real
+from fridge.notebook import references
 
 FILES = ("LICENSE", "environment.yml", "requirements.lock")
 FOLDERS = ("binder", "course/fridge", "course/images")
@@ -28,21 +30,22 @@ CONTRIBUTORS_PAGE = "binder/README.md"
 MAKE = ("PYTHON ?=", "PORT ?=", "BROWSER ?=", "JUPYTER =", "help:", "lab:", "for-learners:")  # of the Makefile
 RENAMED = (".ipynb", ".md")  # files that name the repository, in badges and links
 LEARNERS_SECTIONS = ("The units", "For learners")  # of README.md; the rest of the page is for others
+REVEAL = f"course/fridge/{references.CHOICE.name}"
 MARKER = ".published.json"  # path -> SHA-256 of all that publish made
 MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION", "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS")
 SHORTEST_SECRET = 12  # characters of a line that gives something away
-SLUG = re.compile(r"[\w.-]+/[\w.-]+")
 
 
-def publish(root: Path, folder: Path, repo: str | None = None) -> int:
+def publish(root: Path, folder: Path, repo: str | None = None, reveal: str = references.FILES) -> int:
     """Make `folder` the learners' repository, built beside it and renamed; return the number of files.
 
     Args:
         folder: new, empty, or made by an earlier `publish` and not changed since.
-        repo: owner/name on GitHub, for the badges; default pyproject.toml's.
+        repo: owner/name on GitHub, or its address there, for the badges; default pyproject.toml's.
+        reveal: where `fridge.reveal` may take references from: `references.LIBRARY`, `FILES` or `NO`.
 
     Raises:
-        CourseError: `folder` holds something else, or a handout shows a solution or a hidden test.
+        CourseError: `folder` holds something else, `repo` isn't on GitHub, or a handout shows a secret.
     """
     folder = folder.resolve()
     if {root / "course", root / "solutions"} & {folder, *folder.parents} or folder in {root, *root.parents}:
@@ -53,7 +56,7 @@ def publish(root: Path, folder: Path, repo: str | None = None) -> int:
     _refuse_strangers(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
-        tree = _make(root, Path(beside) / "tree", repo)
+        tree = _make(root, Path(beside) / "tree", repo, reveal)
         files = json.loads((tree / MARKER).read_text(encoding="utf-8"))
         if folder.exists():
             shutil.rmtree(old, ignore_errors=True)  # killed before the last line of this function
@@ -63,7 +66,7 @@ def publish(root: Path, folder: Path, repo: str | None = None) -> int:
     return len(files)
 
 
-def publish_branch(root: Path, branch: str, repo: str | None = None) -> str:
+def publish_branch(root: Path, branch: str, repo: str | None = None, reveal: str = references.FILES) -> str:
     """Commit the learners' repository to a branch of this one, without touching files or index; return the commit.
 
     The branch shares no history with the others, and is for pushing to a repository of its own.
@@ -78,7 +81,7 @@ def publish_branch(root: Path, branch: str, repo: str | None = None) -> str:
     if before and not _git(root, "ls-tree", before, MARKER):
         raise CourseError(f"the branch {branch} was not made by `autograder publish`: name another one")
     with tempfile.TemporaryDirectory() as folder:
-        tree = _make(root, Path(folder) / "tree", repo)
+        tree = _make(root, Path(folder) / "tree", repo, reveal)
         where = {"GIT_DIR": _git(root, "rev-parse", "--absolute-git-dir"), "GIT_WORK_TREE": str(tree)}
         where["GIT_INDEX_FILE"] = str(Path(folder) / "index")
         _git(tree, "add", "--all", "--force", ".", **where)
@@ -91,22 +94,20 @@ def publish_branch(root: Path, branch: str, repo: str | None = None) -> str:
     return commit
 
 
-def _make(root: Path, tree: Path, repo: str | None) -> Path:
-    address = repository(root)
-    slug = repo or address.removeprefix("https://github.com/")
-    if not SLUG.fullmatch(slug):
-        raise CourseError(f"{slug} is not owner/name: give --repo as GitHub shows it, fridge-school/course-2027, say")
+def _make(root: Path, tree: Path, repo: str | None, reveal: str) -> Path:
+    old = repository_slug(root)
+    slug = slug_of(repo) if repo else old
     units = find_units(root)
     _copy(root, tree, units)
-    old = address.removeprefix("https://github.com/")
     for path in tree.rglob("*"):
         if path.suffix in RENAMED:
             path.write_text(path.read_text(encoding="utf-8").replace(old, slug), encoding="utf-8")
     page = _readme(root, units[0].release.relative_to(root).as_posix())
     (tree / "README.md").write_text(page.replace(old, slug), encoding="utf-8")
-    (tree / "pyproject.toml").write_text(_pyproject(root, f"https://github.com/{slug}"), encoding="utf-8")
+    (tree / "pyproject.toml").write_text(_pyproject(root, f"{GITHUB}{slug}"), encoding="utf-8")
     (tree / "Makefile").write_text(_makefile(root), encoding="utf-8")
     (tree / ".gitignore").write_text(_template("gitignore"), encoding="utf-8")
+    (tree / REVEAL).write_text(json.dumps({"reveal": reveal}) + "\n", encoding="utf-8")
     if found := leaks(tree, units):
         shown = "\n".join(f"  {line}" for line in found[:10])
         raise CourseError(f"nothing was published: learners would see\n{shown}\nRun `make course`, then publish again.")
@@ -145,7 +146,7 @@ def _readme(root: Path, first: str) -> str:
     if missing := [name for name in LEARNERS_SECTIONS if name not in sections]:
         raise CourseError(f"README.md has no section {', '.join(missing)}, which the learners' README is made from")
     kept = "\n".join(f"## {name}\n{sections[name].rstrip()}\n" for name in LEARNERS_SECTIONS)
-    slug = repository(root).removeprefix("https://github.com/")
+    slug = repository_slug(root)
     return _template("README.md").replace("{slug}", slug).replace("{first}", first).replace("{sections}", kept)
 
 

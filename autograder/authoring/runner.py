@@ -65,6 +65,9 @@ def _shell() -> "InteractiveShell":
     import torch
     from IPython.core.interactiveshell import InteractiveShell
 
+    from fridge.notebook import grading
+
+    grading.begin(grading.Role.TESTING)
     torch.set_num_threads(1)  # tiny tensors; the pool keeps the cores busy
     signal.signal(signal.SIGALRM, _out_of_time)
     return InteractiveShell.instance()

@@ -43,7 +43,7 @@ def main() -> None:
     bare = sys.argv[2] == "bare"
     if not bare:
         _settle()
-    home = tempfile.gettempdir() if bare else "/learner"
+    home = tempfile.mkdtemp(prefix="learners-") if bare else "/learner"
     os.environ.update(HOME=home, MPLCONFIGDIR=home, TMPDIR=home, OMP_NUM_THREADS="1")
     os.environ["PIP_NO_INDEX"] = "1"  # there is no network, and pip would look for it until the cell's time is over
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # no compiler here: torch.compile gives the function as it is
@@ -83,6 +83,9 @@ def _warm_up(statements: list[str]):
     from autograder.isolation import colab
     from autograder.isolation.learner import make_shell
     from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401 - what the notebooks import
+    from fridge.notebook import grading
+
+    grading.begin(grading.Role.GRADED)  # `fridge.reveal` does nothing for a learner's code here
 
     torch.set_num_threads(1)
     shell = make_shell()
@@ -177,6 +180,8 @@ def _enter_namespaces(door: socket.socket, report: int) -> None:
 
 def _become_learner(door: socket.socket, report: int, shell, bare: bool) -> None:
     layers = {"namespaces": not bare, "unprivileged": os.getuid() != 0, "limits": False, "seccomp": False}
+    if bare:
+        os.chdir(tempfile.mkdtemp())  # not where the grader was started: a learner's files, and theirs alone
     if sys.platform == "linux":
         namespaces.give_way()
         namespaces.die_first()
@@ -197,8 +202,9 @@ def _become_learner(door: socket.socket, report: int, shell, bare: bool) -> None
 
 def _serve(connection: int, shell) -> None:
     from autograder.isolation.channel import Channel
-    from autograder.isolation.learner import Server
+    from autograder.isolation.learner import Server, work_here
 
+    work_here()
     Server(Channel(socket.socket(fileno=connection)), shell).serve()
     os._exit(0)
 

@@ -19,7 +19,7 @@ from nbformat.v4 import new_markdown_cell
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.notebooks import is_test
-from autograder.submissions.rebuild import REPAIRS
+from autograder.submissions.rebuild import REPAIRS, REVEALED
 
 BEGIN, END = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
 INSTEAD = "# (Hidden tests looked at more cases here. What they found stands below.)"
@@ -50,15 +50,24 @@ class HideTests(NbGraderPreprocessor):
 
 
 class ShowRepairs(NbGraderPreprocessor):
-    """Puts a list of what was repaired before grading at the page's top."""
+    """Puts a list of what was repaired before grading, and of what was revealed, at the page's top."""
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
         """Add a Markdown cell, if anything was; the page's filters clean it as every other."""
-        repairs = nb.metadata.get(REPAIRS, [])
-        if isinstance(repairs, list) and (sentences := [text for text in repairs if isinstance(text, str)]):
-            listed = "\n".join(f"- {sentence}" for sentence in sentences)
-            nb.cells.insert(0, new_markdown_cell(f"**What was repaired before grading**\n\n{listed}"))
+        tests = [f"`{name}`" for name in _texts(nb, REVEALED)]
+        for heading, sentences in (
+            ("Revealed by `fridge.reveal`, so their points were given up", [", ".join(tests)] if tests else []),
+            ("What was repaired before grading", _texts(nb, REPAIRS)),
+        ):
+            if sentences:
+                listed = "\n".join(f"- {sentence}" for sentence in sentences)
+                nb.cells.insert(0, new_markdown_cell(f"**{heading}**\n\n{listed}"))
         return nb, resources
+
+
+def _texts(nb: NotebookNode, key: str) -> list[str]:
+    values = nb.metadata.get(key, [])
+    return [text for text in values if isinstance(text, str)] if isinstance(values, list) else []
 
 
 class EscapeNames(Preprocessor):

@@ -1,84 +1,100 @@
-"""`autograder similar`: pairs of submissions whose own code is alike, for a person to look at.
+"""`autograder similar`: submissions whose own code is alike, for a person to look at.
 
-Winnowing (Schleimer, Wilkerson, Aiken: Winnowing: local algorithms for document fingerprinting, SIGMOD 2003) over
-Python's tokens. Names that a learner chose, comments, texts and layout don't count; what the handout shows is taken
-out; and a fingerprint that many in the class have says little, because short right answers are alike by nature.
-Nothing is executed.
+Reads a class and the public sources (the masters' answers and the right samples stand in the course's repository), has
+them compared, and says what was found. Nothing is executed.
 """
 
-import builtins
-import hashlib
-import io
-import itertools
 import json
-import keyword
-import math
-import re
-import tokenize
-from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from difflib import SequenceMatcher
 from pathlib import Path
 
 import nbformat
 from nbformat import NotebookNode
 
-from autograder.course import CourseError, find_units, nbgrader_configuration
-from autograder.notebooks import grade_id
+from autograder.authoring.samples import read_samples
+from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
+from autograder.notebooks import grade_id, is_solution, read_master
+from autograder.results.comparison import Cluster, Comparison, FromSources, Pair
+from autograder.results.fingerprints import Token, read, tokens
 from autograder.submissions.submission import Refused, find_notebook, read_notebook
 
-GRAM = 12  # tokens in a fingerprint
-WINDOW = 6  # one of so many neighbours is kept: any common part of GRAM + WINDOW - 1 tokens is found
-SHARE = 0.4  # of the smaller submission's weight from which a pair is shown
-SHORTEST = 40  # tokens in a row that a pair must have in common, about five lines
-MOST_TOKENS = 50_000  # of one exercise that are looked at
+MOST_CHARACTERS = 50_000  # of one exercise that are looked at; a right answer has 2,000
 OTHER_CELLS = "other cells"
+TOP = 20  # pairs that are shown
+MOST_NAMES = 8  # of a cluster in a terminal
+PUBLIC_SOLUTION = "the public solution"
 
 LIMITS = """\
-What this can't tell: who wrote it first, whether a third source (a book, a model, an earlier class) stands behind both,
-whether working together was allowed. It sees copying that keeps the order of steps; code that was written anew from
-the same idea isn't seen, and two people may write the same few lines. Read both before you say anything."""
-
-Fingerprint = int
-_PYTHONS = frozenset(keyword.kwlist) | frozenset(dir(builtins))
-_LAYOUT = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENCODING)
-_ROUGHLY = re.compile(r"[^\W\d]\w*|\d[\w.]*|\S")
+It proves nothing. What this can't tell: who wrote it first, whether a third source (a book, a model, an earlier class)
+stands behind both, whether working together was allowed. It sees copying that keeps the order of steps; code that was
+written anew from the same idea isn't seen, and two people may write the same few lines. What most of a class copied
+weighs little. Read both before you say anything."""
 
 
 @dataclass(frozen=True)
-class Pair:
-    """Two submissions that are alike.
+class Own:
+    """What somebody wrote in an exercise: its text, and where in it which tokens stand."""
 
-    Attributes:
-        share: of the smaller one's fingerprints, weighed by their rarity in the class, that the other one has; 0 to 1.
-        longest: the longest common part, in tokens.
-        cells: exercises in which at least half of the fingerprints are common.
-    """
+    text: str
+    tokens: list[Token]
 
-    one: str
-    other: str
-    share: float
-    longest: int
-    cells: tuple[str, ...]
+    @property
+    def words(self) -> list[str]:
+        """The tokens, as they are compared."""
+        return [token.word for token in self.tokens]
+
+
+Cells = dict[str, Own]  # exercise -> what was written in it
 
 
 @dataclass(frozen=True)
 class Findings:
-    """What was compared and found; `unread` says of each submission that can't be read, why."""
+    """What was compared and found.
+
+    Attributes:
+        learners: id -> what they wrote.
+        sources: name -> what stands in it.
+        unread: a sentence for each submission that can't be read, or not whole.
+    """
 
     unit: str
-    submissions: int
-    pairs: list[Pair]
+    learners: dict[str, Cells]
+    sources: dict[str, Cells]
+    comparison: Comparison
     unread: list[str]
 
-    def as_json(self) -> str:
-        """One object: unit, submissions, pairs, unread."""
-        return json.dumps(asdict(self), indent=2)
+    @property
+    def pairs(self) -> list[Pair]:
+        """The most alike first."""
+        return self.comparison.pairs
+
+    @property
+    def clusters(self) -> list[Cluster]:
+        """The largest first."""
+        return self.comparison.clusters
+
+    @property
+    def from_sources(self) -> list[FromSources]:
+        """By name."""
+        return self.comparison.from_sources
+
+    def as_json(self, top: int | None = None) -> str:
+        """One object: unit, submissions, clusters, from_sources, pairs (all, or the first `top`), unread."""
+        found = {
+            "unit": self.unit,
+            "submissions": len(self.learners),
+            "clusters": [asdict(cluster) for cluster in self.clusters],
+            "from_sources": [asdict(found) for found in self.from_sources],
+            "pairs": [asdict(pair) for pair in self.pairs[:top]],
+            "unread": self.unread,
+        }
+        return json.dumps(found, indent=2)
 
 
 def similar(root: Path, name: str) -> Findings:
-    """Compare all submissions of a unit.
+    """Compare all submissions of a unit with each other and with the public sources.
 
     Raises:
         CourseError: fewer than two were handed in, or the unit is unknown.
@@ -88,124 +104,114 @@ def similar(root: Path, name: str) -> Findings:
     handout = nbformat.read(unit.release, as_version=4)
     learners, unread = {}, []
     for submission in sorted(folder.glob(f"*/{unit.name}")):
+        learner = submission.parent.name
         try:
             notebook = read_notebook(find_notebook(submission, unit.notebook))
-        except Refused as refused:
-            unread.append(f"{submission.parent.name}: {refused}")
+        except (Refused, OSError) as error:
+            unread.append(f"{learner}: {error}")
         else:
-            learners[submission.parent.name] = own_cells(notebook, handout)
+            learners[learner] = own_cells(notebook, handout)
+            unread += [f"{learner}: {sentence}" for sentence in _cut(learners[learner])]
     if len(learners) < 2:
         raise CourseError(f"{folder} holds {len(learners)} submissions of {unit.name}: two are needed to compare")
-    return Findings(
-        unit.name, len(learners), compare(learners, [tokens(cell.source) for cell in _code(handout)]), unread
-    )
+    sources = public_sources(unit)
+    shown = [tokens(cell.source) for cell in _code(handout)]
+    return Findings(unit.name, learners, sources, Comparison(_words(learners), shown, _words(sources)), unread)
 
 
-def table(findings: Findings) -> str:
+def table(findings: Findings, top: int = TOP) -> str:
     """The findings for a terminal, with the method's limits."""
-    lines = [f"{findings.unit}: {findings.submissions} submissions compared, alike: {len(findings.pairs)}"]
-    if findings.pairs:
-        wide = max(len(f"{pair.one}, {pair.other}") for pair in findings.pairs) + 2
-        lines.append(f"{'pair':<{wide}}{'share':>6}{'longest, tokens':>17}  exercises")
-    for pair in findings.pairs:
-        names = f"{pair.one}, {pair.other}"
-        lines.append(f"{names:<{wide}}{pair.share:>6.0%}{pair.longest:>17}  {', '.join(pair.cells)}")
-    return "\n".join([*lines, *findings.unread, "", LIMITS])
+    alike = f"{_count(len(findings.pairs), 'pair')} in {_count(len(findings.clusters), 'cluster')}"
+    parts = [[f"{findings.unit}: {len(findings.learners)} submissions compared, alike: {alike}"]]
+    parts += [list(_clusters(findings.clusters)), list(_sources(findings.from_sources))]
+    parts += [list(_pairs(findings.pairs, top)), findings.unread, [LIMITS]]
+    return printable("\n\n".join("\n".join(lines) for lines in parts if lines))
 
 
-def own_cells(notebook: NotebookNode, handout: NotebookNode) -> dict[str, list[str]]:
-    """Exercise -> tokens of what the learner wrote in it. Cells that are as they were handed out count for nothing."""
+def own_cells(notebook: NotebookNode, handout: NotebookNode) -> Cells:
+    """What a learner wrote, by exercise. Cells that are as they were handed out count for nothing."""
     shown = {cell.source for cell in _code(handout)}
     exercises = {grade_id(cell) for cell in _code(handout) if grade_id(cell)}
-    own: dict[str, list[str]] = defaultdict(list)
+    own: dict[str, list[str]] = {}
     for cell in _code(notebook):
         if cell.source not in shown:
-            own[grade_id(cell) if grade_id(cell) in exercises else OTHER_CELLS] += tokens(cell.source)
-    return {name: found[:MOST_TOKENS] for name, found in own.items()}
+            own.setdefault(grade_id(cell) if grade_id(cell) in exercises else OTHER_CELLS, []).append(cell.source)
+    return {name: written(sources) for name, sources in own.items()}
 
 
-def compare(learners: dict[str, dict[str, list[str]]], handout: Iterable[list[str]] = ()) -> list[Pair]:
-    """The pairs that are alike, most alike first.
+def written(sources: Iterable[str]) -> Own:
+    """The cells of one exercise, one below the other."""
+    text, found = "", []
+    for source in sources:
+        start = len(text)
+        source = source[: MOST_CHARACTERS - start]
+        found += [Token(token.word, start + token.start, start + token.end) for token in read(source)]
+        text += f"{source}\n\n"
+    return Own(text[:-2], found)
 
-    Args:
-        learners: name -> exercise -> tokens.
-        handout: tokens of its cells; their fingerprints count for nobody.
-    """
-    given = set().union(*(set(grams(cell)) for cell in handout))
-    cells = {
-        learner: {name: fingerprints(own) - given for name, own in exercises.items()}
-        for learner, exercises in learners.items()
-    }
-    prints = {learner: set().union(*own.values()) for learner, own in cells.items()}
-    spread = Counter(itertools.chain.from_iterable(prints.values()))
-    # What two of n have in common weighs most, what all have next to nothing.
-    weight = {mark: math.log((len(learners) + 1) / max(1, count - 1)) for mark, count in spread.items()}
-    weigh = {learner: sum(weight[mark] for mark in own) for learner, own in prints.items()}
-    pairs = []
-    for one, other in itertools.combinations(sorted(learners), 2):
-        common = prints[one] & prints[other]
-        share = sum(weight[mark] for mark in common) / (min(weigh[one], weigh[other]) or 1.0)
-        if share < SHARE:
-            continue
-        longest = _longest(learners[one], learners[other])
-        alike = tuple(
-            name
-            for name, own in cells[one].items()
-            if own and (theirs := cells[other].get(name)) and 2 * len(own & theirs) >= min(len(own), len(theirs))
+
+def public_sources(unit: Unit) -> dict[str, Cells]:
+    """What anybody may have read: the public solution, and the right answers among the samples."""
+    answers = {grade_id(cell): cell.source for cell in read_master(unit).cells if is_solution(cell)}
+    texts = {PUBLIC_SOLUTION: answers} | {f"sample {one.name}": one.answers for one in read_samples(unit, "right")}
+    return {name: {exercise: written([source]) for exercise, source in own.items()} for name, own in texts.items()}
+
+
+def printable(text: str) -> str:
+    """Text for a terminal: a learner's name must neither steer it nor forge a line of it."""
+    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text)
+
+
+def _clusters(clusters: list[Cluster]) -> Iterator[str]:
+    for number, cluster in enumerate(clusters, 1):
+        shares = [pair.share for pair in cluster.strongest]
+        yield (
+            f"cluster {number}: {len(cluster.members)} submissions, share up to {max(shares):.0%}, "
+            f"centre {_line(cluster.centre)}: {_some(cluster.members)}"
         )
-        if longest >= SHORTEST:
-            pairs.append(Pair(one, other, round(share, 3), longest, alike))
-    return sorted(pairs, key=lambda pair: (-pair.share, -pair.longest, pair.one, pair.other))
 
 
-def tokens(source: str) -> list[str]:
-    """A cell's tokens: Python's own words and library's attributes as they are, a learner's names and texts as one."""
-    found: list[str] = []
-    try:
-        for token in tokenize.generate_tokens(io.StringIO(source).readline):
-            if token.type not in _LAYOUT and token.string:
-                found.append(_normal(token.type, token.string, found))
-    except (tokenize.TokenError, SyntaxError):  # not Python: a magic, a quote that isn't closed
-        found = [word if word in _PYTHONS or not word[0].isalpha() else "name" for word in _ROUGHLY.findall(source)]
-    return _without_docstrings(found)
+def _sources(found: list[FromSources]) -> Iterator[str]:
+    for source, count in Counter(one.source for one in found).most_common():
+        names = [one.learner for one in found if one.source == source]
+        yield f"as in {source}: {_count(count, 'submission')}: {_some(names)}"
 
 
-def grams(words: list[str]) -> list[Fingerprint]:
-    """The hash of every run of `GRAM` tokens; of a shorter cell, of all that it has."""
-    runs = ["\0".join(words[start : start + GRAM]) for start in range(max(1, len(words) - GRAM + 1))] if words else []
-    return [int.from_bytes(hashlib.blake2b(run.encode(), digest_size=8).digest()) for run in runs]
+def _pairs(pairs: list[Pair], top: int) -> Iterator[str]:
+    if not (shown := pairs[:top]):
+        return
+    wide = max(len(f"{pair.one}, {pair.other}") for pair in shown) + 2
+    yield f"{'pair':<{wide}}{'share':>6}{'longest, tokens':>17}  exercises"
+    for pair in shown:
+        names = _line(f"{pair.one}, {pair.other}")
+        yield f"{names:<{wide}}{pair.share:>6.0%}{pair.longest:>17}  {', '.join(pair.cells)}"
+    if len(pairs) > top:
+        yield f"and {len(pairs) - top} more: --top {len(pairs)} shows all"
 
 
-def fingerprints(words: list[str]) -> set[Fingerprint]:
-    """Winnowing: of each `WINDOW` neighbouring hashes, the smallest."""
-    hashes = grams(words)
-    return (
-        {min(hashes[start : start + WINDOW]) for start in range(max(1, len(hashes) - WINDOW + 1))} if hashes else set()
-    )
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
-def _normal(kind: int, word: str, before: list[str]) -> str:
-    if kind == tokenize.STRING:
-        return "text"
-    if kind != tokenize.NAME or word in _PYTHONS:
-        return word
-    own_attribute = before[-2:] == ["name", "."]  # self.keys as well as cache.keys; F.softmax is one, too
-    return f"name:{word}" if before[-1:] == ["."] and not own_attribute else "name"
+def _some(names: Iterable[str]) -> str:
+    names = [_line(name) for name in names]
+    rest = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    return ", ".join(names[:MOST_NAMES]) + rest
 
 
-def _without_docstrings(words: list[str]) -> list[str]:
-    # A text right behind a colon or another text, or at the start, says something and does nothing.
-    return [
-        word
-        for word, before in zip(words, [":", *words], strict=False)
-        if word != "text" or before not in (":", "text")
-    ]
+def _line(name: str) -> str:
+    return name.replace("\n", "\\n")
+
+
+def _cut(cells: Cells) -> Iterator[str]:
+    for exercise, own in cells.items():
+        if len(own.text) >= MOST_CHARACTERS:
+            yield f"{exercise} is very long: only its first {MOST_CHARACTERS:,} characters were compared"
+
+
+def _words(texts: dict[str, Cells]) -> dict[str, dict[str, list[str]]]:
+    return {name: {exercise: own.words for exercise, own in cells.items()} for name, cells in texts.items()}
 
 
 def _code(notebook: NotebookNode) -> list[NotebookNode]:
     return [cell for cell in notebook.cells if cell.cell_type == "code"]
-
-
-def _longest(one: dict[str, list[str]], other: dict[str, list[str]]) -> int:
-    ours, theirs = (list(itertools.chain.from_iterable(own.values())) for own in (one, other))
-    return SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match().size

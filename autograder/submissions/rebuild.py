@@ -20,9 +20,12 @@ from autograder.notebooks import FOR_REAL, TEST_SUFFIX, is_for_real, is_test
 from autograder.submissions.submission import Refused
 from fridge import scoreboard
 from fridge.cells import Cell, UnreadableCells, parsed, read_cells
+from fridge.notebook import reveals
+from fridge.notebook.handouts import stubs_of
+from fridge.placing import placed
 from fridge.regions import Match, match
 
-REPAIRS = "repairs"  # key in the rebuilt notebook's metadata
+REPAIRS, REVEALED = "repairs", "revealed"  # keys in the rebuilt notebook's metadata
 MOST_REPAIRS = 50
 # What needs a network. It would wait for one that a grader doesn't have, and an answer in its cell with it.
 _INSTALLS = re.compile(
@@ -43,10 +46,12 @@ class Rebuilt:
 
     Attributes:
         repairs: sentences for the learner and the instructor: what was odd, and what counts. Also in the metadata.
+        revealed: grade_ids of tests whose points were given up by `fridge.reveal`. Also in the metadata.
     """
 
     notebook: NotebookNode
     repairs: list[str]
+    revealed: list[str]
 
 
 def rebuild(submitted: NotebookNode, handout: NotebookNode) -> Rebuilt:
@@ -69,8 +74,17 @@ def rebuild(submitted: NotebookNode, handout: NotebookNode) -> Rebuilt:
     if newer := pythons.newer_than_here(submitted.metadata):
         repairs.append(f"The notebook was {newer}: a cell in newer syntax can't run here.")
     notebook.metadata[REPAIRS] = repairs
+    revealed = notebook.metadata[REVEALED] = _revealed(cells.values(), handout)
     nbformat.validate(notebook)
-    return Rebuilt(notebook, repairs)
+    return Rebuilt(notebook, repairs, revealed)
+
+
+def _revealed(cells: Iterable[Cell], handout: NotebookNode) -> list[str]:
+    handed_out = read_cells(handout.cells)
+    texts = {cell.text for cell in handed_out}
+    own = (cell for cell in cells if cell.text not in texts)
+    given_up = reveals.given_up(own, stubs_of("", handed_out))
+    return [name + TEST_SUFFIX for stub in given_up for name in stub.exercises]
 
 
 def _check_unit(cells: dict[int, Cell], handout: NotebookNode, found: Match) -> None:
@@ -122,29 +136,12 @@ Placed = dict[int, list[NotebookNode]]  # handout's cell -> the learner's own ce
 def _own_cells(
     submitted: NotebookNode, cells: dict[int, Cell], handout: NotebookNode, found: Match
 ) -> tuple[Placed, Placed]:
-    before: Placed = {}
-    behind: Placed = {}
-    for region, others in found.superseded.items():
-        own = (_own_cell(cells[index], submitted.cells[index], found) for index in others)
-        before[region] = [cell for cell in own if cell is not None]
-    extras, changed = set(found.extras), set(found.changed)
-    anchor: int | None = None
-    waiting: list[NotebookNode] = []  # in front of the first cell that is the handout's
-    for index, cell in sorted(cells.items()):
-        own = None
-        if index in extras:
-            own = _own_cell(cell, submitted.cells[index], found)
-        if index in found.places:
-            anchor = found.places[index]
-            before.setdefault(anchor, [])[:0] = waiting
-            waiting = []
-        if index in changed:
-            own = _own_part(cell, handout.cells[found.places[index]], found)
-        if own is not None:
-            (waiting if anchor is None else behind.setdefault(anchor, [])).append(own)
-    if waiting:
-        before.setdefault(0, [])[:0] = waiting
-    return before, behind
+    superseded = (index for others in found.superseded.values() for index in others)
+    own = {
+        index: _own_cell(cells[index], submitted.cells[index], found) for index in sorted({*found.extras, *superseded})
+    }
+    own |= {index: _own_part(cells[index], handout.cells[found.places[index]], found) for index in found.changed}
+    return placed(found, {index: cell for index, cell in own.items() if cell is not None})
 
 
 def _own_cell(cell: Cell, original: NotebookNode, found: Match) -> NotebookNode | None:

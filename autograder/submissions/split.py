@@ -15,11 +15,14 @@ from autograder.isolation import namespaces
 from autograder.isolation.channel import Channel
 from autograder.isolation.remote import LearnerLost, Session
 from autograder.isolation.sandbox import Sandbox
-from autograder.notebooks import grade_id, is_for_real, is_test
+from autograder.notebooks import TEST_SUFFIX, grade_id, is_for_real, is_test
 from autograder.submissions import outputs
 from autograder.submissions.lost_names import LostNames
 from autograder.submissions.paper import Paper, Test
+from autograder.submissions.rebuild import REVEALED
 from autograder.submissions.verdict import Graded, Verdict
+from fridge import scoreboard
+from fridge.notebook import grading, reveals
 from fridge.testing import outcome
 from fridge.testing.outcome import Outcome
 
@@ -31,6 +34,11 @@ MAX_MESSAGE = 10_000  # characters
 LARGE = 10 * 2**20  # bytes from a learner's process over which a test may take its time
 
 NOT_A_TEST = "This cell is not one of the course's tests. It is worth no points."
+NOT_FOUND = ("FileNotFoundError", "ModuleNotFoundError")
+ONLY_THE_NOTEBOOK = (
+    "Grading has the notebook alone, in an empty folder and without a network. A file or module of yours must be "
+    "written by a cell of the notebook, by %%writefile for example.\n"
+)
 COURSES_FAULT = (
     "This test cell is broken, which is the course's fault and not yours; your instructor has been told. "
     "It counts when it is mended."
@@ -46,6 +54,7 @@ def grade(notebook: NotebookNode, paper: Paper, sandbox: Sandbox) -> Graded:
     import torch
 
     torch.set_num_threads(1)
+    grading.begin(grading.Role.TESTING)
     namespaces.limit_memory(MAX_MEMORY)  # what a learner's code makes the test's objects do, it must not do to the host
     return _Run(paper, sandbox).grade(notebook)
 
@@ -69,11 +78,15 @@ class _Run:
     def grade(self, notebook: NotebookNode) -> Graded:
         self._lost = LostNames(notebook.metadata)
         outcome.cause_elsewhere = self._lost.cause
+        revealed = notebook.metadata.get(REVEALED, [])
         for index, cell in enumerate(notebook.cells):
             if cell.cell_type != "code":
                 continue
             if test := self._paper.tests.get(grade_id(cell)):  # before any tag: none must make a test cell go away
-                self._test(index, test)
+                if test.name in revealed:
+                    self._give_up(index, test)
+                else:
+                    self._test(index, test)
             elif is_test(cell):  # a cell of the learner's that says of itself that it is worth points
                 self._graded.outputs[index] = [outputs.score(0.0), outputs.error("NotATest", NOT_A_TEST)]
             elif is_for_real(cell):
@@ -102,7 +115,15 @@ class _Run:
         self._lost.found(source)
         self._lost.failed(source, result.get("failures"))
         self._replay.append(source)
-        self._graded.outputs[index] = self._budget.clean(result.get("outputs"))
+        shown = self._budget.clean(result.get("outputs"))
+        if any(output.get("ename") in NOT_FOUND for output in shown):
+            shown.append(outputs.stream(ONLY_THE_NOTEBOOK))
+        self._graded.outputs[index] = shown
+
+    def _give_up(self, index: int, test: Test) -> None:
+        mark, name = scoreboard.MARKS[scoreboard.REVEALED], test.name.removesuffix(TEST_SUFFIX)
+        verdict = self._graded.verdicts[test.name] = Verdict(0.0, test.points, f"{mark} {name}: {reveals.SAID}.")
+        self._show(index, verdict)
 
     def _test(self, index: int, test: Test) -> None:
         name, worth = test.name, test.points

@@ -105,6 +105,11 @@ def operations(length: int, setting: Setting) -> float:
     return forwards * (0.5 if setting.causal else 1) * (2.5 if setting.backward else 1)
 
 
+def table_bytes(row: dict[str, Any]) -> int:
+    """Bytes of the table of scores, all heads, at the length of a measurement: what naive attention writes down."""
+    return row["batch"] * row["heads"] * row["length"] ** 2 * getattr(torch, row["dtype"]).itemsize
+
+
 def matmul_tflops(device: str, dtype: torch.dtype) -> float:
     """What a large square matrix product reaches: the peak that is really there."""
     side = MATMUL_SIDE[device]

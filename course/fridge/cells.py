@@ -13,15 +13,21 @@ from functools import cached_property
 from typing import Any
 
 MAX_CELLS = 2_000  # with text in them; the largest unit has 79
-MAX_CHARACTERS = 5_000_000  # of all cells; the largest unit has 60,000
+MAX_CHARACTERS = 5_000_000  # of code; the largest unit has 60,000. Text may hold pictures, and is bounded by its file
 FOR_REAL = "for-real"  # tag of the handout's cells that grading skips
 MAX_PARSED = 200_000  # characters that are given to Python's parser
+MAX_QUOTED = 20_000  # characters of a cell of text that may be code whose cell type was changed
 SHORT = 200  # characters up to which two cells are also compared letter by letter
 LETTERS_BY_CHANCE = 0.3  # of the letters that two unrelated lines of code have in common
 STUB = 'raise NotImplementedError("not attempted yet")'  # what nbgrader_config.py puts into an empty region
 _COMMON = {STUB, "# YOUR CODE HERE", '"""', "Args:", "Returns:", "Raises:"}  # lines that many exercises have
 _FUNCTION = re.compile(r"^(?:(?:async[ \t]+)?def|class)[ \t]+(\w+)", re.MULTILINE)
 _ASSIGNED = re.compile(r"^(\w+)[ \t]*(?::[^=\n]*)?=(?!=)", re.MULTILINE)
+# Cells whose text is for something else than the notebook's Python: nothing in them defines a name here.
+_ELSEWHERE = re.compile(
+    r"\s*%%(?:writefile|file|bash|sh|script|system|sx|!|cmd|html|HTML|javascript|js|latex|markdown|svg|SVG|perl|ruby|pypy"
+    r"|python[23]?)(?![\w.])"
+)
 _TESTED = re.compile(r"^with exercise\(\s*[\"']([^\"'\n]+)[\"']", re.MULTILINE)
 
 
@@ -62,12 +68,22 @@ class Cell:
     @cached_property
     def functions(self) -> frozenset[str]:
         """Functions and classes defined at the top level, in code that may not even parse."""
-        return frozenset(_FUNCTION.findall(self.source))
+        return frozenset() if self.is_for_others else frozenset(_FUNCTION.findall(self.source))
 
     @cached_property
     def defines(self) -> frozenset[str]:
         """All names bound at the top level."""
-        return self.functions | set(_ASSIGNED.findall(self.source))
+        return self.functions if self.is_for_others else self.functions | set(_ASSIGNED.findall(self.source))
+
+    @cached_property
+    def is_for_others(self) -> bool:
+        """Whether it writes a file, say, or runs in a shell: none of its names is the notebook's."""
+        return _ELSEWHERE.match(self.source) is not None
+
+    @cached_property
+    def is_python(self) -> bool:
+        """Whether Python could read it, whatever kind of cell it is; of what is no code only what is short enough."""
+        return (self.kind == "code" or len(self.source) <= MAX_QUOTED) and parsed(self.source) is not None
 
     @cached_property
     def tests(self) -> frozenset[str]:
@@ -79,16 +95,16 @@ def read_cells(cells: Sequence[Any]) -> list[Cell]:
     """Cells in a plain form.
 
     Raises:
-        UnreadableCells: more than MAX_CELLS with text, or more than MAX_CHARACTERS.
+        UnreadableCells: more than MAX_CELLS with text, or more than MAX_CHARACTERS of code.
     """
     found = [_read(index, cell) for index, cell in enumerate(cells)]
     written = [cell for cell in found if cell.source.strip()]
-    size = sum(len(cell.source) for cell in written)
+    size = sum(len(cell.source) for cell in written if cell.kind == "code")
     if len(written) > MAX_CELLS:
         raise UnreadableCells(f"The notebook has {len(written)} cells, more than {MAX_CELLS}: have a look at it.")
     if size > MAX_CHARACTERS:
         raise UnreadableCells(
-            f"The notebook's cells have {size} characters, more than {MAX_CHARACTERS}: ask for it without data in them."
+            f"The notebook's code has {size} characters, more than {MAX_CHARACTERS}: ask for it without data in them."
         )
     return [cell for cell in found if cell.source.strip() or cell.grade_id]
 

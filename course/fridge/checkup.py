@@ -5,19 +5,17 @@ handout's cells back. Where no file of the notebook is to be found, as on Colab,
 """
 
 import copy
-import json
-import os
 import re
-from functools import cache
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from fridge.cells import read_cells
+from fridge import saved
+from fridge.cells import Cell, read_cells
+from fridge.notebook import handouts
 from fridge.regions import Match, match
 
-HANDOUTS = Path(__file__).with_name("handouts.json")  # `make course` writes it
 MASTERS = re.compile(r"^\s*### BEGIN (?:SOLUTION|HIDDEN)", re.MULTILINE)  # an author's notebook has nothing to repair
-MAX_BYTES = 100 * 10**6
 
 
 class NothingToRepair(Exception):
@@ -32,7 +30,7 @@ def look(notebook: str, unit: str) -> list[str]:
         unit: 03-kv-cache.
     """
     try:
-        return _matched(_read(Path(notebook)), unit).oddities
+        return matched(saved.read(Path(notebook)), unit).oddities
     except (OSError, ValueError, KeyError, RecursionError):
         return []
 
@@ -55,15 +53,13 @@ def repair(unit: str, notebook: str | None = None) -> None:
     if not path.exists():
         raise NothingToRepair(f"{path.resolve()} isn't there: save the notebook under this name, or say its path.")
     before = path.read_bytes()
-    data = _read(path)
-    done = _put_back(data, unit)
+    data = saved.read(path)
+    done = put_back(data, unit)
     if not done:
         raise NothingToRepair(f"{path} has all cells of {unit}'s exercises.")
-    backup = _free_name(path)
+    backup = saved.free_name(path, "before-repair")
     backup.write_bytes(before)
-    new = path.with_name(f".{path.name}.new")
-    new.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(new, path)  # noqa: PTH105 - a whole file or none
+    saved.write(path, data)
     print(f"{' '.join(done)} The notebook as it was: {backup.name}. Now choose File, Reload Notebook from Disk.")
 
 
@@ -72,9 +68,10 @@ def advice(unit: str) -> str:
     return f'To put missing cells back, save the notebook and run: from fridge import checkup; checkup.repair("{unit}")'
 
 
-def _put_back(data: dict[str, Any], unit: str) -> list[str]:
-    handout = _handouts()[unit]
-    found = _matched(data, unit)
+def put_back(data: dict[str, Any], unit: str) -> list[str]:
+    """Put the handout's missing cells and nbgrader's marks into a notebook; return what was done, in sentences."""
+    handout = handouts.graded_cells()[unit]
+    found = matched(data, unit)
     cells = data["cells"]
     places = {place: index for index, place in sorted(found.places.items(), reverse=True)}
     marked = [place for place, index in places.items() if _mark(cells[index], handout[place])]
@@ -89,6 +86,28 @@ def _put_back(data: dict[str, Any], unit: str) -> list[str]:
     if marked:
         done.append(f"Marked for nbgrader: {', '.join(handout[place]['id'] for place in sorted(marked))}.")
     return done
+
+
+def answered(found: Match, unit: str) -> set[str]:
+    """Exercises, by the names of their tests, whose cell the learner has changed."""
+    return {name for name, region in _regions(unit).items() if region in found.answers}
+
+
+def last_answers(ran: Sequence[Cell], unit: str) -> dict[str, Cell]:
+    """Exercise -> the last of these cells that defines all that its own does; left out where none does."""
+    handout = {cell.index: cell for cell in read_cells(handouts.graded_cells()[unit])}
+    names = {name: handout[region].functions or handout[region].defines for name, region in _regions(unit).items()}
+    return {name: cell for cell in ran for name, wanted in names.items() if wanted and wanted <= cell.defines}
+
+
+def _regions(unit: str) -> dict[str, int]:
+    """Exercise -> the place of its cell among the handout's graded ones: the one in front of its test."""
+    regions, region = {}, 0
+    for cell in read_cells(handouts.graded_cells()[unit]):
+        if cell.solution:
+            region = cell.index
+        regions |= dict.fromkeys(cell.tests if cell.test else (), region)
+    return regions
 
 
 def _mark(cell: dict[str, Any], original: dict[str, Any]) -> bool:
@@ -111,27 +130,11 @@ def _as_handed_out(original: dict[str, Any], data: dict[str, Any]) -> dict[str, 
     return cell
 
 
-def _matched(data: dict[str, Any], unit: str) -> Match:
-    cells = data["cells"]
-    if any(MASTERS.search(cell.source) for cell in read_cells(cells)):
-        return Match()
-    return match(cells, _handouts()[unit])
+def is_a_master(data: dict[str, Any]) -> bool:
+    """Whether a notebook is an author's, with solutions and hidden tests."""
+    return any(MASTERS.search(cell.source) for cell in read_cells(data["cells"]))
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if path.stat().st_size > MAX_BYTES:
-        raise ValueError(f"{path} is too large to look at")
-    data = json.loads(path.read_text(encoding="utf-8"))
-    if not isinstance(data, dict) or not isinstance(data.get("cells"), list):
-        raise ValueError(f"{path} is not a notebook")
-    return data
-
-
-def _free_name(path: Path) -> Path:
-    names = (path.with_name(f"{path.stem}-before-repair{number}{path.suffix}") for number in ("", *range(2, 10_000)))
-    return next(name for name in names if not name.exists())
-
-
-@cache
-def _handouts() -> dict[str, list[dict[str, Any]]]:
-    return json.loads(HANDOUTS.read_text(encoding="utf-8"))
+def matched(data: dict[str, Any], unit: str) -> Match:
+    """Which of a notebook's cells is which of the unit's graded ones; nothing for an author's notebook."""
+    return Match() if is_a_master(data) else match(data["cells"], handouts.graded_cells()[unit])

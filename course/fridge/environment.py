@@ -195,7 +195,7 @@ def model(name: str, state: str, online: bool) -> Finding:
             BAD,
             "model",
             f"FRIDGE_MODEL={name}",
-            f"It is no folder with a config.json: correct it, or unset it for {embedded.NAME}.",
+            f"It is no whole model: `python -m fridge.models` says why. Or unset it for {embedded.NAME}.",
         )
     if online:
         return Finding(

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from packaging.requirements import Requirement
 
-from fridge import embedded
+from fridge import embedded, model_folder
 
 READY, INSTALLED, ABSENT, WRONG = "ready", "installed", "absent", "wrong"  # states of the model
 CGROUP_FOLDER = Path("/sys/fs/cgroup")
@@ -78,7 +78,7 @@ def model_state() -> str:
             return READY
         return INSTALLED if embedded.gguf_file() else ABSENT
     if Path(chosen).expanduser().is_dir():
-        return READY if (Path(chosen).expanduser() / "config.json").is_file() else WRONG
+        return WRONG if model_folder.fault(Path(chosen).expanduser()) else READY
     if chosen.startswith(("/", ".", "~")):
         return WRONG
     return READY if not chosen.startswith("modelscope:") and _in_hub_cache(chosen) else ABSENT

@@ -18,8 +18,8 @@ from transformers import AutoConfig, PreTrainedConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from fridge.checkpoint import load_into
+from fridge.model_folder import MODEL_TYPES
 
-SUPPORTED_MODEL_TYPES = ("llama", "qwen2")
 SUPPORTED_ROPE_TYPES = ("default", "linear", "llama3")  # the kinds that change frequencies and nothing else
 
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -67,9 +67,9 @@ class LlamaConfig:
     @classmethod
     def from_transformers(cls, config: PreTrainedConfig) -> "LlamaConfig":
         """Read a transformers config. Raises ValueError for an architecture with other parts than ours."""
-        if config.model_type not in SUPPORTED_MODEL_TYPES:
+        if config.model_type not in MODEL_TYPES:
             raise ValueError(
-                f"fridge.llama reads {', '.join(SUPPORTED_MODEL_TYPES)} checkpoints, and this one is a "
+                f"fridge.llama reads {', '.join(MODEL_TYPES)} checkpoints, and this one is a "
                 f"{config.model_type!r}. Set FRIDGE_MODEL to one of those, HuggingFaceTB/SmolLM2-135M for example."
             )
         if config.hidden_act != "silu" or getattr(config, "use_sliding_window", False):

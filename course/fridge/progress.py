@@ -4,16 +4,18 @@ A test cell leaves its outcome in its own output: a line `✓ work: …`, or an 
 that was edited after its test ran can't be told from code that wasn't.
 """
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fridge import scoreboard, tables
-from fridge.scoreboard import MARKS, NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
+from fridge import saved, scoreboard, tables
+from fridge.cells import Cell, UnreadableCells, read_cells
+from fridge.notebook import handouts, reveals
+from fridge.notebook.handouts import TEST_SUFFIX
+from fridge.scoreboard import MARKS, NOT_ATTEMPTED, REVEALED, RIGHT, SKIPPED, STALE, WRONG
 
-TEST_SUFFIX = "-test"
 DONE = (RIGHT, SKIPPED)
+_ERRORS = {"NotAttempted": NOT_ATTEMPTED, "Stale": STALE}
 
 
 class NoNotebooks(Exception):
@@ -69,8 +71,9 @@ class Progress:
 
     @property
     def next(self) -> tuple[UnitProgress, Row] | None:
-        """The first exercise that is open, None when all are done."""
-        return next(((unit, row) for unit in self.units for row in unit.rows if row.outcome not in DONE), None)
+        """The first exercise that is open, None when none is."""
+        closed = (*DONE, REVEALED)
+        return next(((unit, row) for unit in self.units for row in unit.rows if row.outcome not in closed), None)
 
     def __repr__(self) -> str:
         width = max((len(row.title) for unit in self.units for row in unit.rows if unit.started), default=0)
@@ -120,61 +123,112 @@ def read(start: Path, live: dict[str, str] | None = None) -> Progress:
     """The progress of the course around a folder; `live`, exercise -> outcome, counts before what is saved.
 
     Raises:
-        NoNotebooks: there is no notebook of the course there, nor in a folder above.
+        NoNotebooks: the folder isn't there, or there is no notebook of the course in it, above it or just below.
     """
     folder = find_notebooks(start)
     return Progress([_unit(folder / unit["notebook"], unit, live or {}) for unit in scoreboard.syllabus().values()])
 
 
 def find_notebooks(start: Path) -> Path:
-    """The folder that holds the units' folders: the nearest one, at `start`, in its `course/`, or above.
+    """The folder that holds the units' folders: the nearest one, at `start`, in its `course/`, above, or just below.
+
+    Args:
+        start: a folder, or a file in one.
 
     Raises:
-        NoNotebooks: there is none.
+        NoNotebooks: there is no `start`, no such folder, or several below.
     """
-    notebooks = [listed["notebook"] for listed in scoreboard.syllabus().values()]
-    for above in (start.resolve(), *start.resolve().parents):
-        for folder in (above, above / "course"):
-            if any((folder / notebook).is_file() for notebook in notebooks):
-                return folder
+    here = _existing(start)
+    for above in (here, *here.parents):
+        if found := _holding([above, above / "course"]):
+            return found[0]
+    inside = _folders_in(here)
+    below = _holding(inside) or _holding([folder / "course" for folder in inside])
+    if len(below) == 1:
+        return below[0]
+    if below:
+        listed = " or ".join(f"`fridge progress {folder.relative_to(here)}`" for folder in below[:3])
+        raise NoNotebooks(f"{here} holds the course {len(below)} times. Say which one: {listed}.")
     raise NoNotebooks(
-        f"No notebook of the course is in {start.resolve()} or above it. Change to the folder that holds "
+        f"No notebook of the course is in {here}, above it or just below. Change to the folder that holds "
         "00-start-here, or name it: `fridge progress FOLDER`."
     )
 
 
+def _existing(start: Path) -> Path:
+    try:
+        here = start.resolve()
+    except OSError:
+        raise NoNotebooks("The folder that you are in is gone. Change to another one: `cd`.") from None
+    if not here.exists():
+        near = next(above for above in here.parents if above.is_dir())
+        inside = ", ".join(folder.name for folder in _folders_in(near)[:8]) or "no folder"
+        raise NoNotebooks(f"There is no folder {here}. In {near} there is: {inside}.")
+    return here if here.is_dir() else here.parent
+
+
+def _holding(folders: list[Path]) -> list[Path]:
+    notebooks = [listed["notebook"] for listed in scoreboard.syllabus().values()]
+    return [folder for folder in folders if any((folder / notebook).is_file() for notebook in notebooks)]
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    try:
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError:  # a folder that its owner keeps to himself
+        return []
+
+
 def outcomes(notebook: dict[str, Any]) -> dict[str, str]:
-    """Exercise -> outcome, from the saved outputs of a notebook's test cells; those never run are left out."""
-    found: dict[str, str] = {}
-    for cell in notebook["cells"]:
-        name = cell.get("metadata", {}).get("nbgrader", {}).get("grade_id", "")
-        if cell.get("cell_type") == "code" and name.endswith(TEST_SUFFIX):
-            name = name.removesuffix(TEST_SUFFIX)
-            if name not in found and (outcome := _outcome(name, cell.get("outputs", []))):
-                found[name] = outcome
-    return found
+    """Exercise -> outcome, from the saved outputs of a notebook's test cells; those never run are left out.
+
+    Of several copies of a test cell, the one that ran last counts. What the notebook gives up by a call of
+    `fridge.reveal` is REVEALED, whatever its test says.
+    """
+    cells = read_cells(notebook["cells"])
+    found: dict[str, tuple[int, str]] = {}
+    for cell in cells:
+        outputs = notebook["cells"][cell.index].get("outputs") or []
+        for name in tested_by(cell):
+            outcome, ran = _outcome(name, outputs), cell.ran or 0
+            if outcome and ran >= found.get(name, (0, ""))[0]:
+                found[name] = (ran, outcome)
+    given_up = (name for stub in reveals.given_up(cells, handouts.stubs()) for name in stub.exercises)
+    return {name: outcome for name, (_, outcome) in found.items()} | dict.fromkeys(given_up, REVEALED)
+
+
+def tested_by(cell: Cell) -> frozenset[str]:
+    """The exercises that a cell tests: by its text, which Colab and exports keep, or else by nbgrader's mark."""
+    marked = cell.test and cell.grade_id and cell.grade_id.endswith(TEST_SUFFIX)
+    if cell.kind != "code":
+        return frozenset()
+    return cell.tests or frozenset([cell.grade_id.removesuffix(TEST_SUFFIX)] if marked else [])
 
 
 def _outcome(name: str, outputs: list[dict[str, Any]]) -> str | None:
     # An error decides before any line does: a learner's code may print whatever it likes.
     errors = [output.get("ename", "") for output in outputs if output.get("output_type") == "error"]
     if errors:
-        return NOT_ATTEMPTED if errors[-1] == "NotAttempted" else WRONG
+        return _ERRORS.get(errors[-1], WRONG)
     texts = ("".join(output.get("text", "")) for output in outputs if output.get("output_type") == "stream")
     lines = (line for text in texts for line in text.splitlines() if ": " in line)
     said = {line.partition(": ")[0] for line in lines}
-    return next((outcome for outcome in DONE if f"{MARKS[outcome]} {name}" in said), None)
+    return next((outcome for outcome in (*DONE, REVEALED) if f"{MARKS[outcome]} {name}" in said), None)
 
 
 def _unit(path: Path, listed: dict[str, Any], live: dict[str, str]) -> UnitProgress:
-    saved, trouble = {}, ""
+    known, trouble = {}, ""
     try:
-        saved = outcomes(json.loads(path.read_text(encoding="utf-8")))
+        notebook = saved.read(path)
+        known = outcomes(notebook)
+        tested = {name for cell in read_cells(notebook["cells"]) for name in tested_by(cell)}
+        if not tested & listed["exercises"].keys():
+            trouble = f"({path.name} has none of this unit's tests: is it another notebook, or half of one?)"
     except FileNotFoundError:
         trouble = "(not in this folder)"
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, UnreadableCells):
         trouble = f"({path.name} can't be read: open it in JupyterLab and save it again)"
-    return UnitProgress(listed["title"], _rows(listed, saved | live), trouble)
+    return UnitProgress(listed["title"], _rows(listed, known | live), trouble)
 
 
 def _rows(listed: dict[str, Any], known: dict[str, str]) -> list[Row]:

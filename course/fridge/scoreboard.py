@@ -11,22 +11,43 @@ from pathlib import Path
 from typing import Any
 
 from fridge import checkup, tables
+from fridge.notebook import runs
 
 UNITS = Path(__file__).with_name("units.json")
 RIGHT, WRONG, NOT_ATTEMPTED, SKIPPED = "right", "wrong", "not attempted", "skipped"
-MARKS = {RIGHT: "✓", WRONG: "✗", NOT_ATTEMPTED: "○", SKIPPED: "–"}
+STALE = "run again"  # what was tested isn't what the exercise's cell shows
+REVEALED = "revealed"  # a reference stands in the exercise's place: its points are given up
+MARKS = {RIGHT: "✓", WRONG: "✗", NOT_ATTEMPTED: "○", SKIPPED: "–", STALE: "↻", REVEALED: "◇"}
 
 _outcomes: dict[str, str] = {}  # exercise -> outcome of its last run in this kernel
+_versions: dict[str, object] = {}  # exercise -> what its cell had defined then
+_attempted: set[str] = set()  # exercises whose tests have called an answer wrong in this kernel
 
 
 def record(name: str, outcome: str) -> None:
-    """Note the outcome (RIGHT, WRONG, NOT_ATTEMPTED, SKIPPED) of an exercise's tests."""
+    """Note the outcome, a key of MARKS, of an exercise's tests."""
     _outcomes[name] = outcome
+    _versions[name] = runs.version(name)
+    if outcome in (WRONG, STALE):
+        _attempted.add(name)
 
 
 def outcomes() -> dict[str, str]:
-    """Exercise -> outcome of its last run in this kernel; exercises whose tests have not run are left out."""
-    return dict(_outcomes)
+    """Exercise -> outcome of its last run in this kernel; exercises whose tests have not run are left out.
+
+    What was right is STALE once the exercise's cell has run again with another text, or failed.
+    """
+    return {name: _outcome(name) for name in _outcomes}
+
+
+def attempted(name: str) -> bool:
+    """Whether an exercise's tests have called an answer wrong in this kernel."""
+    return name in _attempted
+
+
+def _outcome(name: str) -> str:
+    outcome = _outcomes.get(name, NOT_ATTEMPTED)
+    return STALE if outcome == RIGHT and _versions.get(name) != runs.version(name) else outcome
 
 
 def points(name: str) -> float:
@@ -36,13 +57,28 @@ def points(name: str) -> float:
 
 def title(name: str) -> str:
     """An exercise as its heading names it ("2 · Memory"); its bare name if no unit lists it (yet)."""
-    listed = (unit["exercises"] for unit in syllabus().values())
-    return next((exercises[name]["title"] for exercises in listed if name in exercises), name)
+    return _listed(name).get("title", name)
+
+
+def notebook(name: str) -> str:
+    """What the notebook of an exercise's unit is called, "kv_cache.ipynb"; empty if no unit lists the exercise."""
+    found = (unit["notebook"] for unit in syllabus().values() if name in unit["exercises"] and "notebook" in unit)
+    return Path(next(found, "")).name
+
+
+def looks_at(name: str) -> str:
+    """The kinds of cases that an exercise's hidden tests look at: "an empty reply; one token"."""
+    return "; ".join(_listed(name).get("looks_at", []))
+
+
+def because(name: str) -> str:
+    """One sentence on why an exercise's answer is right."""
+    return _listed(name).get("because", "")
 
 
 def ready(*names: str) -> bool:
-    """Whether these exercises are solved; if not, say which cell is waiting for which."""
-    missing = [name for name in names if _outcomes.get(name) != RIGHT]
+    """Whether these exercises are solved, or a reference runs instead; if not, say which cell is waiting for which."""
+    missing = [name for name in names if _outcomes.get(name) not in (RIGHT, REVEALED)]
     if missing:
         exercises = "; ".join(map(title, missing))
         print(f"This cell waits for your code: solve {exercises}. Run the tests, then run it again.")
@@ -57,7 +93,7 @@ def show(unit: str) -> "Scores":
     """
     if unit not in units():
         raise KeyError(f"no unit {unit!r} in {UNITS}, which lists {', '.join(units()) or 'none'}")
-    rows = [(name, worth, _outcomes.get(name, NOT_ATTEMPTED)) for name, worth in units()[unit].items()]
+    rows = [(name, worth, _outcome(name)) for name, worth in units()[unit].items()]
     notes = checkup.look(Path(syllabus()[unit].get("notebook", "")).name, unit)
     return Scores(rows, [*notes, checkup.advice(unit)] if notes else [])
 
@@ -74,6 +110,11 @@ def units() -> dict[str, dict[str, float]]:
 def syllabus() -> dict[str, dict[str, Any]]:
     """Unit -> its title, its notebook's path and its exercises: all of `units.json`, in the order of the course."""
     return json.loads(UNITS.read_text(encoding="utf-8")) if UNITS.exists() else {}
+
+
+def _listed(name: str) -> dict[str, Any]:
+    listed = (unit["exercises"] for unit in syllabus().values())
+    return next((exercises[name] for exercises in listed if name in exercises), {})
 
 
 class Scores:

@@ -6,6 +6,7 @@ and any token will do, which is enough to count steps and places. `generate_in_b
 
 import statistics
 import time
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -13,6 +14,7 @@ from typing import Protocol
 import torch
 from transformers import GenerationConfig, PreTrainedModel, StoppingCriteria
 
+from fridge import busy, tables
 from fridge.paging import PagedRunner, Piece
 from fridge.traces import Request
 
@@ -114,6 +116,16 @@ class Run:
         useful = sum(len(step.computed) - len(step.padding) for step in self.steps)
         return useful / (self.places * len(self.steps))
 
+    @property
+    def tokens_per_step(self) -> float:
+        """Useful tokens that a step gives, on average: a count of work, the same on any machine."""
+        return self.tokens / len(self.steps)
+
+    def first_step(self, quantile: float = 0.5) -> float:
+        """Quantile over the requests of the step that gave the first token; the first step is 1."""
+        ends = [step.end for step in self.steps]
+        return _quantile([1 + bisect_left(ends, reply.ttft) for reply in self.replies.values()], quantile)
+
     def ttft(self, quantile: float = 0.5) -> float:
         """Quantile over the requests of the time to first token, in seconds."""
         return _quantile([reply.ttft for reply in self.replies.values()], quantile)
@@ -147,6 +159,8 @@ def serve(
     run = Run({name: Served() for name in names}, [], places)
     for name, request in zip(names, requests, strict=True):
         scheduler.add(name, len(request.prompt), request.output)
+    if runner:
+        busy.look()
     start, left = time.perf_counter(), len(requests)
     while left:
         batch, preempted = scheduler.schedule()
@@ -180,7 +194,35 @@ def serve(
             left, computed[name] = left - 1, 0
             if cache is not None:
                 cache.free(name)
+    if runner:
+        busy.look()
     return run
+
+
+def compare(runs: dict[str, Run]) -> None:
+    """Show runs as a table, what was counted before what was measured, and who did best at what.
+
+    A run that served fewer requests than the largest one is left out of who did best: its times to a first token are
+    those of a shorter queue.
+    """
+    head = ("", "steps", "tokens a step", "first token in step", "tokens/s", "TTFT p50", "p95", "TPOT p50", "p95")
+    most = max(len(run.replies) for run in runs.values())
+    full = {name: run for name, run in runs.items() if len(run.replies) == most}
+    best = {
+        "most tokens per second": max(full, key=lambda name: full[name].throughput),
+        "shortest TTFT": min(full, key=lambda name: full[name].ttft()),
+        "shortest TPOT": min(full, key=lambda name: full[name].tpot()),
+    }
+    below = "The first three numbers are counted, the others measured. Here: "
+    below += ", ".join(f"{what}: {name}" for what, name in best.items())
+    tables.show(head, [_row(name, run) for name, run in runs.items()], below, numbers=range(1, len(head)))
+
+
+def _row(name: str, run: Run) -> tuple[str, ...]:
+    counted = (f"{len(run.steps)}", f"{run.tokens_per_step:.1f}", f"{run.first_step():g}")
+    ttft, tpot = ((quantity(0.5), quantity(0.95)) for quantity in (run.ttft, run.tpot))
+    seconds = [f"{value:.1f} s" for value in ttft] + [f"{1000 * value:.0f} ms" for value in tpot]
+    return name, *counted, f"{run.throughput:.1f}", *seconds
 
 
 class StaticScheduler:
@@ -215,6 +257,7 @@ class StaticScheduler:
         return ended
 
 
+@busy.watched()
 def generate_in_batches(model: PreTrainedModel, requests: list[Request], batch: int) -> Run:
     """transformers' `generate` on static batches, shorter prompts padded on the left, end-of-text ignored."""
     run = Run({f"r{index}": Served() for index in range(len(requests))}, [], batch)

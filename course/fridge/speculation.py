@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from fridge import measure
+from fridge import busy, measure
 from fridge.caches import RewindableCache
 from fridge.llama import Cache, Llama
 
@@ -76,6 +76,14 @@ class Run:
         """Tokens that a call of the model gave, on average."""
         return sum(count + 1 for count in self.kept) / max(1, len(self.kept))
 
+    def readings(self, draft_share: float = 0.0) -> float:
+        """How often all weights were read for each token, on average: a count of work; plain decoding has 1.
+
+        Args:
+            draft_share: what a guess reads, as a share of the target's weights.
+        """
+        return (len(self.kept) + draft_share * sum(self.drafted)) / (sum(self.kept) + max(1, len(self.kept)))
+
     @property
     def acceptance(self) -> float:
         """Share of the drafts that agreed, of those that were compared: none is, behind the first wrong one."""
@@ -103,6 +111,7 @@ class Meter:
         first, second = logits[0, -1].topk(2).values.tolist()
         self._gaps.append(first - second)
         if len(self._calls) == 1:
+            busy.look()
             self._began = time.perf_counter()
         return logits
 
@@ -113,6 +122,7 @@ class Meter:
     def result(self, reply: list[int], cache: Cache) -> Run:
         """The account, when the loop has returned this reply and left the cache like this."""
         seconds = time.perf_counter() - self._began
+        busy.look()
         calls = self._calls[1:]
         ends = [start for start, _ in calls[1:]] + [len(cache)]
         kept = [end - start - 1 for (start, _), end in zip(calls, ends, strict=True)]

@@ -29,11 +29,9 @@
 # Run a cell with Shift+Enter: the cursor moves on to the next one. Start here, and go on to the end.
 
 # %%
-import time
-
 import torch
 
-from fridge import cards, environment, model_configs, models, pictures, progress
+from fridge import cards, environment, measure, model_configs, models, pictures, progress
 
 # %% [markdown]
 # ## 1 · Is this machine ready?
@@ -80,7 +78,7 @@ pictures.elephants_and_fridge(
 # 1. Run both cells below as they are. The test says `○`: not attempted yet.
 # 2. Replace the two lines below the docstring by `return parameters * bits`, and run both cells again. The test says `✗`:
 #    wrong, with what was expected, what it got, and the likely cause.
-# 3. Repair it. The test says `✓`, and a point is yours.
+# 3. Repair it. The test says `✓`: the tests that you see pass.
 #
 # A *gigabyte* (GB) is $10^9$ bytes here and everywhere in this course, and a byte has 8 bits.
 #
@@ -124,6 +122,10 @@ with exercise("weight-gigabytes"):
     )
     agrees(weight_gigabytes(8_000_000_000, 8), 8.0, "gigabytes of 8 billion weights of 8 bits")
     ### BEGIN HIDDEN TESTS
+    # Looks at: fewer than 8 bits a weight; bits that aren't a whole number; models below a
+    #   gigabyte; a model without weights.
+    # Right because: weights don't begin at whole bytes: all bits are added up and divided
+    #   once, so two weights of 4 bits share a byte and nothing is lost to rounding.
     agrees(
         weight_gigabytes(70e9, 4),
         35.0,
@@ -147,8 +149,9 @@ with exercise("weight-gigabytes"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# You saw these tests. At grading there are more of them, with other numbers for the same function, so a function that
-# knows only the answers above does not get far. An exercise counts as a whole: its points or none.
+# You saw these tests. At grading there are more of them, hidden from you, with other numbers for the same function, and
+# they decide about the points. You don't see their numbers, but the test names the kinds of cases that they look at.
+# An exercise counts as a whole: its points or none.
 #
 # Stuck? Each exercise has hints, in order; click them open one at a time. And your AI assistant finds rules for tutoring
 # you in the file `AGENTS.md`, which ask it not to solve the exercises for you.
@@ -174,19 +177,20 @@ def answer(conversation, longest):
     tokens = tokenizer.apply_chat_template(
         conversation, add_generation_prompt=True, return_dict=False
     )
-    reply = []
+    reply, read = [], []
     while len(reply) < longest and (not reply or reply[-1] != tokenizer.eos_token_id):
+        read.append(len(tokens + reply))  # tokens that the model reads for the next one
         logits = model(torch.tensor([tokens + reply]), last_only=True)
         reply.append(int(logits.argmax()))
-    return len(tokens), tokenizer.decode(reply, skip_special_tokens=True)
+    return read, tokenizer.decode(reply, skip_special_tokens=True)
 
 
 question = {
     "role": "user",
     "content": "Can an elephant fit into a fridge? Answer in one sentence.",
 }
-before, reply = answer([question], longest=32)
-print(f"{before} tokens read first. SmolLM2 says: {reply}")
+read, reply = answer([question], longest=32)
+print(f"{read[0]} tokens read first. SmolLM2 says: {reply}")
 
 # %% [markdown]
 # Fluent, and not to be trusted: it is a very small model. Change the question and run the cell again.
@@ -204,26 +208,27 @@ questions = [
     "How would I keep it cool?",
     "So how do I put it into a fridge?",
 ]
-conversation, contexts, seconds = [], [], []
+conversation, work, seconds = [], [], []
 for line in questions:
     conversation.append({"role": "user", "content": line})
-    start = time.perf_counter()
-    context, reply = answer(conversation, longest=12)
-    seconds.append(time.perf_counter() - start)
-    contexts.append(context)
+    with measure.Stopwatch() as watch:
+        read, reply = answer(conversation, longest=12)
+    seconds.append(watch.seconds)
+    work.append(sum(read))
     conversation.append({"role": "assistant", "content": reply})
-    print(f"{seconds[-1]:5.1f} s  {line}  {reply} …")
+    print(f"{work[-1]:5} tokens read, {seconds[-1]:4.1f} s  {line}  {reply} …")
 
 # %% tags=["for-real"]
-pictures.answers_by_turn(contexts, seconds)
+pictures.answers_by_turn(work, seconds)
 
 # %% [markdown]
-# *In words: five bars, one for each turn, which grow with the tokens before the answer, while the answers have the same
-# length. (A bar that steps out of line had to share the processor with another program.)*
+# *In words: five bars, one for each turn, with the tokens read written below. The tokens grow from turn to turn, while
+# the answers have the same length; on an idle machine the bars grow with them. A bar that steps out of line had to
+# share the processor with another program: then believe the count.*
 #
 # The answers did not get longer. The conversation before them did, and for every single token the model reads all of it
 # again, from the first word. Nothing of what it computed a moment ago is kept. In unit 03 you write the memory that it
-# lacks, the *KV cache* (KV 缓存), and the bars become nearly level.
+# lacks, the *KV cache* (KV 缓存): then each token is read once.
 #
 # ## 5 · Where you go from here
 #
@@ -235,6 +240,17 @@ pictures.answers_by_turn(contexts, seconds)
 
 # %% tags=["for-real"]
 progress.show()
+
+# %% [markdown]
+# ## What stays
+#
+# A model says one token at a time, and reads everything again for each. Its memory must hold the weights and, as the
+# conversation grows, much more.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("00-start-here")
 
 # %% [markdown]
 # ## Your score

@@ -42,6 +42,7 @@ from fridge import (
     plots,
     probe,
     scoreboard,
+    tables,
 )
 
 GB, GIB = 10**9, 2**30
@@ -152,13 +153,14 @@ pictures.bits_of_a_group()
 def bits_per_weight(
     bits, group=None, scale_bits=0, zero_bits=0, scale_group=None, second_bits=0
 ):
-    """Bits that a weight takes on average, with its share of all that is stored beside the codes.
+    """Bits that a weight takes on average, with its share of what is stored beside the codes.
 
     Args:
         bits: bits of a weight's own code.
         group: weights that share a scale and a zero point; None: there are none.
         scale_bits, zero_bits: bits of a group's scale and of its zero point; 0: there is none.
-        scale_group: scales that share one second-level scale (double quantization); None: there is none.
+        scale_group: scales that share one second-level scale (double quantization); None:
+            there is none.
         second_bits: bits of a second-level scale.
 
     Returns:
@@ -187,6 +189,10 @@ with exercise("bits-per-weight"):
     )
     expect_equal(bits_per_weight(4, group=64, scale_bits=32), 4.5, "NF4")
     ### BEGIN HIDDEN TESTS
+    # Looks at: the other formats of the table; double quantization, with a zero point and
+    #   without; groups of one weight; a second-level scale for each single scale.
+    # Right because: what a group stores is shared by its weights, and what groups store
+    #   together by the weights of all of them, so each stored bit is counted once.
     expect_equal(
         bits_per_weight(4, group=64, scale_bits=8, scale_group=256, second_bits=32),
         4 + 8 / 64 + 32 / (64 * 256),
@@ -284,8 +290,9 @@ def count_parameters(config):
         config: a dict with the fields of a `config.json`.
 
     Returns:
-        A dict with six ints: "embedding", "attention" (the four matrices, all layers), "mlp" (all layers, with all experts
-        and routers), "norms", "biases", "head". A part that the model doesn't have is 0. Their sum is the total.
+        A dict with six ints: "embedding", "attention" (the four matrices, all layers), "mlp"
+        (all layers, with all experts and routers), "norms", "biases", "head". A part that the
+        model doesn't have is 0. Their sum is the total.
     """
     ### BEGIN SOLUTION
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
@@ -313,7 +320,9 @@ def count_parameters(config):
 
 
 def active_parameters(config):
-    """Parameters that work on one token: all but the experts that it isn't sent to. For a dense model, the total."""
+    """Parameters that work on one token: all but the experts that it isn't sent to. For a
+    dense model, the total.
+    """
     ### BEGIN SOLUTION
     total = sum(count_parameters(config).values())
     if "num_local_experts" not in config:
@@ -340,6 +349,12 @@ with exercise("parameters"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: each part of every dense model that model_configs has; tied heads and heads of
+    #   their own; fewer KV heads than heads; head_dim in the config, as a number or None;
+    #   biases by attention_bias, and those of a Qwen2.
+    # Right because: the config fixes the shape of every tensor, and a tensor has as many
+    #   parameters as its shape's product; a tied head is the embedding's own memory, used
+    #   twice.
     def counts(name, expected, what="", causes=(), **changes):
         """The parts of one model's config, some fields of it changed."""
         parts = count_parameters(model_configs.read(name) | changes)
@@ -462,6 +477,10 @@ with exercise("experts"):
         cause="a dense model works with all it has",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: the parts that experts don't touch; other numbers of experts; tokens that meet
+    #   one expert, some, all.
+    # Right because: any token may be sent to any expert, so memory has to hold all of them,
+    #   while a token is multiplied with the router and its own experts alone.
     for part in ("embedding", "attention", "norms", "head"):
         expect_equal(
             mixed[part],
@@ -554,6 +573,11 @@ with exercise("weight-bytes"):
         cause="embedding, norms, biases and head stay in 16 bits",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: small and large models in other formats; a model with biases and a tied head;
+    #   other widths for the rest; bits that fill the last byte in part, and exactly; a model
+    #   without weights.
+    # Right because: only the matrices of the layers have the low width, and packed weights
+    #   don't stop at byte borders, so it is the sum of bits that is rounded, once.
     parts = {
         "embedding": 262_144_000,
         "attention": 12_079_595_520,
@@ -663,8 +687,9 @@ if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes"):
 def kv_bytes(config, tokens, batch=1, bits=16):
     """Bytes of the keys and values of `batch` sequences of `tokens` tokens each.
 
-    A layer keeps at most `sliding_window` tokens of a sequence if the config has a number in that field, unless its field
-    `use_sliding_window` is False.
+    A layer keeps at most `sliding_window` tokens of a sequence if the config has a number in
+    that field, unless its field `use_sliding_window` is False. A head has `head_dim` numbers
+    if the config has a number there, else hidden_size / heads.
 
     Args:
         config: a dict with the fields of a `config.json`.
@@ -707,6 +732,12 @@ with exercise("kv-bytes"):
         "Mistral-7B, 10 000 tokens, a window of 4096",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: several sequences; numbers of 4.5, 8 and 32 bits; no tokens; lengths just
+    #   below, at and above the window; windows that are switched off or None; head_dim in the
+    #   config, as a number or None.
+    # Right because: every layer keeps a key and a value for each KV head and each token that
+    #   it may still look at: query heads store nothing, and what has left the window is never
+    #   read again.
     llama, mistral = model_configs.read("Llama-3-8B"), model_configs.read("Mistral-7B-v0.1")
     expect_equal(
         kv_bytes(llama, tokens=8192, batch=16),
@@ -838,6 +869,11 @@ with exercise("cards-needed"):
         cause="2 GB of each card are reserved: 14 GB are left",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a byte less and a byte more than the cards hold, and just as much; a KV cache
+    #   larger than the weights; other reserves, and none; a tiny model, and nothing at all; a
+    #   reserve that leaves no room.
+    # Right because: the reserve is kept on every card, so each one adds card minus reserve,
+    #   and there are no parts of cards: divide, and round up.
     for more, cards_expected in ((-1, 2), (0, 2), (1, 3)):
         expect_equal(
             cards_needed(42 * 10**9 + more, 2 * 10**9, 24 * 10**9),
@@ -912,7 +948,8 @@ def largest_context(
 
     Args:
         batch: sequences, at least 1.
-        limit: the longest context that the model was trained for; None: no limit. The others as for `largest_batch`.
+        limit: the longest context that the model was trained for; None: no limit. The others
+            as for `largest_batch`.
 
     Returns:
         An int, never above `limit`; 0 if not one token fits, or not even the weights.
@@ -941,6 +978,11 @@ with exercise("largest-batch"):
         cause="nothing fits: 0, not a negative number",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a byte less and a byte more than fits, and just as much; weights that leave no
+    #   room; several cards, also for weights larger than one; no reserve, and one larger than
+    #   the card; a real model.
+    # Right because: the weights are stored once for all, and a sequence costs its whole
+    #   context, so what is left over beside whole sequences serves nobody.
     for weights, batch in ((49, 5), (50, 5), (51, 4), (89, 1), (90, 1), (91, 0), (100, 0)):
         expect_equal(
             largest_batch(weights, 2, 5, card=110, reserve=10),
@@ -989,6 +1031,11 @@ with exercise("largest-context"):
         "the same with a model trained for 4096 tokens",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a byte less and a byte more than fits, and just as much, for three sequences;
+    #   weights that leave no room; a limit beyond what fits, and one just met; several cards;
+    #   a real model.
+    # Right because: all sequences grow together, so a token more is paid for once in each of
+    #   them; memory and training set two limits, and the smaller one holds.
     for weights, tokens in ((49, 8), (52, 8), (53, 7), (94, 1), (95, 0), (100, 0), (101, 0)):
         expect_equal(
             largest_context(weights, 2, batch=3, card=110, reserve=10),
@@ -1082,7 +1129,7 @@ if scoreboard.ready(
 
 # %% tags=["for-real"]
 def most_bits(card, counted, kv):
-    """The most bits per weight, in hundredths, with which all fits on one card; 0 if none do."""
+    """The most bits per weight, in hundredths, with which all fits on one card; 0 for none."""
     for hundredths in range(1600, 0, -1):
         if cards_needed(weight_bytes(counted, hundredths / 100), kv, card.memory) == 1:
             return hundredths / 100
@@ -1134,7 +1181,8 @@ def intensity(parameters, weights, tokens, kv=0):
     """FLOPs per byte of one pass of the model.
 
     Args:
-        parameters: those that each token is multiplied with (for a mixture of experts, the active ones).
+        parameters: those that each token is multiplied with (for a mixture of experts, the
+            active ones).
         weights: bytes of weights read in the pass.
         tokens: tokens processed in the pass, all sequences together.
         kv: bytes of the KV cache read in the pass, all sequences together.
@@ -1189,6 +1237,11 @@ with exercise("roofline"):
     got = fastest_step(1000, 2000, tokens=1, kv=500, bandwidth=100, flops=1000)
     expect_equal(near(got, 25), 25, "seconds to read 2500 bytes at 100 a second")
     ### BEGIN HIDDEN TESTS
+    # Looks at: a real model in decode, alone and in a batch; weights of fewer bits; steps in
+    #   which reading decides, computing decides, and both take equally long; KV caches, large
+    #   and small; faster machines; a bound below a second.
+    # Right because: reading and computing go on at the same time, so the shorter of them hides
+    #   behind the longer, and neither can take less than its bytes or its operations need.
     seven = {"parameters": 6_607_077_376, "weights": 13_214_154_752}  # Llama-2-7B, FP16
     got = intensity(**seven, tokens=1)
     expect_equal(near(got, 1), 1, "intensity of decode, Llama-2-7B in FP16, one sequence")
@@ -1203,7 +1256,7 @@ with exercise("roofline"):
     expect_equal(near(got, 10), 10, "intensity with weights of 4 bits")
 
     def bound(expected, what, cause="", **arguments):
-        """A step of 1000 parameters of 2 bytes on a machine of 100 bytes and 1000 FLOPs a second."""
+        """A step of 1000 2-byte parameters on a machine of 100 bytes and 1000 FLOPs a second."""
         usual = {"parameters": 1000, "weights": 2000, "tokens": 1, "kv": 0}
         got = fastest_step(**usual | {"bandwidth": 100, "flops": 1000} | arguments)
         expect_equal(near(got, expected), expected, what, cause)
@@ -1304,6 +1357,12 @@ with exercise("break-even"):
         cause="reading takes longer for every batch",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: weights of fewer bits; KV caches of several sizes; batches at which both take
+    #   exactly as long, and ones between; a KV cache that takes as long to read as its
+    #   sequence to compute, or longer; a machine that computes slowly; very large models.
+    # Right because: a batch shares the reading of the weights and nothing else: a sequence
+    #   more gains its computing time minus the reading of its own cache, and where that is no
+    #   gain, no batch is large enough.
     expect_equal(
         break_even_batch(1024, 512, 0, bandwidth=16, flops=1600),
         25,
@@ -1380,10 +1439,10 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "break-even"):
 copying = probe.copy_bandwidth(model.device)
 computing = probe.arithmetic(model.device, model.dtype)
 
-print(measure.machine())
 print(
     f"a copy moves {copying / GB:.1f} GB/s; matrix products reach {computing / GB:.0f} GFLOP/s"
 )
+tables.facts(measure.machine())
 
 # %% [markdown]
 # ### The prediction, and the clock
@@ -1446,7 +1505,8 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline"):
 # overhead: hundreds of small operations, each with its microseconds in Python and in PyTorch's dispatcher, whatever
 # they compute. (The hollow model does tiny products too, so the sum counts the asking for the products twice.) If the
 # sum still falls short of the step, the operations between the products have pushed data out of the processor's caches,
-# or other programs wanted the cores: run the cells again and see what stays.
+# or other programs wanted the cores. The course watches for that: then a line below the cell, or below the figure, says
+# so. Run the cells again when it is quiet, and see what stays.
 #
 # On a large model the asking costs the same and the bytes are hundreds of times more, so the bound gets sharper with
 # size. gpt-fast's authors measured 104.9 tokens/s for Llama-2-7B in 16 bits on an A100-80, after they had got rid of
@@ -1466,7 +1526,7 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline"):
 # ### Threads and caches
 #
 # Two more things change the bandwidth that you get: how many cores ask for data, and whether the data is still in the
-# processor's cache. Read matrices of growing size, with one core and with all.
+# processor's cache. Read matrices of growing size, with one thread and with as many as PyTorch takes here.
 
 # %% tags=["for-real"]
 megabytes, all_threads = [1, 2, 4, 8, 16, 32, 64, 128, 256], torch.get_num_threads()
@@ -1481,17 +1541,23 @@ torch.set_num_threads(all_threads)
 # %% tags=["for-real"]
 small_one, large_one = speeds["1 thread"][0], speeds["1 thread"][-1]
 ax = plots.axes(
-    f"One thread reads {small_one:.0f} GB/s from the cache and {large_one:.0f} from memory",
+    f"One thread reads 1 MB again and again at {small_one:.0f} GB/s, and 256 MB at {large_one:.0f}",
     "size of the matrix (MB)",
     "reading speed (GB/s)",
 )
 plots.lines(ax, megabytes, speeds)
 ax.set(xscale="log", xticks=megabytes, xticklabels=megabytes, ylim=(0, None))
 ax.minorticks_off()
+plots.timed(ax)
 
 # %% [markdown]
-# *In words: reading speed over the size of the matrix, a curve for one thread and one for all threads. Matrices
-# that stay in the processor's cache are read faster than those that come from memory.*
+# *In words: reading speed over the size of the matrix, a curve for one thread and one for all threads. On an idle
+# machine, matrices that stay in the processor's cache are read faster than those that come from memory.*
+#
+# More threads help only while each has a core. They share every matrix product, and all wait for the slowest of them:
+# seven times in each of 30 layers, and once more for the head. Where another program has one of the cores, two threads
+# can take much longer than one, for those that are done wait for the one that isn't being run. (The set-up cell at the
+# head of this notebook lets them sleep meanwhile. By default they spin, and take the cores from one another, too.)
 #
 # SmolLM2's 538 MB fit into no cache of a laptop. On a server processor with a cache of hundreds of megabytes, a part of
 # them may stay, and then a step can beat the bound that you computed from memory's bandwidth.
@@ -1520,10 +1586,12 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline", "break
     plots.lines(ax, batches, per_second)
     ax.set(xscale="log", yscale="log", xticks=batches, xticklabels=batches)
     ax.minorticks_off()
+    plots.timed(ax)
 
 # %% [markdown]
 # *In words: tokens per second over the batch, on logarithmic axes. The bound rises in a straight line and then bends to
-# a flat line where computing takes over; the measured curve lies below it.*
+# a flat line where computing takes over. On an idle machine the measured curve lies below it; the bound is made of
+# measurements too, and one that was disturbed is too low.*
 #
 # A CPU reads slowly and computes slowly, so its bend comes early; a GPU's comes late. A product with a few rows is far
 # from the speed of a large square one, and attention, which your formula leaves out, grows with the batch too: that
@@ -1576,6 +1644,17 @@ if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes", "kv-bytes")
 #    billion parameters on many chips.
 # 3. Dettmers et al., *QLoRA*, 2023 (arXiv 2305.14314), section 3: NF4 and double quantization, which unit 02 builds.
 #
+# ## What stays
+#
+# Memory is arithmetic: weights, KV cache, reserve, to the byte and before any download. And decoding is reading, so bytes
+# decide its time as well.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("01-memory-math")
+
+# %% [markdown]
 # ## Your score
 
 # %% tags=["for-real"]

@@ -136,8 +136,8 @@ def quantized_bytes(numbers, bits=4, group_size=64, double_quant=False):
         numbers: how many weights, at least 1.
         bits: bits of a code.
         group_size: consecutive weights that share a ruler.
-        double_quant: a group's ruler is 1 byte; every 256 groups share 4 bytes; the tensor has 4 bytes more.
-            Otherwise a group's ruler is 4 bytes.
+        double_quant: a group's ruler is 1 byte; every 256 groups share 4 bytes; the tensor has
+            4 bytes more. Otherwise a group's ruler is 4 bytes.
 
     Returns:
         Bytes, an int.
@@ -174,6 +174,12 @@ with exercise("quantized-bytes"):
         cause="5184 absmax values make 20 blocks of 256 and a part of a block",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: codes of 2, 3 and 8 bits; a single weight; groups of one, and groups as long as
+    #   a row; double quantization of one group, of exactly 256, and of more; double
+    #   quantization with other bits and groups.
+    # Right because: a ruler takes its bytes however few weights it serves, so groups and
+    #   blocks of 256 are each rounded up, while codes are packed across groups and rounded up
+    #   once.
     expect_equal(quantized_bytes(10, bits=3, group_size=5), 4 + 8, "10 weights of 3 bits")
     expect_equal(quantized_bytes(9, bits=2, group_size=4), 3 + 12, "9 weights of 2 bits")
     expect_equal(
@@ -254,9 +260,10 @@ def quantize_int8(weight, per_channel=False):
         per_channel: a scale for each row instead of one for all.
 
     Returns:
-        (codes, scale): codes [out, in], int8, from -127 to 127, so that codes * scale is as near to `weight` as this
-        scale allows; scale, float32, a single number or [out, 1], the absmax divided by 127. Where all weights are 0
-        the codes are 0 and the scale is any finite number.
+        (codes, scale): codes [out, in], int8, from -127 to 127, so that codes * scale is as
+        near to `weight` as this scale allows; scale, float32, a single number or [out, 1], the
+        absmax divided by 127. Where all weights are 0 the codes are 0 and the scale is any
+        finite number.
 
     Raises:
         ValueError: a weight is NaN or infinite.
@@ -303,6 +310,10 @@ with exercise("int8-absmax"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: small, large and only negative weights; a single weight, and a square matrix;
+    #   all zeros, and a row of zeros; NaN and infinity; an outlier beside ordinary rows.
+    # Right because: the largest absolute value gets the largest code, so nothing is cut off,
+    #   and rounding to the nearest code moves a weight by half a step at most.
     def check(weight, per_channel, what):
         """Codes in range, the right scale, and no error above half a step."""
         codes, scale = quantize_int8(weight.clone(), per_channel=per_channel)
@@ -444,9 +455,10 @@ def quantize_groups(weight, group_size=32, bits=4):
         bits: bits of a code; codes are 0 .. 2 ** bits - 1.
 
     Returns:
-        (codes, scale, minimum), for n numbers in g groups: codes [n], uint8, 0 for a group's smallest number and
-        2 ** bits - 1 for its largest; scale [g], float32; minimum [g], float32. In a group whose numbers are all
-        equal, codes * scale + minimum is that number.
+        (codes, scale, minimum), for n numbers in g groups: codes [n], uint8, 0 for a group's
+        smallest number and 2 ** bits - 1 for its largest; scale [g], float32; minimum [g],
+        float32. In a group whose numbers are all equal, codes * scale + minimum is that
+        number.
 
     Raises:
         ValueError: a weight is NaN or infinite, or group_size is below 1.
@@ -513,6 +525,12 @@ with exercise("int4-groups"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: groups that cross rows, and a short last group; groups of one, and a tensor
+    #   smaller than a group; numbers all positive, all negative, all equal; codes of 2, 3 and
+    #   8 bits; tensors of one and three dimensions; outliers, small numbers, NaN, infinity,
+    #   and group sizes below 1.
+    # Right because: the ruler reaches from its group's smallest number to its largest and no
+    #   further; padding or a neighbour's outlier would lengthen it, and with it every step.
     def check(weight, group_size, what, bits=4):
         """The contract for each group, by itself, in float64."""
         codes, scale, minimum = quantize_groups(weight.clone(), group_size, bits=bits)
@@ -665,7 +683,7 @@ def pack_4bit(codes, fill=0):
     """Pack codes, two a byte, the first in the high half.
 
     Args:
-        codes: [n], integers from 0 to 15, of any integer dtype.
+        codes: [n], integers from 0 to 15, of any integer dtype; n may be 0.
         fill: the code in the low half of the last byte if n is odd.
 
     Returns:
@@ -721,6 +739,11 @@ with exercise("packing"):
     packed = torch.tensor([0b0011_1010, 0b1111_0000, 0b0111_0000], dtype=torch.uint8)
     expect_equal(unpack_4bit(packed, 5), codes.tolist(), "the five codes, unpacked")
     ### BEGIN HIDDEN TESTS
+    # Looks at: a fill, needed and not needed; a single code, and none; all pairs of codes, in
+    #   several dtypes; all bytes, unpacked to the end and without the last code; codes out of
+    #   range, by little and by much; too few bytes, and too many.
+    # Right because: 16 times 16 pairs of codes are 256, just as many as a byte has values:
+    #   each pair has a byte of its own, and shift and mask find both halves again.
     expect_equal(pack_4bit(codes, fill=9), [58, 240, 0b0111_1001], "five codes and a fill of 9")
     expect_equal(pack_4bit(codes[:4], fill=9), [58, 240], "four codes need no fill")
     expect_equal(pack_4bit(codes[2:3], fill=7), [0b1111_0111], "a single code, filled with 7")
@@ -798,7 +821,7 @@ with exercise("packing"):
 
 # %% nbgrader={"grade": false, "grade_id": "nf4", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def nf4_code_book():
-    """The 16 levels of NF4, ascending, float32, [16]; the first is -1, one is 0, the last is 1."""
+    """The 16 levels of NF4, ascending, float32, [16]; one is 0, the first -1, the last 1."""
     ### BEGIN SOLUTION
     positive = torch.special.ndtri(torch.linspace(0.9677083, 0.5, 9, dtype=torch.float64)[:-1])
     negative = -torch.special.ndtri(torch.linspace(0.9677083, 0.5, 8, dtype=torch.float64)[:-1])
@@ -813,11 +836,13 @@ def quantize_nf4(weight, code_book, block_size=64):
     Args:
         weight: a float32 tensor of any shape, at least one number.
         code_book: [16], ascending levels from -1 to 1, float32.
-        block_size: consecutive numbers of the flattened tensor that share an absmax; the last block may be shorter.
+        block_size: consecutive numbers of the flattened tensor that share an absmax; the last
+            block may be shorter.
 
     Returns:
-        (codes, absmax), for n numbers in b blocks: codes [n], uint8, indices into `code_book`; absmax [b], float32,
-        the largest absolute value of each block.
+        (codes, absmax), for n numbers in b blocks: codes [n], uint8, indices into `code_book`;
+        absmax [b], float32, the largest absolute value of each block. A block of zeros has the
+        absmax 0, and the codes of the level 0.
 
     Raises:
         ValueError: a weight is NaN or infinite.
@@ -839,7 +864,9 @@ def quantize_nf4(weight, code_book, block_size=64):
 
 
 def dequantize_nf4(codes, absmax, code_book, block_size, shape):
-    """The numbers that codes stand for: each code's level times its block's absmax, float32, of shape `shape`."""
+    """The numbers that codes stand for: each code's level times its block's absmax, float32,
+    of shape `shape`.
+    """
     ### BEGIN SOLUTION
     levels = code_book.index_select(0, codes.int())
     levels = torch.nn.functional.pad(levels, (0, -len(levels) % block_size))
@@ -866,6 +893,10 @@ with exercise("nf4-code-book"):
         cause="the positive side has 8 levels and lies denser than the negative one with 7",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: all 16 levels, beside those of bitsandbytes.
+    # Right because: quantiles at equal steps of probability lie dense where a normal
+    #   distribution has most of its numbers, so most weights find a level close by; two halves
+    #   of their own leave one level for 0.
     from bitsandbytes.functional import get_4bit_type
 
     expect_close(
@@ -914,6 +945,13 @@ with exercise("nf4"):
         "codes 0, 7, 8, 15, 6 dequantized, blocks of 4 and 1, absmax 2 and 10",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a short last block, blocks of one, and a tensor smaller than a block; zeros,
+    #   alone and beside other blocks; outliers, small and negative numbers; numbers on a
+    #   level, and halfway between two; another code book, and tensors of other dimensions; NaN
+    #   and infinity.
+    # Right because: the nearest level changes at the midpoints between levels, so a number's
+    #   code is the count of midpoints below it; the same float32 product as the library's puts
+    #   even borderline numbers on the same side.
     same_as_bitsandbytes(randn(5, 33, seed=2), "165 numbers, with a short last block")
     same_as_bitsandbytes(randn(1, seed=3), "a single number")
     same_as_bitsandbytes(1e-3 * randn(96, 100, seed=4), "9600 small numbers")
@@ -1018,9 +1056,9 @@ def double_quantize(absmax, block_size=256):
         block_size: values that share a scale; the last block may be shorter.
 
     Returns:
-        (codes, scale, offset): codes [n], int8, from -127 to 127; scale, float32, one for each block; offset, the mean
-        of all absmax values, a single number. Where a block's values all equal the offset its codes are 0 and its
-        scale is any finite number.
+        (codes, scale, offset): codes [n], int8, from -127 to 127; scale, float32, one for each
+        block; offset, the mean of all absmax values, a single number. Where a block's values
+        all equal the offset its codes are 0 and its scale is any finite number.
     """
     ### BEGIN SOLUTION
     offset = absmax.mean()
@@ -1032,7 +1070,8 @@ def double_quantize(absmax, block_size=256):
 
 
 def double_dequantize(codes, scale, offset, block_size=256):
-    """The absmax values that codes stand for: code * scale + offset, each code with its own block's scale.
+    """The absmax values that codes stand for: code * scale + offset, each code with its own
+    block's scale.
 
     Returns:
         float32, [n].
@@ -1067,6 +1106,11 @@ with exercise("double-quant"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: several blocks, a part of one, less than one; another block size; blocks alike
+    #   inside, and values that are all equal; a single value, and zeros; small values; an
+    #   outlier in one block of several.
+    # Right because: absmax values lie close together, so without their mean they are small and
+    #   of both signs, and 255 codes a block divide what is left finely.
     def check(absmax, what, **options):
         codes, scale, offset = double_quantize(absmax.clone(), **options)
         block_size = options.get("block_size", 256)
@@ -1172,8 +1216,8 @@ class Linear4bit(torch.nn.Module):
         double_quant: keep the absmax values doubly quantized, in blocks of 256.
 
     Attributes:
-        nbytes: bytes kept: packed codes, absmax values (or their codes, scales and 4 bytes for the offset), and the bias.
-            The code book isn't counted: all layers can share one.
+        nbytes: bytes kept: packed codes, absmax values (or their codes, scales and 4 bytes for
+            the offset), and the bias. The code book isn't counted: all layers can share one.
     """
 
     def __init__(self, weight, bias=None, block_size=64, double_quant=False):
@@ -1219,7 +1263,7 @@ with exercise("linear-4bit"):
     from bitsandbytes.functional import get_4bit_type
 
     def in_nf4(weight):
-        """The numbers nearest to `weight` that NF4 has in blocks of 64, and the absmax values."""
+        """The numbers nearest to `weight` that NF4 has in blocks of 64, and absmax values."""
         parts = weight.detach().flatten().double().split(64)
         absmax = torch.stack([part.abs().max() for part in parts])
         levels = get_4bit_type("nf4", device="cpu").double()
@@ -1253,6 +1297,11 @@ with exercise("linear-4bit"):
         cause="two codes a byte, and 4 bytes for each block of 64",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: with a bias and double quantization, and without; an odd number of weights, a
+    #   single one, zeros, and more than 256 blocks; x of one and of three dimensions; a second
+    #   call, and a second layer; nbytes of all of these; a small Llama with your layers.
+    # Right because: codes and absmax values stand for one fixed matrix, so the layer is an
+    #   ordinary linear layer with that matrix, which exists only during a call and isn't kept.
     from fridge import quantized
     from fridge.testing import tiny_llama
 
@@ -1467,6 +1516,13 @@ with exercise("llm-int8"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: several outlier columns, none, and nothing else; rows of different size, in x
+    #   and in the weight; a weight whose largest numbers meet an outlier column; other
+    #   thresholds; sums beyond 16 bits, and one row with one output; zeros in x and in the
+    #   weight.
+    # Right because: a dot product is a sum over columns, so it can be split: the few wide
+    #   columns stay exact, and without them the scales are short enough that 8 bits serve the
+    #   rest.
     def reference(x, weight, threshold):
         x, weight = x.double(), weight.double()
         is_outlier = (x.abs() > threshold).any(dim=0)
@@ -1569,10 +1625,10 @@ if scoreboard.ready("llm-int8"):
 # and overlap, so that no token is judged with hardly any context. Every token but the first must be scored **exactly once**:
 #
 # ```
-#   tokens               0  1  2  3  4  5  6  7  8  9        window 5, stride 3
-#   call 1 is fed        0  1  2  3  4                       scores 1 2 3 4 5: the logits at i predict token i + 1
-#   call 2 is fed                 3  4  5  6  7              scores       6 7 8 (4 and 5 are scored already)
-#   call 3 is fed                          6  7  8           scores           9 (7 and 8 are scored already)
+#   tokens          0  1  2  3  4  5  6  7  8  9    window 5, stride 3
+#   call 1 is fed   0  1  2  3  4                   scores 1 2 3 4 5 (logits at i predict i + 1)
+#   call 2 is fed            3  4  5  6  7          scores       6 7 8 (4 and 5 are scored)
+#   call 3 is fed                     6  7  8       scores           9 (7 and 8 are scored)
 # ```
 #
 # So call number $k$ is fed the `window` tokens from position $k \cdot \text{stride}$ on, or those that are left, without the
@@ -1586,10 +1642,11 @@ if scoreboard.ready("llm-int8"):
 
 # %% nbgrader={"grade": false, "grade_id": "perplexity", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def perplexity(model, tokens, window, stride):
-    """Perplexity of a text, read in overlapping windows; every token but the first is scored once.
+    """Perplexity of a text, in overlapping windows; every token but the first is scored once.
 
     Args:
-        model: model(ids) returns logits [1, m, vocab_size] for ids [1, m], int64; those at i predict token i + 1.
+        model: model(ids) returns logits [1, m, vocab_size] for ids [1, m], int64; those at i
+            predict token i + 1.
         tokens: [n], int64.
         window: largest number of tokens in a call.
         stride: distance between the starts of two calls, from 1 to `window`.
@@ -1598,7 +1655,8 @@ def perplexity(model, tokens, window, stride):
         exp of the mean negative log-likelihood of tokens 1 … n - 1, a number.
 
     Raises:
-        ValueError: fewer than 2 tokens, or a stride that isn't from 1 to `window`; the model hasn't been called.
+        ValueError: fewer than 2 tokens, or a stride that isn't from 1 to `window`; the model
+            hasn't been called.
     """
     ### BEGIN SOLUTION
     if len(tokens) < 2 or not 1 <= stride <= window:
@@ -1632,7 +1690,7 @@ from fridge.testing import (
 with exercise("perplexity"):
 
     def one_number(value):
-        """A plain number or a tensor with one element as a float64 tensor; anything else as it is."""
+        """A number or a tensor of one element as a float64 tensor; anything else as it is."""
         if isinstance(value, torch.Tensor) and value.numel() == 1:
             return value.detach().double().reshape(())
         return (
@@ -1664,6 +1722,13 @@ with exercise("perplexity"):
     )
     expect_equal(fed[:2], [[5, 9, 2, 61, 33], [61, 33, 7, 12, 40]], "the first two calls")
     ### BEGIN HIDDEN TESTS
+    # Looks at: windows that overlap by much, by little, and not at all; a last window that is
+    #   short, or has one token; windows as long as the text, longer, and of a token or two;
+    #   the shortest text; a text with an easy and a hard half; too few tokens, and strides out
+    #   of range.
+    # Right because: the first window that can score a token gives it the most context, and
+    #   later ones skip it; dividing once at the end gives every token the same weight,
+    #   whatever window it was in.
     tiny = tiny_llama(seed=1)
 
     def reference(tokens, window, stride):
@@ -1780,8 +1845,8 @@ with exercise("perplexity"):
 # linear layer of the model but the head; its size by your formula, its perplexity by your yardstick, and a sentence.
 #
 # The weights go through each format and back, and the arithmetic stays in float32. That shows the **quality** of a format exactly,
-# and nothing about its speed, which comes after. The text is a page of Python's manual, 256 tokens to score; **the next cell takes one to two minutes** on two
-# cores. For a firmer answer raise `text_tokens`; the time grows in proportion.
+# and nothing about its speed, which comes after. The text is a page of Python's manual, 256 tokens to score; **the cell after the next takes one to two minutes** on two
+# idle cores. For a firmer answer raise `text_tokens`; the time grows in proportion.
 
 # %% tags=["for-real"]
 text_tokens, window, stride = 257, 160, 96
@@ -1848,8 +1913,11 @@ if scoreboard.ready(
 
 # %% tags=["for-real"]
 if results:
+    values = {name: row[1] for name, row in results.items()}
+    four = max(value for name, value in values.items() if name.startswith(("INT4", "NF4")))
     pictures.sizes_and_perplexities(
-        "Four bits in small groups still work; three and two don't",
+        f"Perplexity {values['FP32']:.1f} in float32 and at most {four:.1f} with four bits;\n"
+        f"{values['INT3, groups of 64']:,.0f} with three bits, {values['INT2, groups of 64']:,.0f} with two",
         {name: row[:2] for name, row in results.items()},
     )
 
@@ -1879,7 +1947,9 @@ if results:
 # In practice you write none of this; you hand `transformers` a `BitsAndBytesConfig`:
 #
 # ```python
-# config = BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)
+# config = BitsAndBytesConfig(
+#     load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True
+# )
 # model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
 # ```
 #
@@ -1980,12 +2050,13 @@ if speeds:
     bars = ax.barh(names, [speeds[name] for name in names], color=colors)
     ax.bar_label(bars, fmt="%.0f", padding=3)
     ax.grid(axis="y", visible=False)
+    plots.timed(ax)
 
 # %% [markdown]
-# *In words: a bar for the time of one token with each kind of layer: float32 in black, your layer, by far the longest, in
-# red, bitsandbytes' in blue.*
+# *In words: a bar for the time of one token with each kind of layer: float32 in black, your layer in red, on an idle machine
+# by far the longest, bitsandbytes' in blue.*
 #
-# The size is what the formula says. The time is the **negative result** of this notebook, for your layer everywhere and for theirs on most processors. Decoding reads every weight
+# The size is what the formula says. The time is the **negative result** of this notebook, for your layer everywhere and for theirs on most processors (idle ones: a figure that names other programs says little about times). Decoding reads every weight
 # for every token, so a quarter of the bytes should take a quarter of the time, if the processor could multiply what it reads. It
 # mostly can't:
 #
@@ -2006,7 +2077,7 @@ if speeds:
 # | claim | source | here |
 # |---|---|---|
 # | INT8 with outlier columns loses nothing up to 175 billion parameters; plain int8 fails from 6.7 billion on | LLM.int8(), table 1 | 8 bits are free at 0.1 billion, with and without |
-# | it halves the memory and slows small models down: 15 to 23 % for BLOOM-176B, several times for T5-3B | Hugging Face's blog on LLM.int8() | slower than float32 too |
+# | it halves the memory and slows small models down: 15 to 23 % for BLOOM-176B, several times for T5-3B | Hugging Face's blog on LLM.int8() | a tenth of a billion weights: the last bar of the figure, beside float32's |
 # | mean perplexity of models of 125M to 13B: Int4 34.34, FP4 29.48 to 31.07, NF4 with double quantization 27.41 | QLoRA, table 2 | NF4 and INT4 of its size close together, because these weights stood on equal steps before; with and without double quantization the same |
 # | double quantization saves 0.373 bits a weight | QLoRA, section 3 | 0.5 − 0.127, by your formula |
 # | Llama-2-7B, WikiText-2: FP16 5.47; INT4, groups of 128: rounding 5.73, GPTQ 5.69, AWQ 5.60; INT3: rounding 6.66, AWQ 6.24 | AWQ, table 4 | the same order of formats, larger losses: a model 50 times smaller, rounded a second time |
@@ -2037,6 +2108,17 @@ if speeds:
 #    columns emerge with size.
 # 3. Frantar et al., *GPTQ*, 2022 (arXiv 2210.17323), and Lin et al., *AWQ*, 2023 (arXiv 2306.00978): the same 4 bits, chosen better.
 #
+# ## What stays
+#
+# Weights that share a ruler share its outlier, and each ruler costs bytes: every format is a choice between the two. Fewer
+# bits buy room; they buy time only where a kernel multiplies the codes themselves.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("02-int4-quantization")
+
+# %% [markdown]
 # ## Your score
 
 # %% tags=["for-real"]

@@ -74,12 +74,15 @@ no_cache_ms = []
 for context in contexts[:4]:
     one_step = measure.seconds(lambda n=context: model(prose[:, :n], last_only=True), repeats=3)
     no_cache_ms.append(1000 * one_step)
-    print(f"context {context:4}: {1000 * one_step:6.0f} ms for one more token")
+    print(
+        f"context {context:4}: {1000 * one_step:6.0f} ms and {context:3} positions for one more token"
+    )
 
 # %% [markdown]
-# Every token costs more than the one before it. At 512 tokens of context, the model computes 512 positions to learn a
-# single new thing, and 511 of those it had computed one step earlier, with the same result: in causal attention, a
-# position never sees what comes after it, so nothing that happens later can change it.
+# Every token costs a position more than the one before it, and the clock follows, unless another program disturbs it
+# (then a line below says so, and the positions are what to believe). At 512 tokens of context, the model computes 512
+# positions to learn a single new thing, and 511 of those it had computed one step earlier, with the same result: in
+# causal attention, a position never sees what comes after it, so nothing that happens later can change it.
 #
 # ## 2 · The picture: what is computed twice
 #
@@ -153,6 +156,10 @@ with exercise("work"):
         cause="the last token of the reply is never fed back to the model",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: a long prompt with a long reply; a reply of one token; an empty reply.
+    # Right because: each step chooses one token, without a cache by computing all positions so
+    #   far and with one by computing what is new; the last token is returned and never fed
+    #   back.
     expect_equal(
         positions_processed(500, 500),
         (374_750, 999),
@@ -218,6 +225,10 @@ with exercise("memory"):
         "SmolLM2, 100 tokens, float32",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: the other models of the table, in the default width; a batch of long sequences;
+    #   an 8-bit cache; no tokens.
+    # Right because: query heads that share a KV head read the same keys and values, so those
+    #   are stored once; layers, tokens and sequences share nothing, so everything multiplies.
     expect_equal(
         kv_cache_bytes(32, 32, 32, 128, tokens=1),
         512 * 1024,
@@ -301,10 +312,12 @@ def causal_attention(q, k, v):
 
     Args:
         q: [batch, heads, new, head_dim], the queries of the last `new` positions.
-        k, v: [batch, kv_heads, total, head_dim], total >= new; heads is a multiple of kv_heads.
+        k, v: [batch, kv_heads, total, head_dim], total >= new; heads is a multiple of
+            kv_heads.
 
     Returns:
-        [batch, heads, new, head_dim]: softmax(q kᵀ / sqrt(head_dim)) v over the keys that each query may see.
+        [batch, heads, new, head_dim]: softmax(q kᵀ / sqrt(head_dim)) v over the keys that each
+        query may see.
     """
     ### BEGIN SOLUTION
     heads, new, head_dim = q.shape[1:]
@@ -350,6 +363,11 @@ with exercise("causal-attention"):
     )
 
     ### BEGIN HIDDEN TESTS
+    # Looks at: a batch whose query heads share KV heads, after cached positions; a single
+    #   query, with many keys and with one; very large scores; very low scores.
+    # Right because: the queries are the last positions of the keys, so row i sees the keys up
+    #   to total - new + i; minus infinity becomes a weight of exactly 0, whatever the other
+    #   scores are.
     def agrees(q, k, v, what, cause=""):
         expected = attend_causally(q, k, v)
         expect_close(causal_attention(q.clone(), k.clone(), v.clone()), expected, what, cause)
@@ -460,6 +478,11 @@ with exercise("rope"):
     alone, all_six = apply_rope(x[:, :, 4:].clone(), 4), apply_rope(x.clone(), 0)
     expect_close(alone, all_six[:, :, 4:], "positions 4 and 5 alone, and as part of six")
     ### BEGIN HIDDEN TESTS
+    # Looks at: other head sizes, batches and numbers of heads; other starts; another theta;
+    #   positions far along a long text.
+    # Right because: when query and key are each turned by their own position, only the
+    #   difference is left in their product, and it is right only if a token has the same
+    #   position in every step, hence start.
     from fridge.llama import rope_frequencies, rope_table, rotate
 
     def agrees(x, start, what, cause="", atol=1e-5, **options):
@@ -514,7 +537,7 @@ with exercise("rope"):
 
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class KVCache:
-    """Keys and values of a batch of sequences of equal length, in memory that is reserved once.
+    """Keys and values of a batch of sequences of equal length, in memory reserved once.
 
     Args:
         layers, batch, kv_heads, head_dim: shape of what is stored.
@@ -548,10 +571,11 @@ class KVCache:
 
         Args:
             layer: which one.
-            k, v: [batch, kv_heads, new, head_dim].
+            k, v: [batch, kv_heads, new, head_dim]; new may be 0.
 
         Returns:
-            All keys and all values of this layer, [batch, kv_heads, held, head_dim] each, the new ones last.
+            All keys and all values of this layer, [batch, kv_heads, held, head_dim] each, the
+            new ones last.
 
         Raises:
             ValueError: they don't fit; nothing has changed.
@@ -610,6 +634,12 @@ with exercise("kv-update"):
     expect_close(got_k[:, :, :3], k, "the first three keys of layer 0 after a fourth")
     expect_close(got_k[:, :, 3:], k[:, :, :1], "the fourth key of layer 0")
     ### BEGIN HIDDEN TESTS
+    # Looks at: chunks of several sizes, up to the last free place; several layers, sequences
+    #   and heads; the length while one layer is ahead; nbytes from first to last, also in
+    #   float16; two caches side by side; a small Llama fed in steps.
+    # Right because: a position never sees what comes after it, so its keys and values stay as
+    #   they were first computed: written once and returned from their place, they are what a
+    #   new computation would give.
     from fridge.testing import TINY, ConcatCache, tiny_llama
 
     expect_equal(
@@ -756,6 +786,12 @@ with exercise("kv-state"):
         cause="an error changes nothing: check before you write",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: rewinds to 0, to the present length, beyond it, below 0; what is held and
+    #   stored after an error; a cache emptied and filled again; several layers; updates of no
+    #   position, and of one too many; an interrupted pass, with one layer ahead.
+    # Right because: the counts alone say what the cache holds: an error that comes before the
+    #   first write leaves them true, and a lower count forgets without moving data, since new
+    #   positions are written over what lies beyond it.
     before_k, before_v = (part.clone() for part in cache.update(0, k[:, :, :0], v[:, :, :0]))
     expect_equal(before_k.shape[2], 2, "positions returned when no new one is stored")
     expect_raises(ValueError, lambda: cache.update(0, k, v), "more than the whole capacity")
@@ -883,15 +919,16 @@ def generate(model, prompt, max_new_tokens, cache, stop_token=None):
     """Greedy decoding with a KV cache.
 
     Args:
-        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and extends the cache.
+        model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and
+            extends the cache.
         prompt: token ids, at least one; they follow what the cache holds.
         max_new_tokens: largest length of the reply; for 0 the model isn't called.
         cache: a KV cache.
         stop_token: ends the reply when the model chooses it, and isn't part of it.
 
     Returns:
-        The reply, a list of ints. The prompt takes one call, each further token one call with one position, and the
-        last chosen token isn't fed to the model.
+        The reply, a list of ints. The prompt takes one call, each further token one call with
+        one position, and the last chosen token isn't fed to the model.
     """
     ### BEGIN SOLUTION
     reply = []
@@ -929,6 +966,12 @@ with exercise("generate"):
         "stop token 16",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: replies of one token and of none; a prompt of one token; a stop token that
+    #   comes first, in the last place, or in the prompt; tokens with the id 0; a model that
+    #   repeats itself; a cache that holds earlier turns.
+    # Right because: the logits of the last position choose a token, and only feeding it
+    #   computes the next ones: so the prompt's call pays for the first token, and a token that
+    #   nothing follows is never fed.
     expect_equal(
         scripted.positions,
         3 + 2,
@@ -939,7 +982,7 @@ with exercise("generate"):
     def ask(
         conversation, prompt, max_new_tokens, what, reply, calls, stop_token=None, earlier=()
     ):
-        """The reply, and the positions of each call, when the cache holds the tokens `earlier`."""
+        """The reply, and each call's positions, when the cache holds the tokens `earlier`."""
         scripted, cache = ScriptedModel(conversation), ConcatCache()
         if earlier:
             scripted(torch.tensor([earlier]), cache)
@@ -1044,7 +1087,8 @@ def prefill_in_chunks(model, prompt, cache, chunk_size):
         [vocab_size]: the logits after the last token of the prompt.
 
     Raises:
-        ValueError: `chunk_size` is below 1, or the prompt is empty.
+        ValueError: `chunk_size` is below 1, or the prompt is empty; the model hasn't been
+            called.
     """
     ### BEGIN SOLUTION
     if chunk_size < 1 or len(prompt) == 0:
@@ -1084,6 +1128,12 @@ with exercise("chunked-prefill"):
         "positions in each call, 5 tokens in chunks of 2",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: chunks that divide the prompt, and that don't; chunks of one token, of the
+    #   whole prompt, and longer; a cache that holds earlier turns; an empty prompt, and chunk
+    #   sizes below 1.
+    # Right because: keys and values depend only on what stands before them, and the cache
+    #   hands every chunk all that came earlier, so cutting the prompt changes when a position
+    #   is computed and not what comes out.
     prompt = [3, 1, 4, 1, 5, 9, 2, 6]
     expected = tiny_llama()(torch.tensor([prompt]))[0, -1]
     for chunk_size, calls in ((3, [3, 3, 2]), (4, [4, 4]), (1, [1] * 8), (8, [8]), (100, [8])):
@@ -1211,18 +1261,20 @@ if scoreboard.ready("causal-attention", "rope", "kv-update"):
         "concatenating cache": decode_ms(step_of(mine), ConcatCache(), len),
         "your cache": decode_ms(step_of(mine), new_cache(1024), len),
     }
-    factor = no_cache_ms[3] / decode["your cache"][3]
+    without, with_yours = no_cache_ms[3], decode["your cache"][3]
     ax = plots.axes(
-        f"At 512 tokens of context, a token with your cache costs {factor:.0f} times less",
+        f"A token after 512 others: 512 positions in {without:.0f} ms without a cache,\n"
+        f"1 position in {with_yours:.0f} ms with yours",
         "context (tokens)",
         "time per token (ms)",
     )
     plots.lines(ax, contexts, {"no cache": no_cache_ms, **decode})
     ax.set(xscale="log", yscale="log", xticks=contexts, xticklabels=contexts)
+    plots.timed(ax)
 
 # %% [markdown]
-# *In words: without a cache the time per token rises with the context. The three curves with a cache
-# lie close together and stay nearly flat.*
+# *In words: time per token over the context, a curve without a cache and one for each of three caches. On an idle
+# machine the first rises with the context, and the three with a cache lie close together and stay nearly flat.*
 
 # %% tags=["for-real"]
 if scoreboard.ready("causal-attention", "rope", "kv-update"):
@@ -1231,7 +1283,7 @@ if scoreboard.ready("causal-attention", "rope", "kv-update"):
         print(f"{name:28}" + "".join(f"{ms:8.0f}" for ms in times))
 
 # %% [markdown]
-# Two things to see in this table.
+# Two things to see in this table, if the machine was idle.
 #
 # - The big step is from *no cache* to *any cache*. That is the work count of exercise 1 turned into time.
 # - Concatenating or preallocating hardly matters here. SmolLM2's keys and values are 45 KiB per token; at 1024 tokens
@@ -1273,7 +1325,7 @@ if scoreboard.ready("memory", "kv-update"):
 #
 # | claim | source | here |
 # |---|---|---|
-# | 27 → 144 → 166 tokens/s on a laptop's CPU: none, concatenating, preallocated (124M parameters, 200 tokens) | Raschka, *LLMs from scratch*, ch. 4 | the table above: a large step, then a small one |
+# | 27 → 144 → 166 tokens/s on a laptop's CPU: none, concatenating, preallocated (124M parameters, 200 tokens) | Raschka, *LLMs from scratch*, ch. 4 | the table above; on an idle machine a large step, then a small one |
 # | the advantage vanishes on a large GPU at that size | the same page | plausible: a GPU computes 200 positions as fast as one when it is idle; the weights' bytes decide |
 # | KV memory of one LLaMA-13B sequence: up to 1.7 GB | vLLM's blog, 2023 | 1.68 GB by your formula |
 # | 512 KiB a token (Llama-2-7B), 128 KiB (Llama-3-8B) | their configs | the same, to the byte |
@@ -1295,6 +1347,17 @@ if scoreboard.ready("memory", "kv-update"):
 #    bytes decide the speed of decoding.
 # 3. Ainslie et al., *GQA*, 2023 (arXiv 2305.13245): fewer KV heads, nearly the same quality.
 #
+# ## What stays
+#
+# What has passed doesn't change, so its keys and values are computed once and kept. The cache turns computing into memory,
+# and memory is what the next unit has to manage.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("03-kv-cache")
+
+# %% [markdown]
 # ## Your score
 
 # %% tags=["for-real"]

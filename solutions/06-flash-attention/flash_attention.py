@@ -32,7 +32,7 @@
 # %%
 import torch
 
-from fridge import attention_bench, kernels, models, pictures, plots, scoreboard
+from fridge import attention_bench, kernels, models, pictures, plots, scoreboard, tables
 from fridge.kernels import DEVICE, tl, triton
 from fridge.testing import Hbm
 
@@ -55,14 +55,17 @@ naive_runs = [
     for length in lengths
 ]
 for run in naive_runs:
+    table = attention_bench.table_bytes(run)
     print(
-        f"{run['length']:5} positions: {1000 * run['seconds']:6.0f} ms, "
-        f"{run['peak_bytes'] / 1e6:5.0f} MB at the peak beside {run['input_bytes'] / 1e6:.0f} MB of inputs"
+        f"{run['length']:5} positions: inputs {run['input_bytes'] / 1e6:4.0f} MB, table {table / 1e6:5.0f} MB; "
+        f"measured {run['peak_bytes'] / 1e6:5.0f} MB at the peak, {1000 * run['seconds']:6.0f} ms"
     )
 
 # %% [markdown]
-# Twice the length is four times the memory. The inputs and the output only double: it is the table that grows with the
-# square. With heads of 64, at 4096 positions, it is 64 times as large as the output that one wants.
+# Twice the length is four times the table. The inputs and the output only double. With heads of 64, at 4096 positions,
+# the table is 64 times as large as the output that one wants. (Inputs and table are counted. The peak is measured: scores
+# and softmax are two tables, and on a CPU small ones can't be seen, for memory that the process already holds is used
+# again.)
 #
 # ## 2 · The picture: two memories
 #
@@ -133,8 +136,8 @@ def flash_bytes(queries, keys, head_dim, block_q, bytes_per_value):
         block_q: queries in a block.
 
     Returns:
-        A whole number of bytes: Q read once, K and V read once for each block of queries, O and one number for each
-        query written.
+        A whole number of bytes: Q read once, K and V read once for each block of queries, O
+        and one number for each query written.
     """
     ### BEGIN SOLUTION
     blocks = -(-queries // block_q)
@@ -154,6 +157,10 @@ with exercise("naive-bytes"):
         cause="S and P each go to HBM and come back; Q, K, V and O make one way each",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: one query, as in decoding, and one key; thousands of positions; other sizes of a
+    #   value; more queries than keys, and fewer.
+    # Right because: three separate steps share nothing but HBM: what one has made the next must
+    #   read there, so that S and P go both ways, and Q, K, V and O one.
     expect_equal(naive_bytes(1, 1, 1, 1), 8, "one query, one key, one value each")
     expect_equal(naive_bytes(4096, 4096, 64, 2), 136_314_880, "4096 positions in float16")
     expect_equal(naive_bytes(4096, 4096, 64, 4), 272_629_760, "the same in float32")
@@ -175,6 +182,11 @@ with exercise("flash-bytes"):
         cause="K and V are read once for each block of queries, Q and O move once",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: queries that the blocks don't divide; a block larger than all queries; blocks of
+    #   one query; one query and one key; thousands of positions in float16.
+    # Right because: only one block of queries stays in SRAM, so all keys and values come past
+    #   once for each of them, for a last and smaller one as well; scores, which made the table,
+    #   never leave.
     expect_equal(flash_bytes(1, 1, 1, 1, 1), 5, "one query, one key")
     expect_equal(flash_bytes(4096, 4096, 64, 128, 2), 34_611_200, "4096 positions in float16")
     expect_equal(flash_bytes(4096, 4096, 64, 64, 2), 68_165_632, "the same, blocks of 64")
@@ -237,7 +249,8 @@ def naive_attention(hbm):
     """softmax(Q K^T / sqrt(head_dim)) V in three steps through HBM, S and P included; no mask.
 
     Args:
-        hbm: holds "q" [queries, head_dim], "k" and "v" [keys, head_dim], and "o" [queries, head_dim] for the output.
+        hbm: holds "q" [queries, head_dim], "k" and "v" [keys, head_dim], and "o" [queries,
+            head_dim] for the output.
 
     Loads Q, K, V, S and P once each and stores S, P and O once each.
     """
@@ -281,6 +294,11 @@ with exercise("naive-attention"):
         cause="divide the scores by the square root of head_dim",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: one query and one key; more queries than keys, and one query alone; large
+    #   scores; the size of the arrays that are made.
+    # Right because: a softmax can't divide before its row is complete, so in three steps the
+    #   whole table has to stand in HBM between them: the bytes are the price of the steps, not
+    #   of the formula.
     naive_run(randn(1, 3, seed=4), randn(1, 3, seed=5), randn(1, 3, seed=6), "one of each")
     naive_run(randn(9, 8, seed=7), randn(4, 8, seed=8), randn(4, 8, seed=9), "more queries")
     naive_run(randn(1, 16, seed=1), randn(33, 16, seed=2), randn(33, 16, seed=3), "one query")
@@ -336,7 +354,8 @@ def partial_softmax(scores, values):
         values: [keys, head_dim].
 
     Returns:
-        (m, l, o): [rows], [rows] and [rows, head_dim], as above.
+        (m, l, o): [rows], [rows] and [rows, head_dim], as above; -inf, 0 and 0 for rows
+        without a key.
     """
     ### BEGIN SOLUTION
     m = scores.amax(dim=-1)
@@ -403,6 +422,11 @@ with exercise("partial-softmax"):
 
     of_a_part(randn(3, 4, seed=1), randn(4, 2, seed=2), "3 rows, 4 keys")
     ### BEGIN HIDDEN TESTS
+    # Looks at: one row and one key; more rows and keys; scores of thousands, positive and
+    #   negative; hidden keys, and rows that see none; finish alone.
+    # Right because: subtracting the row's maximum multiplies l and o by one and the same
+    #   factor, which cancels in o / l and comes back as the m in m + log l; and no exponent is
+    #   above 0, so that nothing overflows.
     of_a_part(torch.tensor([[0.5]]), torch.tensor([[3.0, -1.0]]), "one row, one key")
     of_a_part(randn(6, 33, seed=3), randn(33, 8, seed=4), "6 rows, 33 keys")
     big = "without the maximum exp overflows: exp(1000) is infinite in float32"
@@ -438,7 +462,7 @@ with exercise("online-softmax"):
         return m.float(), p.sum(-1).float(), (p @ values).float()
 
     def merges(scores, values, cuts, what, cause="", atol=1e-5):
-        """The parts between the cuts, merged from left to right, are the partial result of the whole."""
+        """The parts between the cuts, merged from left to right, give that of the whole."""
         scores, values = scores.double(), values.double()
         pieces = zip(scores.split(cuts, dim=1), values.split(cuts, dim=0))
         so_far, *others = [part(*piece) for piece in pieces]
@@ -455,6 +479,11 @@ with exercise("online-softmax"):
         cause="each side shrinks by exp(its own m - the larger m), both l and o",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: other cuts, down to key by key; rising, falling and equal scores; scores far
+    #   apart; rows that see one side, or none; the two sides exchanged.
+    # Right because: l and o are sums that were scaled by e^(-m), so that another maximum is one
+    #   multiplication away for both; and sums over two sets of keys add up to the sum over all,
+    #   in any order.
     scores, values = randn(5, 12, seed=2) * 3, randn(12, 4, seed=3)
     for cuts in ([6, 6], [1, 11], [11, 1], [4, 4, 4], [1] * 12, [5, 3, 4], [2, 7, 1, 2]):
         merges(scores, values, cuts, f"12 keys in pieces of {cuts}", "any split gives the same")
@@ -507,12 +536,14 @@ def flash_forward(hbm, block_q, block_k):
     """Attention of one head, tile by tile; no mask.
 
     Args:
-        hbm: holds "q" and "o" [queries, head_dim], "k" and "v" [keys, head_dim] and "lse" [queries], all float32; "o" and
-            "lse" are to be filled with the output and the log-sum-exp of the scaled scores.
-        block_q, block_k: rows in a block; the last block may be smaller. SRAM holds block_q rows of q, and block_k rows each of k
-            and v.
+        hbm: holds "q" and "o" [queries, head_dim], "k" and "v" [keys, head_dim] and "lse"
+            [queries], all float32; "o" and "lse" are to be filled with the output and the
+            log-sum-exp of the scaled scores.
+        block_q, block_k: rows in a block; the last block may be smaller. SRAM holds block_q
+            rows of q, and block_k rows each of k and v.
 
-    Loads Q once, and K and V once for each block of queries. Stores O and LSE once.
+    Loads Q once, and K and V once for each block of queries. Stores O and LSE once. Makes no
+    array in HBM.
     """
     ### BEGIN SOLUTION
     queries, head_dim = hbm.shape("q")
@@ -542,7 +573,7 @@ from fridge.testing import Hbm, exact_attention, exercise, expect_close, expect_
 with exercise("flash-forward"):
 
     def flash_run(q, k, v, block_q, block_k, what, cause="", atol=1e-5):
-        """Output and log-sum-exp with as much SRAM as three blocks take, and no table in HBM."""
+        """Output and log-sum-exp, with SRAM for three blocks and no table in HBM."""
         head_dim = q.shape[1]
         sram = 4 * head_dim * (min(block_q, len(q)) + 2 * min(block_k, len(k)))
         o, lse = torch.full(q.shape, torch.nan), torch.full((len(q),), torch.nan)
@@ -570,6 +601,12 @@ with exercise("flash-forward"):
         cause="scores divided by sqrt(head_dim); the tiles merged; divided by l at the end",
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: lengths that the blocks divide, and don't; blocks larger than all, and of one
+    #   row; one query, or one key; rising and falling scores; scores of thousands, positive and
+    #   negative; values that are all the same.
+    # Right because: m, l and o are at each moment the exact result for the keys seen so far,
+    #   whatever the tiles were; after the last tile these are all keys, and dividing by l is
+    #   the only step that needed the whole row.
     q, k, v = randn(37, 8, seed=4) * 2, randn(29, 8, seed=5) * 2, randn(29, 8, seed=6)
     for blocks in ((8, 8), (5, 16), (16, 5), (37, 29), (64, 64), (1, 29), (37, 1), (12, 7)):
         ends = "the last block may be smaller, and a block may be larger than all"
@@ -630,6 +667,12 @@ with exercise("flash-traffic"):
 
     traffic(8, 12, 4, 4, 4, "8 queries, 12 keys, blocks of 4")
     ### BEGIN HIDDEN TESTS
+    # Looks at: blocks of queries larger than those of keys, and smaller; lengths that the
+    #   blocks don't divide; one block of queries, or of keys; one query, and blocks of one row;
+    #   large blocks against small ones.
+    # Right because: while a block of queries stays, each key and value passes it once, and its
+    #   m, l and o never leave the processor: so nothing is read twice for it, and nothing is
+    #   written before its rows are complete.
     traffic(37, 29, 8, 8, 4, "37 queries, 29 keys, blocks of 8 and 4")
     traffic(37, 29, 8, 4, 8, "37 queries, 29 keys, blocks of 4 and 8")
     traffic(64, 64, 4, 16, 16, "64 positions, blocks of 16")
@@ -710,13 +753,16 @@ def flash_attention(hbm, block_q, block_k, causal):
     """Attention of all heads, tile by tile.
 
     Args:
-        hbm: holds "q" and "o" [heads, queries, head_dim], "k" and "v" [kv_heads, keys, head_dim] and "lse" [heads,
-            queries]; to load and store, say which head: hbm.load("q", 0, 16, head=2), hbm.store("lse", 0, block, head=2).
+        hbm: holds "q" and "o" [heads, queries, head_dim], "k" and "v" [kv_heads, keys,
+            head_dim] and "lse" [heads, queries]; to load and store, say which head:
+            hbm.load("q", 0, 16, head=2), hbm.store("lse", 0, block, head=2).
         block_q, block_k: as in exercise 4, and so is SRAM.
-        causal: whether query i sees only the keys j <= i + keys - queries; then queries <= keys.
+        causal: whether query i sees only the keys j <= i + keys - queries; then
+            queries <= keys.
 
-    Loads Q once. For each block of queries of each head it loads K and V once, up to the block of the last key
-    that the block's last query sees. Stores O and LSE once.
+    Loads Q once. For each block of queries of each head it loads K and V once, up to the block
+    of the last key that the block's last query sees. Stores O and LSE once. Makes no array in
+    HBM.
     """
     ### BEGIN SOLUTION
     heads, queries, head_dim = hbm.shape("q")
@@ -790,6 +836,12 @@ with exercise("flash-causal"):
         (4, 2, 4, 8, 4), (4, 4), False, "neighbouring heads share: head // (heads // kv_heads)"
     )
     ### BEGIN HIDDEN TESTS
+    # Looks at: blocks of other sizes, larger than all, and of one; fewer queries than keys,
+    #   down to one; more queries than keys without a mask; other numbers of heads and KV heads;
+    #   large scores; the first query alone.
+    # Right because: query i stands at position i + keys - queries, and a key behind it gets the
+    #   score -inf, which adds e^(-inf) = 0 to l and o; sharing KV heads changes where keys are
+    #   read, and nothing in the formula.
     heads_run((1, 1, 13, 13, 4), (4, 4), True, own)
     heads_run((1, 1, 13, 13, 4), (4, 3), True, own)
     heads_run((1, 1, 13, 13, 4), (3, 5), True, own)
@@ -827,7 +879,7 @@ from fridge.testing import Hbm, exercise, expect_equal, expect_true, randn
 with exercise("flash-skip"):
 
     def skips(shape, blocks, causal=True):
-        """No key behind the block of the last one that is seen is loaded, and nothing is loaded twice."""
+        """No key behind the block of the last seen one is loaded, and nothing twice."""
         heads, kv_heads, queries, keys, head_dim = shape
         q, k = randn(heads, queries, head_dim, seed=1), randn(kv_heads, keys, head_dim, seed=2)
         block_q, block_k = blocks
@@ -855,6 +907,11 @@ with exercise("flash-skip"):
 
     skips((1, 1, 16, 16, 4), (4, 4))
     ### BEGIN HIDDEN TESTS
+    # Looks at: blocks of other sizes, of one too; lengths that the blocks don't divide; fewer
+    #   queries than keys, down to one; several heads without a mask; bytes with a mask against
+    #   bytes without.
+    # Right because: of a block's queries the last one sees most, so that keys behind its last
+    #   key have weight 0 for all of them: what adds 0 needn't be loaded.
     skips((1, 1, 16, 16, 4), (4, 2))
     skips((1, 1, 16, 16, 4), (2, 4))
     skips((2, 1, 15, 15, 4), (4, 4))
@@ -906,15 +963,19 @@ def flash_backward(hbm, block_q, block_k, causal):
     """The gradients of one head's attention, tile by tile.
 
     Args:
-        hbm: holds "q", "o", "do" and "dq" [queries, head_dim], "k", "v", "dk" and "dv" [keys, head_dim] and "lse"
-            [queries]; "o" and "lse" are those of the forward pass, "do" is the gradient of the output. The other
-            gradients are full of zeros, and are to hold the result.
-        block_q, block_k: rows in a block. SRAM holds four blocks of block_q rows, four of block_k rows and two of
-            lse's size.
+        hbm: holds "q", "o", "do" and "dq" [queries, head_dim], "k", "v", "dk" and "dv" [keys,
+            head_dim] and "lse" [queries]; "o" and "lse" are those of the forward pass, "do" is
+            the gradient of the output. The other gradients are full of zeros, and are to hold
+            the result.
+        block_q, block_k: rows in a block. SRAM holds four blocks of block_q rows, four of
+            block_k rows and two of lse's size.
         causal: as in exercise 5; queries <= keys then.
 
-    For each tile that is not wholly hidden, at most nine blocks of the larger of both sizes move, loads and stores
-    together, and two of lse's size; before or after all tiles, at most four times as much as Q and as K hold.
+    An array that you make in HBM is no larger than Q or K.
+
+    For each tile that is not wholly hidden, at most nine blocks of the larger of both sizes
+    move, loads and stores together, and two of lse's size; before or after all tiles, at most
+    four times as much as Q and as K hold.
     """
     ### BEGIN SOLUTION
     queries, head_dim = hbm.shape("q")
@@ -982,6 +1043,12 @@ with exercise("flash-backward"):
     backward_run((8, 8, 4), (4, 4), False, "D is a sum over head_dim of dO * O, for each query")
     backward_run((8, 8, 4), (4, 4), True, "where the mask hides, P is 0")
     ### BEGIN HIDDEN TESTS
+    # Looks at: blocks of other sizes, larger than all, and of one row; lengths that the blocks
+    #   don't divide; fewer queries than keys, down to one; more queries than keys without a
+    #   mask; scores of some hundreds; what dv sums to.
+    # Right because: the log-sum-exp holds a row's maximum and sum, so that each tile of P can
+    #   be made again from q and k alone; and the one sum that spans all tiles, D, can be had
+    #   from the output and its gradient.
     for blocks in ((4, 4), (5, 3), (3, 5), (16, 16), (1, 1), (13, 4), (4, 13)):
         backward_run((13, 13, 4), blocks, True)
         backward_run((13, 11, 8), blocks, False)
@@ -1047,6 +1114,12 @@ with exercise("backward-traffic"):
 
     saves((32, 32, 4), (4, 4), 0.75)
     ### BEGIN HIDDEN TESTS
+    # Looks at: other lengths and blocks, with a mask and without; fewer queries than keys, down
+    #   to one, and more; blocks of queries larger than those of keys, and smaller; what a mask
+    #   saves; large blocks against small ones.
+    # Right because: the gradients of a block of keys grow in the processor while its queries
+    #   come past, and a hidden tile would add 0 to all three: so a tile moves its own few
+    #   blocks, and only where something is seen.
     saves((48, 48, 8), (4, 4), 0.7)
     saves((31, 31, 4), (4, 4), 0.75)
     saves((30, 30, 4), (2, 5), 0.75)
@@ -1133,7 +1206,8 @@ def flash_kernel(
     """One program: one block of queries (program_id 0) of one head (program_id 1).
 
     Args:
-        q, o: pointers to [heads, queries, HEAD_DIM]; k, v: to [kv_heads, keys, HEAD_DIM]; lse: to [heads, queries].
+        q, o: pointers to [heads, queries, HEAD_DIM]; k, v: to [kv_heads, keys, HEAD_DIM];
+            lse: to [heads, queries].
         scale: what the scores are multiplied with.
         GROUP: query heads for each KV head.
     """
@@ -1178,7 +1252,8 @@ def triton_attention(q, k, v, causal=False, block_q=16, block_k=16):
     """Attention of all heads in one launch of the kernel.
 
     Args:
-        q: [heads, queries, head_dim], head_dim a power of two, 16 or more; k, v: [kv_heads, keys, head_dim].
+        q: [heads, queries, head_dim], head_dim a power of two, 16 or more;
+            k, v: [kv_heads, keys, head_dim].
         causal: as in exercise 5; queries <= keys then.
         block_q, block_k: powers of two, 16 or more.
 
@@ -1232,6 +1307,12 @@ with exercise("triton-forward"):
     kernel_run((1, 1, 16, 32, 16), False, "one block of queries, two of keys")
     kernel_run((1, 1, 32, 32, 16), True, "query i sees the keys up to i + keys - queries")
     ### BEGIN HIDDEN TESTS
+    # Looks at: queries and keys that the blocks don't divide; fewer queries than keys, down to
+    #   one; heads that share KV heads; another head_dim; blocks of queries larger than those of
+    #   keys, and smaller; large scores, and values that are all the same.
+    # Right because: each program owns the rows it writes and has an m, l and o of its own, so
+    #   that programs may run in any order or at once; and masks give what lies behind the end
+    #   the weight 0.
     behind = "keys behind the end must not count: their scores are -inf"
     kernel_run((1, 1, 16, 21, 16), False, behind)
     kernel_run((1, 1, 5, 3, 16), False, behind)
@@ -1312,20 +1393,22 @@ runs = {"naive": naive_runs}
 for name, attend in contestants.items():
     if name not in runs:
         runs[name] = [attention_bench.measure(name, attend, n, setting) for n in lengths]
-for name, rows in runs.items():
-    print(f"{name:22}" + "".join(f"{attention_bench.in_words(row):>28}" for row in rows))
+work = [f"{attention_bench.operations(n, setting) / 1e9:.2f} GFLOP" for n in lengths]
+times = [(name, *map(attention_bench.in_words, rows)) for name, rows in runs.items()]
+positions = [f"{n} positions" for n in lengths]
+tables.show(("", *positions), [("counted, for all", *work), *times], numbers=range(1, 5))
 
 # %% tags=["for-real"]
 pictures.time_and_memory(runs)
 
 # %% [markdown]
-# *In words: two panels over the length. Left, milliseconds on a logarithmic axis: all curves climb with the square of
-# the length. Right, megabytes at the peak: naive and math climb with the square, and flash stays at the bottom: it takes
-# so little that it can hardly be seen on a CPU.*
+# *In words: two panels over the length. Left, milliseconds on a logarithmic axis, a curve for each way. Right, megabytes
+# at the measured peak, and in broad grey the size of one table of scores, which climbs with the square of the length.
+# Naive and math hold such tables, and flash none.*
 #
-# Time grows with the square of the length for everyone, for the arithmetic does. What the tiles save is the way to
-# memory, and the memory itself. (Small peaks of a CPU can't be seen well: memory that the process already holds is used
-# again.)
+# The arithmetic grows with the square of the length for everyone: twice the length is four times the work, and where
+# nothing else disturbs the machine, about four times the time. What the tiles save is the way to memory, and the memory
+# itself. (As above, small peaks of a CPU can't be seen well.)
 #
 # ### On a large GPU
 #
@@ -1366,7 +1449,7 @@ else:
 # | GPT-2 (1024 positions) trains 3 times faster, BERT-large (512) 15 % | Dao et al. 2022, abstract (A100) | not measured: no GPU so far |
 # | about twice as fast as that, 50 to 73 % of an A100's peak | Dao 2023, abstract | not measured |
 # | 1.5 to 2 times faster again on an H100, 740 TFLOP/s in FP16 | Shah et al. 2024, abstract | not measured |
-# | memory grows with the length, not with its square | Dao et al. 2022 | your `Hbm`, and the CPU's curve above |
+# | memory grows with the length, not with its square | Dao et al. 2022 | what your `Hbm` counted; the peaks above |
 # | the output is exact, no approximation | Dao et al. 2022 | your tests, and SmolLM2's logits |
 #
 # - **The factor depends on what waits.** Papers compare on GPUs whose arithmetic is a hundred times faster than their
@@ -1391,7 +1474,19 @@ else:
 #    (arXiv 2205.14135): section 3 is exercises 3 to 6, with the proof of the bytes.
 # 2. Milakov, Gimelshein, *Online normalizer calculation for softmax*, 2018 (arXiv 1805.02867): five pages, the trick.
 # 3. Dao, *FlashAttention-2*, 2023 (arXiv 2307.08691): why the outer loop goes over the queries.
+
+# %% [markdown]
+# ## What stays
 #
+# A softmax can be computed in pieces, so that the table of scores needs no memory of its own. The arithmetic stays; what
+# goes is the traffic between a large memory and a small one, and that is often what one waits for.
+
+# %% tags=["for-real"]
+from fridge import recall
+
+recall.ask("06-flash-attention")
+
+# %% [markdown]
 # ## Your score
 
 # %% tags=["for-real"]

@@ -51,7 +51,7 @@ def test_an_attack_through_nbgrader_gains_nothing(attack: Attack, nbgrader_class
 
 def test_the_feedback_has_points_and_words(honest):
     """Guards against a sanitiser that takes away what a learner should read."""
-    assert "these tests pass" in honest.feedback
+    assert "all tests pass, the hidden ones too" in honest.feedback
     assert "<details><summary>Hint 1</summary>" in honest.feedback
     assert "<th>" in honest.feedback
     assert "&lt;th" not in honest.feedback

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from nbgrader.api import Gradebook
+from three_exercises import grade, sandbox  # noqa: F401 - fixtures
 
 from autograder.course import nbgrader_configuration
 
@@ -33,6 +34,10 @@ from fridge.testing import exercise, expect_equal
 with exercise("add"):
     expect_equal(add(1, 2), 3, "1 + 2")
     ### BEGIN HIDDEN TESTS
+    # Looks at: negative numbers; numbers that are long,
+    #   very long; zero.
+    # Right because: a sum has
+    #   no order.
     expect_equal(add(-1, 2), 1, "a negative number")
     ### END HIDDEN TESTS
 
@@ -47,6 +52,12 @@ WRONG = {
     "adds_sizes": "return abs(a) + abs(b)",
     "loops_for_ever": "while True: pass",
 }
+RECALL = """[[question]]
+ask = "What is 1 + 1?"
+options = ["1", "2", "3"]
+right = 1
+because = "One and one is two."
+"""
 RIGHT = {"swapped": "return b + a", "by_sum": "return sum((a, b))"}
 
 
@@ -82,6 +93,8 @@ def mini(tmp_path: Path) -> Path:
     (root / "solutions" / "grade_ids.json").write_text('{"00-mini": ["add", "add-test"]}')
     for name in ("nbgrader_config.py", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
+    (root / "course" / "fridge" / "recall").mkdir()
+    (root / "course" / "fridge" / "recall" / "00-mini.toml").write_text(3 * RECALL)
     for name, body in WRONG.items():
         write_sample(root, "wrong", name, body, loses="add-test")
     for name, body in RIGHT.items():

@@ -29,6 +29,16 @@ def test_the_masters_are_in_order(root):
         ('    expect_equal(add(1, 2), 3, "1 + 2")\n', "", "no expectation in its visible part"),
         ('    expect_equal(add(-1, 2), 1, "a negative number")\n', "", "no expectation in its hidden part"),
         ('with exercise("add"):', 'with exercise("sum"):', 'hold `with exercise("add"):`'),
+        (
+            "    # Looks at: negative numbers; numbers that are long,\n    #   very long; zero.\n",
+            "    # Looks at: ; .\n",
+            "add-test: its hidden part lacks `# Looks at:",
+        ),
+        (
+            "    # Right because: a sum has\n    #   no order.\n",
+            "    # Right as: a sum.\n",
+            "add-test: its hidden part lacks `# Right because:",
+        ),
         ('"grade_id": "add-test", "locked": true', '"grade_id": "add-test", "locked": false', "must be locked"),
     ],
 )
@@ -38,3 +48,34 @@ def test_a_mistake_is_found(mini, old, new, finding):
     assert old in master.read_text()
     master.write_text(master.read_text().replace(old, new, 1))
     assert finding in "\n".join(lint(mini))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ("[[question]]", "[[questions]]", "0 questions, not 3 to 5"),
+        ('options = ["1", "2", "3"]', 'options = ["1", "2"]', "question 1: 3 or 4 options, each a text"),
+        ('options = ["1", "2", "3"]', 'options = ["1", "2", 3]', "question 1: 3 or 4 options, each a text"),
+        ('options = ["1", "2", "3"]', 'options = ["1", "2", "1"]', "question 1: two options are the same"),
+        ("right = 1", "right = 3", "question 1: `right` is 3, and the options count from 0 to 2"),
+        ("right = 1", "right = -1", "question 1: `right` is -1"),
+        ("right = 1", 'right = "2"', "question 1: `right` must be a int"),
+        ('ask = "What is 1 + 1?"', 'ask = " "', "question 1: `ask` is empty"),
+        ('because = "One and one is two."', "", "question 1: `because` must be a str"),
+        ("right = 1", "right = 1\nhint = 'Count.'", "question 1: nobody reads `hint`"),
+        ("[[question]]", "[[question", "00-mini.toml is no TOML"),
+    ],
+)
+def test_questions_that_are_not_in_order(mini, old, new, finding):
+    """A learner meets them last, in front of a traceback."""
+    file = mini / "course" / "fridge" / "recall" / "00-mini.toml"
+    assert old in file.read_text()
+    file.write_text(file.read_text().replace(old, new))
+    assert f"00-mini: course/fridge/recall: {'' if 'TOML' in finding else '00-mini.toml: '}{finding}" in "\n".join(
+        lint(mini)
+    )
+
+
+def test_every_unit_has_questions(mini):
+    (mini / "course" / "fridge" / "recall" / "00-mini.toml").unlink()
+    assert "there are no questions about '00-mini'" in "\n".join(lint(mini))

@@ -178,7 +178,25 @@ def test_only_its_own_folder_is_replaced(small, tmp_path, monkeypatch, capsys):
     (out / "README.md").write_text("changed by hand")
     for folder in (out, small, small / "course", small.parent, Path("README.md")):
         assert main(["publish", str(folder)]) == 2, folder
-    assert main(["publish", str(tmp_path / "new"), "--repo", "https://github.com/a/b"]) == 2
+    assert main(["publish", str(tmp_path / "new"), "--repo", "https://gitlab.com/a/b"]) == 2
+
+
+def test_an_address_as_git_gives_it_makes_badges_that_open(small, tmp_path, monkeypatch, capsys):
+    """`.git` in a badge's address opens nothing; so an instructor would hear of it from 300 learners."""
+    monkeypatch.chdir(small)
+    pyproject = small / "pyproject.toml"
+    pyproject.write_text(pyproject.read_text().replace("elephant-in-the-fridge/elephant-in-the-fridge", "a/b.git/"))
+    build(small)
+    assert ".git/" not in (small / "course" / "00-mini" / "mini.ipynb").read_text()
+    (small / "README.md").write_text((small / "README.md").read_text() + "\nhttps://github.com/a/b\n")
+    assert main(["publish", str(tmp_path / "out"), "--repo", f"git@github.com:{REPO}.git"]) == 0
+    handout = (tmp_path / "out" / "course" / "00-mini" / "mini.ipynb").read_text()
+    assert f"github/{REPO}/blob/main/course/00-mini/mini.ipynb)" in handout
+    assert f"git+https://github.com/{REPO}\\n" in handout or f'git+https://github.com/{REPO}\\"' in handout
+    assert f'Repository = "https://github.com/{REPO}"' in (tmp_path / "out" / "pyproject.toml").read_text()
+    assert not [path for path in (tmp_path / "out").rglob("*") if path.is_file() and "a/b" in path.read_text("latin-1")]
+    assert main(["publish", str(tmp_path / "other"), "--repo", "https://gitee.com/a/b.git"]) == 2
+    assert "'https://gitee.com/a/b.git' is no repository on GitHub" in capsys.readouterr().err
 
 
 def test_a_branch_holds_the_same_and_touches_nothing_else(small, tmp_path, monkeypatch):

@@ -33,7 +33,7 @@ def graded(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Path:
         gradebook.add_assignment(UNIT)
         gradebook.add_notebook("mini", UNIT)
         gradebook.add_grade_cell("add-test", "mini", UNIT, max_score=3, cell_type="code")
-        add(gradebook, mini, "right", "Ada", 3, "✓ add: these tests pass (3 points).", seconds=0.25)
+        add(gradebook, mini, "right", "Ada", 3, "✓ add: all tests pass, the hidden ones too (3 points).", seconds=0.25)
         add(gradebook, mini, "signs-1", "Bo", 0, EXPECTED, seconds=0.75)
         add(gradebook, mini, "signs-2", "Cy", 0, EXPECTED.replace("-1", "-3"))
         add(gradebook, mini, "untouched", "Di", 0, UNTOUCHED)

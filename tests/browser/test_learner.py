@@ -54,7 +54,8 @@ class Notebook:
         self.sources = {cell.id: cell.source for cell in cells if cell.cell_type == "code"}
         self.tests = {cell.id: cell.metadata.nbgrader.points for cell in cells if _is_test(cell)}
         self.waiting = [cell_id for cell_id, source in self.sources.items() if "scoreboard.ready(" in source]
-        self.last = next(cell.id for cell in reversed(cells) if cell.cell_type == "code")
+        self.score = self.find("scoreboard.show(")
+        self.hand_in = self.find("fridge.submit(")
 
     def cell(self, cell_id: str) -> "Locator":
         return self.panel.locator(".jp-Notebook .jp-Cell").nth(self.index[cell_id])
@@ -138,11 +139,12 @@ def test_a_learner_s_hour(lab, page, artifacts):
     start.picture("06-wrong", start.outputs("weight-gigabytes-test"))
     start.write("weight-gigabytes", RIGHT_GIGABYTES)
     start.press("Shift+Enter", "Shift+Enter", until="weight-gigabytes-test", says="✓")
-    assert start.output("weight-gigabytes-test") == "✓ weight-gigabytes: these tests pass (1 point)."
-    assert "1 of 1 points" in start.run(start.last, lab)
+    said = start.output("weight-gigabytes-test")
+    assert said.startswith("✓ weight-gigabytes: the tests in this cell pass. Its 1 point counts when the hidden tests")
+    assert "1 of 1 points" in start.run(start.score, lab)
     page.keyboard.press("Control+s")
     saved = lab.root / "course" / START
-    wait_until(lambda: "these tests pass" in saved.read_text(encoding="utf-8"), 30)
+    wait_until(lambda: "the tests in this cell pass" in saved.read_text(encoding="utf-8"), 30)
 
     # To the next notebook, by the link at the foot.
     trace = leave_trace(lab.root / "course" / NEXT)
@@ -163,17 +165,17 @@ def test_a_learner_s_hour(lab, page, artifacts):
         assert len(memory.output(test).splitlines()) == 1, "a learner needs no traceback of an empty exercise"
     for cell_id in memory.waiting:
         assert "This cell waits for your code: solve " in memory.output(cell_id), cell_id
-    assert "0 of 25 points" in memory.output(memory.last)
+    assert "0 of 25 points" in memory.output(memory.score)
     memory.picture("09-not-attempted", memory.outputs("bits-per-weight-test"))
 
     # An exercise, solved; the points follow, in the notebook, in the progress table and in the shell.
     memory.write("bits-per-weight", RIGHT_BITS)
     memory.press("Shift+Enter", "Shift+Enter", until="bits-per-weight-test", says="✓")
     memory.picture("10-right", memory.outputs("bits-per-weight-test"))
-    score = memory.run(memory.last, lab)
+    score = memory.run(memory.score, lab)
     assert "3 of 25 points" in score
     assert "1 · Bits per weight" in score
-    memory.picture("11-score", memory.outputs(memory.last))
+    memory.picture("11-score", memory.outputs(memory.score))
     page.keyboard.press("Control+s")
     handout = lab.root / "course" / NEXT
     wait_until(lambda: "✓ bits-per-weight" in handout.read_text(encoding="utf-8"), 30)
@@ -181,6 +183,22 @@ def test_a_learner_s_hour(lab, page, artifacts):
     shell = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
     assert "01 · Memory math: 3 of 25 points  ✓○" in shell
     assert "Next: 2 · Parameters from a config" in shell
+
+    # The file to hand in, and what is said where the last answer isn't saved.
+    said = memory.run(memory.hand_in, lab)
+    made = lab.root / "course" / "hand-in" / "memory_math.ipynb"
+    assert f"Ready to hand in: {made}" in said
+    assert "3 of 25 points by the visible tests, as saved just now." in said
+    assert "!" not in said
+    memory.picture("11-hand-in", memory.outputs(memory.hand_in))
+    with page.expect_download() as download:
+        memory.outputs(memory.hand_in).get_by_role("link").click()
+    assert download.value.suggested_filename == "memory_math.ipynb"
+    assert Path(download.value.path()).read_bytes() == made.read_bytes()
+    memory.write("bits-per-weight", RIGHT_BITS + "    # one more line\n")
+    memory.press("Shift+Enter", "Shift+Enter", until="bits-per-weight-test", says="✓")
+    assert "! What ran last isn't in the file: 1 · Bits per weight. Save" in memory.run(memory.hand_in, lab)
+    memory.picture("11-hand-in-unsaved", memory.outputs(memory.hand_in))
 
     # nbgrader's Validate.
     dialog = validate(memory)
@@ -193,7 +211,8 @@ def test_a_learner_s_hour(lab, page, artifacts):
 
     # Back on the start page, in the dark: all units at once.
     menu(page, "Settings", "Theme", "JupyterLab Dark")
-    memory.picture("13-dark-score", memory.outputs(memory.last))
+    memory.picture("13-dark-score", memory.outputs(memory.score))
+    memory.picture("13-dark-hand-in", memory.outputs(memory.hand_in))
     memory.picture("14-dark-figure", memory.panel.locator(".jp-OutputArea img").first)
     page.locator(".lm-TabBar-tab", has_text="start_here").click()
     table = start.run(start.find("progress.show()"), lab)

@@ -47,7 +47,8 @@ def defaults(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in CHOICES:
         if name != "FRIDGE_CACHE":
             monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(scoreboard, "_outcomes", {})
+    for name, empty in (("_outcomes", {}), ("_versions", {}), ("_attempted", set())):
+        monkeypatch.setattr(scoreboard, name, empty)
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ def saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     data = json.loads(RELEASE.read_text(encoding="utf-8"))
     graded = {cell["id"]: cell for cell in data["cells"] if "nbgrader" in cell["metadata"]}
     handouts = {UNIT: copy.deepcopy(list(graded.values()))}  # as `make course` would pack it now
-    monkeypatch.setattr(checkup, "_handouts", lambda: handouts)
+    monkeypatch.setattr(checkup.handouts, "graded_cells", lambda: handouts)
     path = tmp_path / NOTEBOOK
     path.write_text(json.dumps(data), encoding="utf-8")
     return path

@@ -16,6 +16,7 @@ import gguf
 import pytest
 import torch
 from safetensors import safe_open
+from safetensors.torch import save_file
 
 from fridge import embedded, models
 from fridge.models import ModelUnavailable
@@ -48,7 +49,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     def convert(source: Path, target: Path) -> None:
         asked.append(target)
         target.mkdir()
-        (target / "config.json").write_text("{}")
+        (target / "config.json").write_text('{"model_type": "llama"}')
+        save_file({"w": torch.zeros(9)}, target / "model.safetensors")
 
     monkeypatch.setattr(embedded, "convert", convert)
     return asked
@@ -123,6 +125,25 @@ def test_killed_midway(cache: Path, quick: list[Path], tmp_path: Path) -> None:
     assert len(quick) == 1
     assert models.folder() == whole
     assert len(quick) == 1
+
+
+@pytest.mark.parametrize("file", ["config.json", "model.safetensors"])
+@pytest.mark.parametrize("content", [None, b"", b"\0" * 9, b"{", b"version https://git-lfs.github.com/spec/v1"])
+def test_a_damaged_cache_is_made_anew(
+    cache: Path, quick: list[Path], capsys: pytest.CaptureFixture, file: str, content: bytes | None
+) -> None:
+    """Guards against SafetensorError in every notebook from the day on which a disk was full, or a sync cut a file."""
+    damaged = models.folder() / file
+    whole = damaged.read_bytes()
+    damaged.unlink()
+    if content is not None:
+        damaged.write_bytes(content)
+    assert models.folder() == damaged.parent
+    assert damaged.read_bytes() == whole
+    assert len(quick) == 2
+    said = capsys.readouterr().out
+    assert f"{damaged.parent} was damaged, and is made anew" in said
+    assert finished(cache) == [damaged.parent]
 
 
 def test_an_error_midway_leaves_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch, quick: list[Path]) -> None:

@@ -4,7 +4,9 @@ import re
 import urllib.error
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from fridge import embedded, environment, facts
 from fridge.environment import BAD, FINE, NOTE
@@ -121,7 +123,9 @@ def test_where_the_model_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> 
     assert facts.model_state() == facts.READY
     monkeypatch.setenv("FRIDGE_MODEL", str(tmp_path))
     assert facts.model_state() == facts.WRONG, "a folder without config.json"
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    assert facts.model_state() == facts.WRONG, "a config without weights"
+    save_file({"w": np.zeros(3)}, tmp_path / "model.safetensors")
     assert facts.model_state() == facts.READY
     monkeypatch.setenv("FRIDGE_MODEL", "./nowhere")
     assert facts.model_state() == facts.WRONG

@@ -7,6 +7,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from fridge import scoreboard
+from fridge.notebook import grading
 from fridge.testing import NotAttempted, Wrong, exercise
 from fridge.testing.outcome import STUB_MESSAGE
 
@@ -40,7 +41,10 @@ def test_right(cell: Cell, capsys: pytest.CaptureFixture) -> None:
     """Guards against silence, or an exception, where all is well."""
     cell(RIGHT)
     assert cell(TEST) is None
-    assert capsys.readouterr().out == "✓ doubling: these tests pass (2 points).\n"
+    assert (
+        capsys.readouterr().out
+        == "✓ doubling: the tests in this cell pass. Its 2 points count when the hidden tests pass, too.\n"
+    )
     assert scoreboard.ready("doubling")
 
 
@@ -102,6 +106,34 @@ def test_exceptions_from_deeper_down(cell: Cell) -> None:
     assert lines[-1].startswith("  line 2, in inner:  return torch.nn.functional.linear")
     assert "secret" not in str(error)
     assert "site-packages" not in str(error)
+
+
+@pytest.mark.parametrize("line", ["double([1])[0]", "len(double([1]))", "double([1]).shape", "a, b = double([1])"])
+def test_none_in_the_test_s_own_line(cell: Cell, line: str) -> None:
+    """Guards against "'NoneType' object is not subscriptable", which tells a learner nothing of their own code."""
+    cell("def double(x):\n    x * 2")
+    assert "Likely cause: a `return` is missing." in str(cell(f"with exercise('doubling'):\n    {line}"))
+    cell("def double(x):\n    return None[0]")
+    assert "Likely cause" not in str(cell(f"with exercise('doubling'):\n    {line}"))
+
+
+def test_what_a_tick_means(cell: Cell, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against ✓ that promises points which hidden tests decide about, and hidden tests that come unforeseen."""
+    listed = {"title": "1 · Double", "points": 1, "looks_at": ["no item", "a tensor"], "because": "Each item doubles."}
+    monkeypatch.setattr(scoreboard, "syllabus", lambda: {"03-kv-cache": {"exercises": {"doubling": listed}}})
+    cell(RIGHT)
+    cell(TEST)
+    assert capsys.readouterr().out == (
+        "✓ doubling: the tests in this cell pass. Its 1 point counts when the hidden tests pass, too; they look at: no "
+        "item; a tensor.\n  Right because: Each item doubles.\n"
+    )
+    monkeypatch.setattr(grading, "_said", grading.Role.TESTING)
+    cell(TEST)
+    assert capsys.readouterr().out == (
+        "✓ doubling: all tests pass, the hidden ones too (1 point).\n  Right because: Each item doubles.\n"
+    )
+    cell(f"def double(x):\n    raise NotImplementedError({STUB_MESSAGE!r})")
+    assert str(cell(TEST)).endswith("\n  Hidden tests look at: no item; a tensor.")
 
 
 def test_a_cell_that_was_not_run(cell: Cell) -> None:

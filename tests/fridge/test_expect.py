@@ -2,6 +2,7 @@
 
 import math
 from collections import namedtuple
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from fridge.testing import NotAttempted, Wrong, exercise, expect_close, expect_equal, expect_raises, expect_true
+from fridge.testing import (
+    NotAttempted,
+    Wrong,
+    as_tensor,
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_raises,
+    expect_true,
+    token_ids,
+)
 from fridge.testing.outcome import STUB_MESSAGE
 
 VALUES = torch.tensor([[0.5, -1.0], [2.0, 0.0]])
@@ -162,7 +173,7 @@ def test_close_and_infinity() -> None:
 )
 def test_close_rejects(got: Any) -> None:
     """Guards against a wrong answer, or one made to deceive, that passes, and against another error than Wrong."""
-    with pytest.raises(Wrong, match=r"(?s)values.*expected: .*got: .*likely cause: a"):
+    with pytest.raises(Wrong, match=r"(?s)values.*expected: .*got: .*(likely cause: a|is a `return` missing)"):
         expect_close(got, VALUES, "values", cause="a slip")
 
 
@@ -276,10 +287,79 @@ def test_equal_says_where_long_lists_differ() -> None:
         expect_equal([expected, [1, 2, 3]], [expected, [1, 2, 4]], "tables")
 
 
-def test_equal_says_that_a_return_is_missing() -> None:
-    """Guards against `got: None` with no hint for the most common slip of all."""
-    with pytest.raises(Wrong, match="is a `return` missing"):
-        expect_equal(None, 4, "value")
+def said(call: Callable[[], Any]) -> list[str]:
+    """What a failed expectation says, line by line, without the case."""
+    with pytest.raises(Wrong) as caught:
+        call()
+    return [line.strip() for line in str(caught.value).splitlines()[1:]]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: expect_close(None, torch.tensor(140.0), "gigabytes", "a byte has 8 bits"),
+        lambda: expect_close(as_tensor(None), torch.tensor(140.0), "gigabytes", "a byte has 8 bits"),
+        lambda: expect_close(None, VALUES, "values", "a slip"),
+        lambda: expect_equal(None, 4, "value", "off by one"),
+        lambda: expect_equal(None, [1, 2], "value", "off by one"),
+        lambda: expect_true(False, "value", "a number", None, "a slip"),
+        lambda: token_ids(None, "the reply"),
+    ],
+)
+def test_a_missing_return(call: Callable[[], Any]) -> None:
+    """Guards against `got: None` with no hint for the most common slip of all, or with a cause that is another's."""
+    expected, got = said(call)
+    assert expected.startswith("expected: ")
+    assert got == "got:      None (is a `return` missing?)"
+
+
+@pytest.mark.parametrize(
+    ("call", "lines"),
+    [
+        (lambda: expect_equal(4, None, "value", "why"), ["expected: None", "got:      4", "likely cause: why"]),
+        (lambda: expect_equal([1, None], [1, 2], "value"), ["expected: [1, 2]", "got:      [1, None]"]),
+        (lambda: expect_equal([*range(99), None], range(100), "value"), None),
+        (
+            lambda: expect_raises(ValueError, lambda: None, "overflow", "check first"),
+            ["expected: ValueError", "got:      no error; it returned None", "likely cause: check first"],
+        ),
+    ],
+)
+def test_none_where_no_value_is_due(call: Callable[[], Any], lines: list[str] | None) -> None:
+    """Guards against "is a return missing?" about what should be None, an element, or a call that should raise."""
+    assert "return` missing" not in "".join(said(call))
+    assert lines is None or said(call) == lines
+
+
+@pytest.mark.parametrize(
+    ("got", "words"),
+    [
+        (None, "None (is a `return` missing?)"),
+        ("140", "'140'"),
+        (True, "True"),
+        ([140.0, 1.0], "a tensor of shape [2]"),
+        ([140.0, None], "[140.0, None]"),
+        ({}, "{}"),
+        (math.nan, "nan"),
+        (print, "an object of type builtin_function_or_method"),
+    ],
+)
+def test_a_number_is_due(got: Any, words: str) -> None:
+    """Guards against "a tensor of shape []", which a learner never heard of, and against "140" or True for a number."""
+    expected, shown = said(lambda: expect_close(as_tensor(got), torch.tensor(140.0), "gigabytes"))[:2]
+    assert expected in ("expected: a number", "expected: 140 (tolerance 1e-05)")
+    assert shown == f"got:      {words}"
+    assert "[]" not in expected + shown
+
+
+def test_a_number_is_a_number() -> None:
+    """Guards against points lost for a float in the place of a tensor without dimensions, and the other way around."""
+    for got in (2, 2.0, np.float32(2), torch.tensor(2)):
+        expect_close(got, torch.tensor(2.0), "value")
+    assert said(lambda: expect_close(2.0, VALUES, "v")) == ["expected: a tensor of shape [2, 2]", "got:      2.0"]
+    got = said(lambda: expect_close(torch.tensor(2.0), VALUES, "v"))
+    assert got == ["expected: a tensor of shape [2, 2]", "got:      2.0"]
+    assert said(lambda: expect_close(True, torch.tensor(1.0), "v")) == ["expected: a number", "got:      True"]
 
 
 def test_true_takes_python_truth_only() -> None:

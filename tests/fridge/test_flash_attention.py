@@ -109,6 +109,29 @@ def test_operations_are_counted_as_in_the_papers():
     assert attention_bench.operations(1024, causal) == 5 * 2 * 16 * 1024**2 * 128
 
 
+def test_the_table_is_counted_for_all_heads():
+    """Stands beside peaks that a CPU can't show: heads, batch and the size of a value all count."""
+    setting = attention_bench.Setting(3, 16, torch.float32, "cpu", batch=2)
+    row = attention_bench.measure("naive", attention_bench.naive, 32, setting)
+    assert attention_bench.table_bytes(row) == 2 * 3 * 32 * 32 * 4
+    assert attention_bench.table_bytes(row | {"dtype": "float16"}) == 2 * 3 * 32 * 32 * 2
+
+
+def test_titles_name_who_was_measured_best(no_window):
+    """Guards against a title that a slow machine contradicts: both name what the rows say."""
+    shared = {"heads": 1, "batch": 1, "dtype": "float32", "status": "ok"}
+    rows = {
+        name: [{**shared, "length": 64, "seconds": seconds, "peak_bytes": peak}]
+        for name, seconds, peak in (("naive", 1.0, 900), ("SDPA flash", 2.0, 500))
+    }
+    pictures.time_and_memory(rows)
+    left, right = plt.gcf().axes
+    assert left.get_title(loc="left") == "At 64 positions, naive is the fastest"
+    assert right.get_title(loc="left") == "… and SDPA flash has the lowest peak"
+    [table] = [line for line in right.lines if line.get_label().startswith("one table")]
+    assert list(table.get_ydata()) == [64 * 64 * 4 / 1e6]
+
+
 def test_the_program_that_measures_runs_on_a_cpu(tmp_path):
     """It is to run once, on a rented GPU, with nobody there to mend it."""
     out = tmp_path / "cpu.json"

@@ -26,9 +26,11 @@ def test_elephants_and_fridge_are_to_scale() -> None:
 
 
 def test_answers_by_turn() -> None:
-    """Guards against a factor of other turns than the first and the last."""
-    pictures.answers_by_turn([36, 77, 119], [2.0, 9.0, 5.0])
+    """Guards against factors of other turns than the first and the last, and against a title that claims more than
+    was measured: the tokens read are a count, the seconds are what they were."""
+    pictures.answers_by_turn([360, 770, 1190], [2.0, 9.0, 5.0])
     ax = plt.gca()
-    assert "the last one took 2.5 times as long as the first" in ax.get_title(loc="left")
+    title = "The last answer reads 3.3 times the tokens of the first and takes 2.5 times as long"
+    assert ax.get_title(loc="left").replace("\n", " ") == title
     assert [bar.get_height() for bar in ax.patches] == [2, 9, 5]
-    assert [label.get_text() for label in ax.get_xticklabels()] == ["1\n36 tokens", "2\n77 tokens", "3\n119 tokens"]
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["1\n360", "2\n770", "3\n1,190"]

@@ -53,6 +53,17 @@ def test_lines() -> None:
     assert len(drawn(ax)) > 5000
 
 
+@pytest.mark.parametrize("inches", [7.2, 8.4])
+def test_long_titles_are_broken(inches: float) -> None:
+    """Guards against a finding that is cut off at the figure's edge, as by many digits; breaks of their own stay."""
+    ax = plots.axes(
+        "The last answer reads 10.2 times the tokens of the first\nand takes 10.6 times as long " * 2, size=(inches, 3)
+    )
+    ax.figure.canvas.draw()
+    assert "first\nand" in ax.get_title(loc="left")
+    assert ax.get_tightbbox().x1 < ax.figure.bbox.x1
+
+
 def test_diagram() -> None:
     """Guards against ticks around a drawing, and cells that are not drawn, or drawn elsewhere."""
     ax = plots.diagram("Four slots to a page")

@@ -5,6 +5,7 @@ import torch
 
 from fridge import measure, probe
 from fridge.caches import ConcatCache
+from fridge.early_exit import early_exit
 from fridge.llama import Llama
 from fridge.testing import tiny_llama
 
@@ -68,3 +69,13 @@ def test_a_hollow_model_asks_as_often() -> None:
     assert hollow.dtype == model.dtype
     assert sum(weight.nbytes for weight in hollow.parameters()) < 200_000
     assert hollow(torch.tensor([[1, 2]])).shape == (1, 2, 64)
+
+
+def test_weights_that_a_call_reads() -> None:
+    """Guards against an embedding that counts twice or, looked up, at all, and against a part that reads the whole."""
+    model = tiny_llama()
+    matrix = model.lm_head.weight
+    layer = sum(weight.numel() for weight in model.model.layers[0].parameters())
+    expected = 4 * (model.config.layers * layer + model.config.hidden_size + matrix.numel())
+    assert probe.weights_read(model) == expected
+    assert probe.weights_read(early_exit(model, 1)) == expected - 4 * (model.config.layers - 1) * layer

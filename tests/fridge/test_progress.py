@@ -14,7 +14,11 @@ from fridge.scoreboard import NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 WORK = "03-kv-cache"
-PASSES = {"output_type": "stream", "name": "stdout", "text": ["a line\n", "✓ {name}: these tests pass (2 points).\n"]}
+PASSES = {
+    "output_type": "stream",
+    "name": "stdout",
+    "text": ["a line\n", "✓ {name}: the tests in this cell pass. Its 2 points count when …\n"],
+}
 FAILS = {"output_type": "error", "ename": "Wrong", "evalue": "✗ {name}: not right yet.", "traceback": []}
 STUB = {"output_type": "error", "ename": "NotAttempted", "evalue": "○ {name}: …", "traceback": []}
 CRASH = {"output_type": "error", "ename": "KeyboardInterrupt", "evalue": "", "traceback": []}
@@ -79,7 +83,7 @@ def test_outcomes_from_saved_outputs(course: Path) -> None:
 
 def test_a_learner_s_own_words_decide_nothing(course: Path) -> None:
     """Guards against a print of the learner's, or another exercise's line, that passes for a verdict."""
-    foreign = {**PASSES, "text": "✓ memory: these tests pass (2 points).\n"}
+    foreign = {**PASSES, "text": "✓ memory: the tests in this cell pass. Its 2 points count when …\n"}
     save(course, {"work": [PASSES, FAILS], "memory": [PASSES, STUB], "rope": [foreign]})
     outcomes = found(course)
     assert outcomes["work"] == WRONG, "an error decides before a line"
@@ -108,7 +112,7 @@ def test_what_test_cells_really_leave(tmp_path: Path) -> None:
     assert progress.outcomes(saved) == {"work": RIGHT, "memory": WRONG, "rope": NOT_ATTEMPTED}
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"metadata": null}]}'])
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"cells": 3}', '{"cells": [3]}', "[" * 100_000])
 def test_a_notebook_that_can_not_be_read(course: Path, text: str) -> None:
     """Guards against one half-saved notebook that hides the points of all the others."""
     save(course, {"work": [PASSES]})
@@ -116,6 +120,43 @@ def test_a_notebook_that_can_not_be_read(course: Path, text: str) -> None:
     shown = progress.read(course)
     assert "memory_math.ipynb can't be read: open it in JupyterLab and save it again" in repr(shown)
     assert found(course)["work"] == RIGHT
+
+
+@pytest.mark.parametrize(
+    "cells", [[], [{"metadata": None}], [{"cell_type": "code", "source": "with exercise('rope'):"}]]
+)
+def test_a_notebook_that_is_not_the_units(course: Path, cells: list[dict]) -> None:
+    """Guards against a silent 0 for a notebook that was saved under another's name."""
+    (course / "01-memory-math" / "memory_math.ipynb").write_text(json.dumps({"cells": cells}))
+    assert "(memory_math.ipynb has none of this unit's tests: is it another notebook" in repr(progress.read(course))
+
+
+def test_a_notebook_without_nbgraders_marks(course: Path) -> None:
+    """Guards against a silent 0 of 25 for a notebook that went through Colab, VS Code or an export."""
+    path = save(course, {"work": [PASSES], "memory": [FAILS], "rope": [STUB], "generate": [CRASH], "kv-state": [SKIPS]})
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    before = found(course)
+    for number, cell in enumerate(notebook["cells"]):
+        cell["metadata"] = {"id": f"x{number}"}
+        del cell["id"]
+    path.write_text(json.dumps(notebook | {"nbformat_minor": 0}), encoding="utf-8-sig")
+    assert found(course) == before
+    assert "marks" not in repr(progress.read(course))
+
+
+def test_of_copies_the_last_run_counts(course: Path) -> None:
+    """Guards against an outcome of yesterday's copy of a test cell, and of a copy that kept another cell's mark."""
+    path = save(course, {"work": [FAILS]})
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    place = next(place for place, cell in enumerate(notebook["cells"]) if cell["id"] == "work-test")
+    cell = notebook["cells"][place] | {"execution_count": 3}
+    passed = json.loads(json.dumps(PASSES).replace("{name}", "work"))
+    copy = cell | {"id": "copy", "execution_count": 7, "outputs": [passed]}
+    copy["metadata"] = {"nbgrader": {"grade_id": "memory-test", "grade": True, "solution": False}}
+    notebook["cells"][place : place + 1] = [copy, cell]
+    path.write_text(json.dumps(notebook), encoding="utf-8")
+    assert found(course)["work"] == RIGHT
+    assert found(course)["memory"] == NOT_ATTEMPTED
 
 
 def test_a_unit_that_is_not_there(course: Path) -> None:
@@ -126,12 +167,31 @@ def test_a_unit_that_is_not_there(course: Path) -> None:
 
 def test_where_the_notebooks_are(course: Path, tmp_path: Path) -> None:
     """Guards against a command that works in one folder only, and against a traceback where there is nothing."""
-    for start in (course, course / WORK, tmp_path):
+    (course / "hand-in").mkdir()
+    for start in (course, course / WORK, course / WORK / "kv_cache.ipynb", course / "hand-in", tmp_path):
         assert progress.find_notebooks(start) == course
-    (tmp_path / "elsewhere").mkdir()
-    shutil.move(course, tmp_path / "elsewhere" / "mine")
+    clone = tmp_path / "Documents" / "fridge-2027"
+    clone.mkdir(parents=True)
+    shutil.move(course, clone / "course")
+    assert progress.find_notebooks(clone.parent) == clone / "course", "above the clone"
+    assert progress.find_notebooks(tmp_path / "Documents") == clone / "course"
     with pytest.raises(progress.NoNotebooks, match=r"Change to the folder that holds 00-start-here"):
         progress.find_notebooks(tmp_path)
+    shutil.copytree(clone, clone.parent / "old")
+    with pytest.raises(progress.NoNotebooks, match=r"2 times.*`fridge progress fridge-2027/course` or `.* old/course`"):
+        progress.find_notebooks(clone.parent)
+
+
+def test_a_missing_folder_is_named(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against progress of another course above a mistyped folder, and against a cwd that was deleted."""
+    with pytest.raises(
+        progress.NoNotebooks, match=rf"There is no folder {course}/03-kv-cash\. In {course} there is: 00"
+    ):
+        progress.find_notebooks(course / "03-kv-cash")
+    monkeypatch.chdir(course)
+    shutil.rmtree(course)
+    with pytest.raises(progress.NoNotebooks, match="folder that you are in is gone"):
+        progress.find_notebooks(Path())
 
 
 def test_in_a_notebook_its_own_kernel_counts_first(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -189,8 +249,14 @@ def test_the_command(course: Path, capsys: pytest.CaptureFixture, tmp_path: Path
     said = capsys.readouterr()
     assert said.out == ""
     assert said.err.startswith("fridge: No notebook of the course is in ")
-    with pytest.raises(SystemExit):
-        cli.main([])
+
+
+def test_the_command_alone(course: Path, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against `fridge` that answers with argparse's usage."""
+    save(course, {"work": [PASSES]})
+    monkeypatch.chdir(course / WORK)
+    assert cli.main([]) == 0
+    assert "✓ 1 · Work" in capsys.readouterr().out
 
 
 def test_pyproject_names_the_command() -> None:

@@ -33,6 +33,19 @@ def test_times_of_a_reply() -> None:
     assert (run.ttft(), run.ttft(0.95), run.tpot(), run.throughput) == (5.5, 9.0, 0.5, 4 / 9)
 
 
+def test_counts_of_a_run_and_who_did_best(capsys: pytest.CaptureFixture[str]) -> None:
+    """Guards against a step that is counted from 0, and against a short queue that wins because it is short."""
+    narrow, wide = (serving.serve(serving.StaticScheduler(n), requests(1, 4, 2, 2), places=n) for n in (2, 4))
+    assert (narrow.tokens_per_step, wide.tokens_per_step) == (9 / 6, 9 / 4)
+    assert [narrow.first_step(quantile) for quantile in (0, 0.5, 0.95)] == [1, 3, 5]
+    assert wide.first_step(0.95) == 1
+    one = serving.serve(serving.StaticScheduler(1), requests(4), places=1)
+    serving.compare({"narrow": narrow, "wide": wide, "one alone": one})
+    *_, last_row, below = capsys.readouterr().out.strip().splitlines()
+    assert last_row.split()[:5] == ["one", "alone", "4", "1.0", "1"]
+    assert below.endswith("most tokens per second: wide, shortest TTFT: wide, shortest TPOT: narrow")
+
+
 def test_transformers_in_batches_gives_each_its_own_reply() -> None:
     """Guards against padding that changes a reply, and against an end-of-text token that shortens one."""
     torch.manual_seed(0)

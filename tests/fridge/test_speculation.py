@@ -99,6 +99,7 @@ def test_meter_counts_calls_drafts_and_acceptance() -> None:
     cache = RewindableCache()
     other = plain.result(loop(plain, TALK[:3], 7, cache, plain.propose, 0), cache)
     assert (other.tokens_per_call, other.acceptance) == (1, 0)
+    assert other.readings() == 1
     assert speculation.compare(other, run) == (7, 0, True)
 
 
@@ -116,6 +117,14 @@ def test_differences_are_excused_by_a_near_tie_alone() -> None:
     assert speculation.verdict(plain, plain) == "3 of 3 tokens equal, 1 near-ties: the same text"
     assert speculation.verdict(plain, run([1, 9, 3], [])).endswith(": explained by a near-tie")
     assert speculation.verdict(plain, run([1, 2, 9], [])).endswith("NOT explained by a near-tie")
+
+
+def test_readings_count_calls_and_guesses_for_each_token() -> None:
+    """Guards against a count of calls in which the drafter's own reading is free, and a division by no token."""
+    run = speculation.Run([1] * 7, 1.0, [4, 4, 2], [4, 0, 0], [])  # three calls, ten guesses, seven tokens
+    assert run.readings() == 3 / 7
+    assert run.readings(0.25) == (3 + 10 / 4) / 7
+    assert speculation.Run([], 1.0, [], [], []).readings() == 0
 
 
 def test_costs_leave_the_text_alone() -> None:

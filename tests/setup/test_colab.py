@@ -179,4 +179,18 @@ def test_set_up_cell_does_nothing_elsewhere(notebook: str, monkeypatch: pytest.M
     assert "google.colab" not in sys.modules
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: pytest.fail("the set-up cell ran a command"))
+    monkeypatch.setenv("OMP_WAIT_POLICY", "ACTIVE")
     exec(code_cells(ROOT / "course" / notebook)[0], {})
+    assert os.environ["OMP_WAIT_POLICY"] == "ACTIVE", "somebody's own choice"
+
+
+@pytest.mark.parametrize("notebook", UNITS)
+def test_threads_that_wait_sleep(notebook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against threads that spin: on a busy machine two took ten times as long as one. torch's OpenMP reads the
+    variable once, when it is loaded, so the first cell has to set it."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", "")  # so that what the cell sets is taken back
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    set_up = code_cells(ROOT / "course" / notebook)[0]
+    exec(set_up, {})
+    assert os.environ["OMP_WAIT_POLICY"] == "PASSIVE"
+    assert "import torch" not in set_up

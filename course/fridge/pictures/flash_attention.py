@@ -6,6 +6,7 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
 from fridge import plots
+from fridge.attention_bench import table_bytes
 
 _LIGHT = "#d9d9d9"
 _SIX = (  # as plots.STYLES, with two more; lightness, line and marker all differ
@@ -79,7 +80,10 @@ def tiles_behind_the_mask(blocks: int = 5, past: int = 2) -> None:
 
 
 def time_and_memory(runs: dict[str, list[dict[str, Any]]]) -> None:
-    """Draw milliseconds and peak megabytes over the length, a curve for each way; those that failed are left out."""
+    """Draw milliseconds and peak megabytes over the length, a curve for each way; those that failed are left out.
+
+    Beside the peaks, which are measured, stands the size of the table of scores, which is counted.
+    """
     good = {name: [row for row in rows if row["status"] == "ok"] for name, rows in runs.items()}
     good = {name: rows for name, rows in good.items() if rows}
     longest = max(row["length"] for rows in good.values() for row in rows)
@@ -88,14 +92,19 @@ def time_and_memory(runs: dict[str, list[dict[str, Any]]]) -> None:
     _, panels = plt.subplots(1, 2, figsize=(9.6, 3.6), dpi=110, facecolor="white", layout="constrained")
     for ax, what, unit, factor, best in (
         (panels[0], "seconds", "milliseconds", 1e3, f"At {longest} positions, {fastest} is the fastest"),
-        (panels[1], "peak_bytes", "MB at the peak", 1e-6, f"… and {leanest} takes the least memory"),
+        (panels[1], "peak_bytes", "MB at the peak", 1e-6, f"… and {leanest} has the lowest peak"),
     ):
         for (name, rows), style in zip(good.items(), _SIX, strict=False):
             values = [factor * row[what] for row in rows]
             ax.plot([row["length"] for row in rows], values, label=name, markersize=5, linewidth=1.8, **style)
-        lengths = sorted({row["length"] for rows in good.values() for row in rows})
+        by_length = {row["length"]: row for rows in good.values() for row in rows}
+        lengths = sorted(by_length)
+        if what == "peak_bytes":
+            tables = [factor * table_bytes(by_length[length]) for length in lengths]
+            ax.plot(lengths, tables, label="one table of scores,\ncounted", color="#8c8c8c", linewidth=5, alpha=0.5)
         _finish(ax, best, unit, lengths, logarithmic=what == "seconds")  # a peak that can't be seen counts as 0
     panels[1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    plots.timed(panels[0])
 
 
 def teraflops(results: dict[str, Any]) -> None:

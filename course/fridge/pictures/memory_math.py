@@ -62,6 +62,7 @@ def where_a_step_goes(milliseconds: dict[str, float]) -> None:
         size=(7.2, 2.8),
     )
     _bars(ax, milliseconds, "{:.1f}", dark=whole)
+    plots.timed(ax)
 
 
 def _bars(ax: Axes, values: dict[str, float], form: str, dark: str = "") -> None:

@@ -92,17 +92,28 @@ def occupancy(runs: dict[str, Run], title: str) -> None:
     all_axes[-1, 0].set(xlabel="step", xlim=(0, max(len(run.steps) for run in runs.values())))
 
 
-def factors(rates: dict[str, float], title: str) -> None:
-    """Draw useful tokens per second of one server after another, each with its factor over the one before."""
-    ax = plots.axes(title, "useful tokens per second", "", (8.4, 0.6 + 0.55 * len(rates)))
-    names, values = list(rates), list(rates.values())
-    ax.barh(names, values, color=_FILLS[0], height=0.6)
-    for index, value in enumerate(values):
-        factor = f"   × {value / values[index - 1]:.2f}" if index else ""
-        ax.text(value, index, f" {value:.1f}{factor}", va="center", fontsize=8.5)
-    ax.invert_yaxis()
-    ax.set(xlim=(0, 1.25 * max(values)))
-    ax.grid(visible=False)
+def factors(runs: dict[str, Run]) -> None:
+    """Draw tokens per second and tokens per step of one server after another, with its factor over the one before."""
+    panels = {
+        "useful tokens per second, measured": [run.throughput for run in runs.values()],
+        "useful tokens per step, counted": [run.tokens_per_step for run in runs.values()],
+    }
+    (seconds, steps) = (values[-1] / values[0] for values in panels.values())
+    size = (8.4, 0.9 + 0.55 * len(runs))
+    figure, all_axes = plt.subplots(
+        1, 2, sharey=True, figsize=size, dpi=110, facecolor="white", layout="constrained", squeeze=False
+    )
+    title = f"All of it together: {seconds:.1f} times the tokens per second, {steps:.1f} times the tokens per step"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")
+    for ax, (label, values), fill in zip(all_axes[0], panels.items(), (_FILLS[0], _FILLS[1]), strict=True):
+        ax.barh(list(runs), values, color=fill, height=0.6)
+        for index, value in enumerate(values):
+            factor = f"   × {value / values[index - 1]:.2f}" if index else ""
+            ax.text(value, index, f" {value:.1f}{factor}", va="center", fontsize=8.5)
+        ax.set(xlabel=label, xlim=(0, 1.45 * max(values)))
+        ax.spines[["top", "right"]].set_visible(False)
+    all_axes[0, 0].invert_yaxis()
+    plots.timed(all_axes[0, 0])
 
 
 def block_table_steps(states: list[State], num_blocks: int, block_size: int, show: int = 4) -> None:

@@ -83,6 +83,7 @@ def speedups(rows: list[tuple[str, float, float]], title: str) -> None:
     ax.set_xlim(0, 1.15 * max(max(predicted, measured) for _, predicted, measured in rows))
     ax.grid(visible=False)
     ax.legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    plots.timed(ax)
 
 
 def _words(ax: Axes, x: float, y: float, so_far: list[str], new: str) -> None:

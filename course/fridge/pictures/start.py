@@ -30,17 +30,19 @@ def elephants_and_fridge(elephants: dict[str, float], fridge: str, room: float) 
     ax.set(xlim=(-0.5, left + room**0.5 + _GAP / 2), ylim=(-2.6, largest**0.5 + 0.4), aspect="equal")
 
 
-def answers_by_turn(context: list[int], seconds: list[float]) -> None:
-    """A bar a turn: the seconds that an answer took, and the tokens that the model had to read for its first word."""
+def answers_by_turn(read: list[int], seconds: list[float]) -> None:
+    """A bar a turn: the seconds that an answer took, and the tokens that the model read for all of it."""
     ax = plots.axes(
-        f"Answers of the same length: the last one took {seconds[-1] / seconds[0]:.1f} times as long as the first",
-        "turn of the conversation, and tokens before the answer",
+        f"The last answer reads {read[-1] / read[0]:.1f} times the tokens of the first\n"
+        f"and takes {seconds[-1] / seconds[0]:.1f} times as long",
+        "turn of the conversation, and tokens read for its answer",
         "time for an answer (s)",
     )
-    names = [f"{turn}\n{tokens} tokens" for turn, tokens in enumerate(context, start=1)]
+    names = [f"{turn}\n{tokens:,}" for turn, tokens in enumerate(read, start=1)]
     bars = ax.bar(names, seconds, color=plots.ACCENT, width=0.6)
     ax.bar_label(bars, [f"{value:.1f} s" for value in seconds], padding=3, fontsize=9)
     ax.margins(y=0.12)
+    plots.timed(ax)
 
 
 def _label(ax: Axes, middle: float, name: str, gigabytes: float) -> None:

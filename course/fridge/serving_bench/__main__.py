@@ -13,11 +13,13 @@ from fridge import measure, models
 from fridge.serving_bench import peers
 from fridge.serving_bench.contest import CONTESTANTS, NEAR_TIE, check_greedy, run
 from fridge.serving_bench.sweep import sweep
+from fridge.terminal import allow_any_letter
 from fridge.traces import serving_trace
 
 
 def main() -> int:
     """Run it; return the exit code: 1 if a token of the float32 engine is wrong."""
+    allow_any_letter()
     parser = argparse.ArgumentParser(prog="python -m fridge.serving_bench", description=__doc__)
     parser.add_argument("--out", type=Path, default=Path("engine.json"), help="where the raw figures go")
     parser.add_argument("--vllm", type=Path, default=Path(".venv-vllm"), help="vLLM's own environment, if there is one")

@@ -11,7 +11,7 @@ from collections.abc import Hashable, Iterable, Mapping
 
 import torch
 
-from fridge.testing.outcome import Wrong
+from fridge.testing.expect import InWords, wrong
 
 THRESHOLD = 1e-6  # of the p-value: how often right code may be called wrong, in one test
 RARE = 5.0  # outcomes that are expected less often are counted together (Cochran 1954)
@@ -33,17 +33,18 @@ def expect_distribution(
     counts = Counter(outcomes)
     total = sum(counts.values())
     if total == 0:
-        raise _wrong(what, "outcomes", "none", cause)
+        raise wrong(what, "outcomes", InWords("none"), cause)
     for outcome in counts:
         if not probabilities.get(outcome, 0.0) > 0.0:
-            raise _wrong(what, f"never {outcome!r}", f"{outcome!r}, {counts[outcome]} times of {total}", cause)
+            times = InWords(f"{outcome!r}, {counts[outcome]} times of {total}")
+            raise wrong(what, f"never {outcome!r}", times, cause)
     if p_value(counts, probabilities) < THRESHOLD:
         worst = max(probabilities, key=lambda outcome: _surprise(counts[outcome], total * probabilities[outcome]))
         expected, got = probabilities[worst], counts[worst] / total
-        raise _wrong(
+        raise wrong(
             f"{what}: {worst!r} in {total} runs",
             f"{100 * expected:.1f} % of the runs",
-            f"{100 * got:.1f} %, too far off for chance",
+            InWords(f"{100 * got:.1f} %, too far off for chance"),
             cause,
         )
 
@@ -77,8 +78,3 @@ def p_value(counts: Mapping[Hashable, int], probabilities: Mapping[Hashable, flo
 
 def _surprise(count: int, expected: float) -> float:
     return (count - expected) ** 2 / expected if expected else 0.0
-
-
-def _wrong(what: str, expected: str, got: str, cause: str) -> Wrong:
-    lines = [f"  {what}", f"  expected: {expected}", f"  got:      {got}"]
-    return Wrong("\n".join(lines + ([f"  likely cause: {cause}"] if cause else [])))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from fridge.testing.outcome import STUB_MESSAGE, Outcome, Wrong
 
+RETURN = "None (is a `return` missing?)"
 LONG, MANY = 200, 8  # characters and tensor elements that a message shows; beyond, it shows a part or the shape
 _TENSORS = (Tensor, torch.nn.Parameter)  # no other subclasses: they may redefine arithmetic by __torch_function__
 
@@ -24,10 +25,12 @@ def expect_close(got: Any, expected: Tensor, what: str, cause: str = "", atol: f
     Raises:
         Wrong: another shape, no tensor, NaN, or too far off; with the worst element's place.
     """
+    if not expected.dim() and (type(got) in (int, float) or issubclass(type(got), np.integer | np.floating)):
+        got = torch.tensor(float(got), dtype=torch.float64)  # a number is a number, in a tensor or not
     if not _is_real_tensor(got):
-        raise _wrong(what, f"a tensor of shape {_shape(expected)}", _describe(got), cause)
+        raise wrong(what, _kind(expected), got, cause)
     if got.shape != expected.shape:
-        raise _wrong(what, f"shape {_shape(expected)}", f"shape {_shape(got)}", cause)
+        raise wrong(what, _kind(expected), got if not got.dim() else InWords(_kind(got)), cause)
     mine, reference = _on_cpu(got).double(), _on_cpu(expected).double()
     difference = torch.where(mine == reference, 0.0, (mine - reference).abs()).nan_to_num(nan=torch.inf)
     if difference.numel() and float(difference.max()) > atol:
@@ -38,7 +41,7 @@ def expect_close(got: Any, expected: Tensor, what: str, cause: str = "", atol: f
             at = f" at [{', '.join(map(str, index))}]"
             others = f"; {int((difference > atol).sum())} of {difference.numel()} elements differ"
         wanted = f"{float(reference[index]):.6g}{at} (tolerance {atol:g})"
-        raise _wrong(what, wanted, f"{float(mine[index]):.6g}{others}", cause)
+        raise wrong(what, wanted, InWords(f"{float(mine[index]):.6g}{others}"), cause)
 
 
 def expect_equal(got: Any, expected: Any, what: str, cause: str = "") -> None:
@@ -50,10 +53,10 @@ def expect_equal(got: Any, expected: Any, what: str, cause: str = "") -> None:
     mine, reference = _plain(got), _plain(expected)
     if not _same(mine, reference):
         place = _first_difference(mine, reference)
-        words = _describe(reference), _describe(mine)
+        words = describe(reference), describe(mine)
         if place and (words[0] == words[1] or max(map(len, words)) > LONG):  # the place says more than the whole
-            what, words = f"{what}, at {place[0]}", (_describe(place[1]), _describe(place[2]))
-        raise _wrong(what, *words, cause)
+            raise wrong(f"{what}, at {place[0]}", describe(place[1]), InWords(describe(place[2])), cause)
+        raise wrong(what, words[0], mine, cause)
 
 
 def expect_true(condition: bool, what: str, expected: str, got: Any, cause: str = "") -> None:
@@ -63,7 +66,7 @@ def expect_true(condition: bool, what: str, expected: str, got: Any, cause: str 
         Wrong: it isn't, in the words given.
     """
     if condition is not True:
-        raise _wrong(what, expected, _describe(got), cause)
+        raise wrong(what, expected, got, cause)
 
 
 def expect_raises(error: type[Exception], call: Callable[[], Any], what: str, cause: str = "") -> None:
@@ -82,12 +85,27 @@ def expect_raises(error: type[Exception], call: Callable[[], Any], what: str, ca
             raise  # must not pass for a RuntimeError, which it also is
         if isinstance(raised, error):
             return
-        raise _wrong(what, error.__name__, f"{type(raised).__name__}: {raised}", cause) from None
-    raise _wrong(what, error.__name__, f"no error; it returned {_describe(returned)}", cause)
+        raise wrong(what, error.__name__, InWords(f"{type(raised).__name__}: {raised}"), cause) from None
+    raise wrong(what, error.__name__, InWords(f"no error; it returned {describe(returned)}"), cause)
 
 
-def _wrong(what: str, expected: str, got: str, cause: str) -> Wrong:
-    lines = [f"  {what}", f"  expected: {expected}", f"  got:      {got}"]
+class InWords(str):
+    """What was got, as a message says it; not a value that is to be described."""
+
+
+def wrong(what: str, expected: object, got: Any, cause: str = "") -> Wrong:
+    """The message of an expectation that failed. A value is due: where there is None, the cause is a missing `return`.
+
+    Args:
+        what: the case, in words.
+        expected: in words.
+        got: the value, or `InWords`.
+        cause: what most likely went wrong.
+    """
+    words = str(got) if type(got) is InWords else describe(got)
+    if got is None:
+        words, cause = RETURN, ""  # a cause that is about something else would mislead
+    lines = [f"  {what}", f"  expected: {expected}", f"  got:      {words}"]
     return Wrong("\n".join(lines + ([f"  likely cause: {cause}"] if cause else [])))
 
 
@@ -143,18 +161,17 @@ def _first_difference(got: Any, expected: Any, place: str = "") -> tuple[str, An
     return None
 
 
-def _describe(value: Any) -> str:
-    if value is None:
-        return "None (is a `return` missing?)"
+def describe(value: Any) -> str:
+    """A value of the learner's in a line, whatever it is."""
     if _is_real_tensor(value):
-        return f"a tensor of shape {_shape(value)}" if value.numel() > MANY else str(_plain(value))
+        return _kind(value) if value.numel() > MANY else str(_plain(value))
     if type(value) in _TENSORS:
         return f"a tensor of another kind ({value.dtype}, {value.layout}, on {value.device})"
-    if type(value) in (bool, int, float, str, bytes, list, tuple, dict, set):
+    if type(value) in (type(None), bool, int, float, str, bytes, list, tuple, dict, set):
         words = repr(value)
         return words if len(words) <= LONG else words[:LONG] + " …"
     return f"an object of type {type(value).__name__}"
 
 
-def _shape(value: Tensor) -> str:
-    return str(list(value.shape))
+def _kind(value: Tensor) -> str:
+    return f"a tensor of shape {list(value.shape)}" if value.dim() else "a number"

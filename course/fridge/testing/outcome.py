@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fridge import scoreboard
+from fridge.notebook import grading, revealing, runs
 
 _LIBRARIES = (
     str(Path(__file__).parents[1]),
@@ -20,6 +21,10 @@ _LIBRARIES = (
 )
 
 STUB_MESSAGE = "not attempted yet"  # what nbgrader_config.py puts into an exercise's empty region
+CALL_STANDS = (
+    "  But this notebook calls fridge.reveal for it, so its points stay given up. Delete the call, save, and run this "
+    "test again."
+)
 
 
 def cause_elsewhere(error: BaseException) -> str:
@@ -40,6 +45,10 @@ class NotAttempted(Outcome):
 
 class Wrong(Outcome, AssertionError):
     """The learner's code returned something else than expected, or raised."""
+
+
+class Stale(Outcome):
+    """What was tested is not what the exercise's cell shows: its last run failed, say. It must run again."""
 
 
 class Skipped(Exception):
@@ -70,8 +79,10 @@ def exercise(name: str) -> Iterator[None]:
     Raises:
         NotAttempted: the code in the block called an untouched exercise.
         Wrong: an expectation failed, or the learner's code raised.
+        Stale: what ran is an older version than the one in the exercise's cell.
     """
     points = scoreboard.points(name)
+    found: Outcome | None = None
     try:
         yield
     except (Exception, SystemExit) as error:  # exit() in the learner's code is an answer too, and a wrong one
@@ -81,11 +92,42 @@ def exercise(name: str) -> Iterator[None]:
                 f"– {name}: skipped, for {error.package} is not installed here. It costs no points ({_worth(points)})."
             )
             return
-        outcome = _judge(name, points, error)
-        scoreboard.record(name, scoreboard.NOT_ATTEMPTED if isinstance(outcome, NotAttempted) else scoreboard.WRONG)
-        raise outcome from None
-    scoreboard.record(name, scoreboard.RIGHT)
-    print(f"✓ {name}: these tests pass ({_worth(points)}).")
+        found = _judge(name, points, error)
+        found.__context__ = error  # by which the grader tells whose fault it was
+    if revealing.is_in_place(name):
+        scoreboard.record(name, scoreboard.REVEALED)
+        print(_revealed(name, points))
+    elif why := runs.stale(name, scoreboard.notebook(name)):
+        scoreboard.record(name, scoreboard.STALE)
+        raise Stale(f"{scoreboard.MARKS[scoreboard.STALE]} {name}: {why}") from None
+    elif found is not None:
+        scoreboard.record(name, scoreboard.NOT_ATTEMPTED if isinstance(found, NotAttempted) else scoreboard.WRONG)
+        raise found from None
+    else:
+        given_up = revealing.stands(name, scoreboard.notebook(name))
+        scoreboard.record(name, scoreboard.REVEALED if given_up else scoreboard.RIGHT)
+        print(_right(name, points) + (f"\n{CALL_STANDS}" if given_up else ""))
+
+
+def _right(name: str, points: float) -> str:
+    looks_at, because = scoreboard.looks_at(name), scoreboard.because(name)
+    if grading.has_hidden_tests():
+        lines = [f"✓ {name}: all tests pass, the hidden ones too ({_worth(points)})."]
+    else:
+        count = "counts" if points == 1 else "count"
+        lines = [
+            f"✓ {name}: the tests in this cell pass. Its {_worth(points)} {count} when the hidden tests pass, too"
+            + (f"; they look at: {looks_at}." if looks_at else ".")
+        ]
+    return "\n".join(lines + ([f"  Right because: {because}"] if because else []))
+
+
+def _revealed(name: str, points: float) -> str:
+    return (
+        f"{scoreboard.MARKS[scoreboard.REVEALED]} {name}: revealed. A reference was tested, not your function, and "
+        f"{'its' if points == 1 else 'the'} {_worth(points)} {'is' if points == 1 else 'are'} given up. "
+        "Run your own cell, and your function takes its place."
+    )
 
 
 def _installed(package: str) -> bool:
@@ -94,17 +136,23 @@ def _installed(package: str) -> bool:
 
 def _judge(name: str, points: float, error: BaseException) -> Outcome:
     if isinstance(error, NotImplementedError) and str(error) == STUB_MESSAGE:
-        return NotAttempted(f"○ {name}: not attempted yet ({_worth(points)}). Fill in the exercise's cell and run it.")
+        looks_at = scoreboard.looks_at(name)
+        return NotAttempted(
+            f"○ {name}: not attempted yet ({_worth(points)}). Fill in the exercise's cell and run it."
+            + (f"\n  Hidden tests look at: {looks_at}." if looks_at else "")
+        )
     if isinstance(error, Wrong):
         return Wrong(f"✗ {name}: not right yet.\n{error}")
     lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": ")]
-    if "cannot unpack non-iterable NoneType" in str(error):
+    where = _where(error)
+    # With None in the test's own line, the learner's function gave it: its code is not on the way.
+    if "cannot unpack non-iterable NoneType" in str(error) or ("NoneType" in str(error) and not where):
         lines.append("Likely cause: a `return` is missing.")
     if elsewhere := cause_elsewhere(error):
         lines.append(f"Likely cause: {elsewhere}")
     elif isinstance(error, NameError):
         lines.append("Likely cause: the exercise's cell has not been run, or a name in it is misspelt.")
-    return Wrong("\n".join(lines + _where(error)))
+    return Wrong("\n".join(lines + where))
 
 
 def _where(error: BaseException) -> list[str]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from fridge.testing.outcome import Wrong
+from fridge.testing.expect import wrong
 
 
 @dataclass
@@ -61,13 +61,13 @@ class SimulatedServer:
         for name in preempted:
             request = self._open(name, f"preempted in {where}")
             if not request.computed:
-                raise _wrong(f"{where}: preempted", "a request that has something in memory", name)
+                raise wrong(f"{where}: preempted", "a request that has something in memory", name)
             request.computed, request.preemptions = 0, request.preemptions + 1
         for name, new in batch.items():
             request = self._open(name, f"in the batch of {where}")
             if not 1 <= new <= request.known - request.computed:
                 cause = "a preempted request computes its prompt and all its generated tokens again"
-                raise _wrong(
+                raise wrong(
                     f"{where}: tokens of {name!r}, {request.computed} of whose {request.known} known ones are computed",
                     f"1 to {request.known - request.computed}",
                     new,
@@ -75,7 +75,7 @@ class SimulatedServer:
                 )
             request.computed += new
         if set(batch) & set(preempted):
-            raise _wrong(f"{where}: in the batch and preempted at once", "no name", sorted(set(batch) & set(preempted)))
+            raise wrong(f"{where}: in the batch and preempted at once", "no name", sorted(set(batch) & set(preempted)))
         self._limits(batch, where)
         self.batches.append(batch)
         finished = self._finish(batch)
@@ -87,10 +87,10 @@ class SimulatedServer:
         while any(request.done_at is None for request in self.requests.values()):
             if steps == most_steps:
                 left = [name for name, request in self.requests.items() if request.done_at is None]
-                raise _wrong(f"requests that have not ended after {steps} steps", "none", left)
+                raise wrong(f"requests that have not ended after {steps} steps", "none", left)
             batch, _, _ = self.step()
             if not batch:
-                raise _wrong("tokens computed in a step while requests wait or run", "at least 1", 0)
+                raise wrong("tokens computed in a step while requests wait or run", "at least 1", 0)
             steps += 1
         return steps
 
@@ -103,27 +103,27 @@ class SimulatedServer:
         plan = self.scheduler.schedule()
         form = "(batch, preempted): a list of (name, tokens) and a list of names"
         if type(plan) not in (list, tuple) or len(plan) != 2:
-            raise _wrong("what schedule() returns", form, plan)
+            raise wrong("what schedule() returns", form, plan)
         try:
             pairs = [(str(name), int(new)) for name, new in plan[0]]
             preempted = [str(name) for name in plan[1]]
         except (TypeError, ValueError):
-            raise _wrong("what schedule() returns", form, plan) from None
+            raise wrong("what schedule() returns", form, plan) from None
         batch = dict(pairs)
         if len(batch) != len(pairs) or len(set(preempted)) != len(preempted):
-            raise _wrong("names in one batch, and names preempted", "each once", plan)
+            raise wrong("names in one batch, and names preempted", "each once", plan)
         return batch, preempted
 
     def _open(self, name: str, what: str) -> Served:
         if name not in self.requests or self.requests[name].done_at is not None:
-            raise _wrong(f"a request {what}", "one that was added and hasn't ended", name)
+            raise wrong(f"a request {what}", "one that was added and hasn't ended", name)
         return self.requests[name]
 
     def _limits(self, batch: dict[str, int], where: str) -> None:
         if sum(batch.values()) > self.token_budget:
-            raise _wrong(f"{where}: tokens in the batch", f"at most {self.token_budget}", sum(batch.values()))
+            raise wrong(f"{where}: tokens in the batch", f"at most {self.token_budget}", sum(batch.values()))
         if self.blocks_used > self.num_blocks:
-            raise _wrong(
+            raise wrong(
                 f"{where}: blocks in use",
                 f"at most {self.num_blocks}, which is all there are",
                 self.blocks_used,
@@ -131,7 +131,7 @@ class SimulatedServer:
             )
         holding = sum(request.computed > 0 for request in self.requests.values())
         if holding > self.max_running:
-            raise _wrong(f"{where}: requests with tokens in memory", f"at most {self.max_running}", holding)
+            raise wrong(f"{where}: requests with tokens in memory", f"at most {self.max_running}", holding)
 
     def _finish(self, batch: dict[str, int]) -> list[str]:
         step = len(self.batches)
@@ -150,9 +150,9 @@ class SimulatedServer:
         try:
             names = sorted(str(name) for name in finished)
         except TypeError:
-            raise _wrong("what update() returns", "a list of names", finished) from None
+            raise wrong("what update() returns", "a list of names", finished) from None
         if names != sorted(expected):
-            raise _wrong(
+            raise wrong(
                 f"requests that update({stopped}) ends after step {step}",
                 sorted(expected),
                 names,
@@ -161,8 +161,3 @@ class SimulatedServer:
         for name in expected:
             self.requests[name].done_at, self.requests[name].computed = step, 0
         return names
-
-
-def _wrong(what: str, expected: object, got: object, cause: str = "") -> Wrong:
-    text = f"  {what}\n  expected: {expected}\n  got:      {repr(got)[:200]}"
-    return Wrong(text + (f"\n  likely cause: {cause}" if cause else ""))

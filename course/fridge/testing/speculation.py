@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fridge.llama import Cache
+from fridge.testing.expect import wrong
 from fridge.testing.outcome import Wrong
 
 Step = Callable[[Tensor, Tensor, list[int]], Any]
@@ -206,15 +207,23 @@ def token_ids(value: Any, what: str) -> tuple[int, ...]:
         items = [item.item() if isinstance(item, Tensor | np.generic) and item.size else item for item in value]
         if all(type(item) in (int, float) and item == int(item) for item in items):
             return tuple(int(item) for item in items)
-    got = "None (is a `return` missing?)" if value is None else f"{str(value)[:200]}"
-    raise Wrong(f"  {what}\n  expected: a list of token ids\n  got:      {got}")
+    raise wrong(what, "a list of token ids", value)
 
 
 def as_tensor(value: Any) -> Any:
     """Numbers, lists of them and arrays as a float64 tensor, for `expect_close`; anything else as it is."""
-    if isinstance(value, Tensor):
+    if isinstance(value, Tensor) or not _is_numeric(value):
         return value
     try:
-        return torch.tensor(np.asarray(value, dtype=np.float64)) if value is not None else value
+        return torch.tensor(np.asarray(value, dtype=np.float64))
     except (TypeError, ValueError, RuntimeError):
         return value
+
+
+def _is_numeric(value: Any) -> bool:
+    # What numpy would make numbers of: "140", True and None are none.
+    if isinstance(value, list | tuple):
+        return all(map(_is_numeric, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "iufO"
+    return not isinstance(value, str | bytes | bool | None)

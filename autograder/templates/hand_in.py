@@ -1,0 +1,3 @@
+import fridge
+
+fridge.submit("{unit}")

@@ -1,0 +1,1 @@
+"""The learner's notebook as the library sees it: its cells as handed out, as run in this kernel, and as saved."""
