@@ -87,6 +87,7 @@ def run(teacher: Path, command: str) -> Step:
     environment = {
         name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "NBGRADER_EXECUTION")
     }
+    environment["PYTHONSAFEPATH"] = "1"  # the packages are this working tree's, not the clone's copies of them
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = subprocess.run(
