@@ -9,44 +9,45 @@ VLLM ?=
 # `make lock` renews all versions but torch's, which decides about CUDA and Colab: make lock TORCH=2.14.0
 TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 
-# binder/jupyter: no question about news on the first start, and Markdown shown as pages. PATH: `fridge` in its terminals.
-JUPYTER = PATH="$(CURDIR)/.venv/bin:$$PATH" JUPYTER_CONFIG_PATH="$(CURDIR)/binder/jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
-  .venv/bin/jupyter-lab $(if $(PORT),--port=$(PORT) --ServerApp.port_retries=0) \
-  $(if $(filter no,$(BROWSER)),--no-browser) $$(test "$$(id -u)" != 0 || echo --allow-root)
+# What belongs to another Python breaks this one before it can say so.
+unexport PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
+JUPYTER = .venv/bin/python binder/start.py $(if $(PORT),--port=$(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
 
-.PHONY: help lab formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving lint lock clean for-learners for-all
+.PHONY: help lab setup formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving lint lock clean for-learners for-instructors for-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
 lab: for-learners ## open the course in JupyterLab
-	@export JUPYTER_CONFIG_PATH="$(CURDIR)/binder/learner$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}"; \
-	  $(JUPYTER) --ServerApp.root_dir=course --LabApp.default_url=/lab/tree/00-start-here/start_here.ipynb
+	@$(JUPYTER) lab
 
-formgrader: for-all ## open the whole repository in JupyterLab, for nbgrader's formgrader
-	@$(JUPYTER) --ServerApp.root_dir=.
+setup: for-instructors ## what grading needs, and whether this host is fit for it
+	@.venv/bin/autograder doctor
+
+formgrader: for-instructors ## open nbgrader's formgrader
+	@$(JUPYTER) formgrader
 
 test: for-all ## style, then all tests (ARGS goes to pytest)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/python -m pytest $(ARGS)
 
-course: for-all ## masters in solutions/ to handouts in course/
+course: for-instructors ## masters in solutions/ to handouts in course/
 	.venv/bin/autograder build
 
-render: for-all ## execute the masters' pairs, for their figures and the README's
+render: for-instructors ## execute the masters' pairs, for their figures and the README's
 	.venv/bin/autograder render
 	.venv/bin/python -m autograder.authoring.readme_figure
 
-grade-demo: for-all ## three made-up learners, graded, with feedback and a table
+grade-demo: for-instructors ## three made-up learners, graded, with feedback and a table
 	.venv/bin/autograder demo
 
 bench: bench-grading bench-scaling bench-serving ## all; three quarters of an hour on an idle machine
 
-bench-grading: for-all ## submissions per minute, ours and stock nbgrader; JSON in autograder/measurements/
+bench-grading: for-instructors ## submissions per minute, ours and stock nbgrader; JSON in autograder/measurements/
 	.venv/bin/autograder bench
 
-bench-scaling: for-all ## classes of 10 to 500, one worker and two; JSON in autograder/measurements/
+bench-scaling: for-instructors ## classes of 10 to 500, one worker and two; JSON in autograder/measurements/
 	.venv/bin/autograder bench --scaling
 
 # The peer vLLM needs an environment of its own (4 GB): make bench-serving VLLM=--install-vllm, once.
@@ -69,6 +70,9 @@ clean: ## remove .venv and caches (not grading/, nor the model in your cache fol
 
 for-learners:
 	@$(PYTHON) binder/prepare.py lab
+
+for-instructors:
+	@$(PYTHON) binder/prepare.py setup
 
 for-all:
 	@$(PYTHON) binder/prepare.py test

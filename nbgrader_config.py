@@ -3,9 +3,11 @@
 import os
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
+(ROOT / "grading").mkdir(exist_ok=True)  # the gradebook's folder, before the first command that opens it
 # nbgrader starts `alembic` by name when it makes a gradebook; without an activated environment PATH lacks it.
 os.environ["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", "")))
 # SQLAlchemy tells nbgrader's authors something about their sessions that no user can act on.
@@ -61,17 +63,27 @@ c.GenerateFeedback.preprocessors = [
     "nbgrader.preprocessors.GetGrades",
     "autograder.results.feedback.HideTests",
     "autograder.results.feedback.ShowRepairs",
+    "autograder.results.feedback.ShowWaiting",
     "nbconvert.preprocessors.CSSHTMLHeaderPreprocessor",
 ]
+c.GenerateFeedback.exporter_class = "autograder.results.exporter.FeedbackPage"
 # Cells that run the real model are for the learner's eyes; no grade hangs on them.
 c.NotebookClient.skip_cells_with_tag = "for-real"
 c.Execute.timeout = 60
 c.KernelManager.transport_encryption = "auto"  # other users of the machine can't listen in on a kernel
 # Outputs come from a stranger's notebook and are shown on the instructor's own Jupyter origin.
 c.HTMLExporter.sanitize_html = True
-c.HTMLExporter.preprocessors = ["autograder.results.feedback.EscapeNames"]
+c.HTMLExporter.preprocessors = [
+    "autograder.results.feedback.EscapeNames",
+    "autograder.results.feedback.ReadableOutputs",
+]
+# Ours before nbgrader's: no page loads MathJax from another machine, for formulas are MathML.
+TEMPLATES = {"autograder": "templates/nbgrader", "nbgrader": "server_extensions/formgrader/templates"}
+c.HTMLExporter.extra_template_basedirs = [
+    str(Path(find_spec(package).origin).parent / folder) for package, folder in TEMPLATES.items()
+]
 # nbgrader's pages put Markdown cells through the first of these filters alone.
 c.HTMLExporter.filters = {
-    "markdown2html": "autograder.results.feedback.safe_markdown",
-    "clean_html": "autograder.results.feedback.safe_html",
+    "markdown2html": "autograder.results.markup.safe_markdown",
+    "clean_html": "autograder.results.markup.safe_html",
 }

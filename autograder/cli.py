@@ -95,6 +95,10 @@ def _parser() -> argparse.ArgumentParser:
         sub.add_argument("--scheduler", default="", metavar="URL", help="of a Dask cluster: tcp://… or tls://…")
         sub.add_argument("--db", default="", metavar="URL", help="the gradebook's, for example postgresql://…")
     sub.add_argument("--write", action="store_true", help="write the new points into the gradebook")
+    sub = command("feedback", _feedback, "Make a unit's feedback pages; those that are up to date stay.", units=False)
+    sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
+    sub.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes on this machine; default 1")
+    sub.add_argument("--student", nargs="+", default=[], metavar="ID", dest="students", help="these alone")
     command("doctor", _doctor, "Say which layers of the sandbox this host gives.", units=False)
     sub = command("bench", _bench, "Measure submissions per minute against stock nbgrader.", units=False)
     sub.add_argument("--scaling", action="store_true", help="measure classes of 10 to 500 and a second worker")
@@ -226,6 +230,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _feedback(root: Path, options: argparse.Namespace) -> int:
+    from autograder.batch.feedback import feedback, table
+
+    pages = feedback(root, options.unit, options.workers, options.students)
+    print(table(pages))
+    return int(bool(pages.failed))
 
 
 def _doctor(root: Path, options: argparse.Namespace) -> int:

@@ -61,13 +61,30 @@ def grade_id(cell: NotebookNode) -> str | None:
 
 
 def is_test(cell: NotebookNode) -> bool:
-    """Whether points hang on this cell."""
-    return bool(cell.metadata.get("nbgrader", {}).get("grade"))
+    """Whether it gives an exercise's points by running."""
+    own = cell.metadata.get("nbgrader", {})
+    return bool(own.get("grade")) and not own.get("solution") and cell.cell_type == "code"
+
+
+def is_task(cell: NotebookNode) -> bool:
+    """Whether it asks for something that learners answer in cells of their own, and a person grades."""
+    return bool(cell.metadata.get("nbgrader", {}).get("task"))
+
+
+def is_by_hand(cell: NotebookNode) -> bool:
+    """Whether a person gives its points: an answer in text or code, or a task."""
+    own = cell.metadata.get("nbgrader", {})
+    return is_task(cell) or bool(own.get("grade") and own.get("solution"))
 
 
 def is_solution(cell: NotebookNode) -> bool:
-    """Whether this cell is an exercise's."""
+    """Whether a learner writes the answer into this cell."""
     return bool(cell.metadata.get("nbgrader", {}).get("solution"))
+
+
+def is_exercise(cell: NotebookNode) -> bool:
+    """Whether a learner writes code into this cell that tests are run on."""
+    return is_solution(cell) and not is_by_hand(cell)
 
 
 def is_for_real(cell: NotebookNode) -> bool:
@@ -75,13 +92,25 @@ def is_for_real(cell: NotebookNode) -> bool:
     return FOR_REAL in cell.metadata.get("tags", [])
 
 
+def exercise_name(cell: NotebookNode) -> str:
+    """An exercise's name: its test cell's grade_id without `-test`; a question's for a person is its own grade_id."""
+    return grade_id(cell).removesuffix(TEST_SUFFIX)
+
+
 def exercise_points(notebook: NotebookNode) -> dict[str, float]:
-    """Exercise -> points, in order. An exercise's name is its test cell's grade_id without `-test`."""
-    return {
-        grade_id(cell).removesuffix(TEST_SUFFIX): cell.metadata.nbgrader.points
-        for cell in notebook.cells
-        if is_test(cell)
-    }
+    """Exercise -> points, in order; those that a person gives, too."""
+    graded = (cell for cell in notebook.cells if is_test(cell) or is_by_hand(cell))
+    return {exercise_name(cell): cell.metadata.nbgrader.points for cell in graded}
+
+
+def tested_points(notebook: NotebookNode) -> dict[str, float]:
+    """Exercise -> points, in order, of those that tests give."""
+    return {exercise_name(cell): cell.metadata.nbgrader.points for cell in notebook.cells if is_test(cell)}
+
+
+def by_hand_points(notebook: NotebookNode) -> dict[str, float]:
+    """Question -> points, in order, of those that a person gives."""
+    return {grade_id(cell): cell.metadata.nbgrader.points for cell in notebook.cells if is_by_hand(cell)}
 
 
 def exercise_titles(notebook: NotebookNode) -> dict[str, str]:
@@ -91,8 +120,8 @@ def exercise_titles(notebook: NotebookNode) -> dict[str, str]:
     for cell in notebook.cells:
         if cell.cell_type == "markdown" and (found := EXERCISE.search(cell.source)):
             heading = f"{found[1]} · {found[2]}"
-        elif is_test(cell):
-            tests.setdefault(heading, []).append(grade_id(cell).removesuffix(TEST_SUFFIX))
+        elif is_test(cell) or is_by_hand(cell):
+            tests.setdefault(heading, []).append(exercise_name(cell))
     return {
         name: heading if len(names) == 1 else f"{heading}: {name}" for heading, names in tests.items() for name in names
     }

@@ -24,11 +24,9 @@ def shown(text: object, longest: int = LONGEST) -> str:
 
 
 def say(lines: Iterable[str] | str, file: TextIO | None = None) -> None:
-    """Print lines, each of them shown; signs that the terminal lacks are written as escapes, too."""
-    out = file or sys.stdout
+    """Print lines, each of them shown."""
     for line in [lines] if isinstance(lines, str) else lines:
-        encoding = getattr(out, "encoding", None) or "utf-8"
-        print(shown(line, 4000).encode(encoding, "backslashreplace").decode(encoding), file=out)
+        print(shown(line, 4000), file=file or sys.stdout)
 
 
 def _escaped(letter: str) -> str:

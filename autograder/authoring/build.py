@@ -16,10 +16,10 @@ from nbformat import NotebookNode
 from autograder.authoring.navigation import title
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
 from autograder.notebooks import (
-    TEST_SUFFIX,
     because,
+    exercise_name,
     exercise_titles,
-    grade_id,
+    is_by_hand,
     is_test,
     looks_at,
     read_master,
@@ -72,10 +72,13 @@ def _listed(unit: Unit) -> dict[str, Any]:
     master = read_master(unit)
     titles = exercise_titles(master)
     exercises = {}
-    for test in filter(is_test, master.cells):
-        name = grade_id(test).removesuffix(TEST_SUFFIX)
-        exercises[name] = {"title": titles[name], "points": test.metadata.nbgrader.points}
-        exercises[name] |= {"looks_at": looks_at(test), "because": because(test)}
+    for cell in master.cells:
+        if is_test(cell) or is_by_hand(cell):
+            name = exercise_name(cell)
+            exercises[name] = {"title": titles[name], "points": cell.metadata.nbgrader.points}
+            exercises[name] |= (
+                {"by_hand": True} if is_by_hand(cell) else {"looks_at": looks_at(cell), "because": because(cell)}
+            )
     return {"title": title(unit), "notebook": f"{unit.name}/{unit.release.name}", "exercises": exercises}
 
 

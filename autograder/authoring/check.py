@@ -12,7 +12,7 @@ from nbformat import NotebookNode
 from autograder.authoring.runner import run_all
 from autograder.authoring.samples import Sample, answered, read_samples, untouched
 from autograder.course import Unit, find_units, nbgrader_configuration
-from autograder.notebooks import TEST_SUFFIX, exercise_points, grade_id, is_solution, is_test, read_master
+from autograder.notebooks import TEST_SUFFIX, by_hand_points, grade_id, is_exercise, is_test, read_master, tested_points
 from autograder.submissions.verdict import Verdict
 
 FEWEST_WRONG, FEWEST_RIGHT = 5, 2  # samples that every exercise must have
@@ -39,13 +39,14 @@ class Exercise:
 
 @dataclass
 class UnitReport:
-    """How one unit's tests did; `findings` are sentences about what is off."""
+    """How one unit's tests did; `by_hand` has what a person grades, `findings` are sentences about what is off."""
 
     master_score: float
     handout_score: float
     handout_crashed: bool
     max_score: float
     exercises: dict[str, Exercise]
+    by_hand: dict[str, float] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
 
     @property
@@ -98,6 +99,7 @@ def table(report: Report) -> str:
             caught = f"{counts.wrong_caught} of {counts.wrong_total}"
             accepted = f"{counts.right_accepted} of {counts.right_total}"
             lines.append(f"  {exercise:<24}{counts.points:>7g}{caught:>15}{accepted:>17}")
+        lines += [f"  {name:<24}{points:>7g}   graded by a person" for name, points in unit.by_hand.items()]
         lines += [f"  ! {finding}" for finding in unit.findings]
     return "\n".join(lines)
 
@@ -113,13 +115,14 @@ def _check_unit(unit: Unit, mode: str) -> UnitReport:
         notebooks |= {f"{kind}/{sample.name}": answered(master, sample.answers) for sample in found}
     verdicts = run_all(notebooks, master, mode)
 
-    exercises = {name: Exercise(points) for name, points in exercise_points(master).items()}
+    exercises = {name: Exercise(points) for name, points in tested_points(master).items()}
     report = UnitReport(
         master_score=_score(verdicts["master"]),
         handout_score=_score(verdicts["handout"]),
         handout_crashed=any("not attempted" not in verdict.message for verdict in verdicts["handout"].values()),
         max_score=sum(counts.points for counts in exercises.values()),
         exercises=exercises,
+        by_hand=by_hand_points(master),
     )
     _judge_master_and_handout(report, verdicts)
     for sample in samples["wrong"]:
@@ -176,7 +179,7 @@ def _tests_of(master: NotebookNode) -> dict[str, list[str]]:
     # An exercise's test cells are those between its cell and the next exercise's.
     tests: dict[str, list[str]] = {}
     for cell in master.cells:
-        if is_solution(cell):
+        if is_exercise(cell):
             current = tests.setdefault(grade_id(cell), [])
         elif is_test(cell):
             current.append(grade_id(cell))

@@ -14,13 +14,24 @@ from nbformat import NotebookNode
 
 from autograder.authoring.widths import too_wide
 from autograder.course import Unit, find_units
-from autograder.notebooks import EXERCISE, TEST_SUFFIX, because, grade_id, is_solution, is_test, looks_at, read_master
+from autograder.notebooks import (
+    EXERCISE,
+    TEST_SUFFIX,
+    because,
+    grade_id,
+    is_by_hand,
+    is_solution,
+    is_task,
+    is_test,
+    looks_at,
+    read_master,
+)
 from fridge.recall import questions
 
 GRADE_IDS = Path("solutions/grade_ids.json")
 RECALL = Path("course/fridge/recall")
 TOTAL = re.compile(r"^\| Points \| (\d+),", re.MULTILINE)
-MARKERS = {"SOLUTION": is_solution, "HIDDEN TESTS": is_test}
+MARKERS = {"SOLUTION": is_solution, "HIDDEN TESTS": is_test, "MARK SCHEME": is_task}
 
 
 def lint(root: Path, names: list[str] | None = None) -> list[str]:
@@ -28,7 +39,8 @@ def lint(root: Path, names: list[str] | None = None) -> list[str]:
     masters = {unit: read_master(unit) for unit in find_units(root, names)}
     findings = _duplicates(masters) + _unstable(root, masters)
     for unit, notebook in masters.items():
-        own = [*_points(notebook), *_markers(notebook), *_tests(notebook), *too_wide(notebook), *_recall(root, unit)]
+        own = [*_points(notebook), *_markers(notebook), *_tests(notebook), *_by_hand(notebook)]
+        own += [*too_wide(notebook), *_recall(root, unit)]
         findings += [f"{unit.name}: {finding}" for finding in own]
     return findings
 
@@ -77,7 +89,7 @@ def _points(notebook: NotebookNode) -> list[str]:
             number, promised, earned, title = number + 1, int(match[3]), 0.0, match[0].removeprefix("### ")
             if int(match[1]) != number:
                 findings.append(f"{title}: this is exercise number {number} of the notebook")
-        elif is_test(cell):
+        elif is_test(cell) or is_by_hand(cell):
             earned, total = earned + cell.metadata.nbgrader.points, total + cell.metadata.nbgrader.points
     close()
     if total_said != total:
@@ -135,6 +147,21 @@ def _recall(root: Path, unit: Unit) -> list[str]:
     except questions.BadQuestions as error:
         return [f"course/fridge/recall: {error}"]
     return []
+
+
+def _by_hand(notebook: NotebookNode) -> list[str]:
+    findings = []
+    for cell in notebook.cells:
+        own = cell.metadata.get("nbgrader", {})
+        if own.get("grade") and not own.get("solution") and cell.cell_type != "code":
+            findings.append(f"{grade_id(cell)}: a cell of text tests nothing: make it a task, or solution and grade")
+        if is_by_hand(cell) and grade_id(cell).endswith(TEST_SUFFIX):
+            findings.append(f"{grade_id(cell)}: a person grades it, so its name must not end in {TEST_SUFFIX}")
+        if is_task(cell) and (own.get("solution") or own.get("grade") or not own.get("locked")):
+            findings.append(f"{grade_id(cell)}: a task must be locked, and neither solution nor grade")
+        if is_task(cell) and cell.cell_type != "markdown":
+            findings.append(f"{grade_id(cell)}: a task is a cell of text; learners answer it in cells of their own")
+    return findings
 
 
 def _ids(notebook: NotebookNode) -> list[str]:

@@ -23,16 +23,17 @@ from autograder.course import slug as slug_of
 from autograder.notebooks import is_for_real
 from fridge.notebook import references
 
-FILES = ("LICENSE", "environment.yml", "requirements.lock")
+FILES = (".gitattributes", "LICENSE", "environment.yml", "requirements.lock")
 FOLDERS = ("binder", "course/fridge", "course/images")
 NOT_COPIED = ("__pycache__", "*.pyc", ".ipynb_checkpoints")
 CONTRIBUTORS_PAGE = "binder/README.md"
-MAKE = ("PYTHON ?=", "PORT ?=", "BROWSER ?=", "JUPYTER =", "help:", "lab:", "for-learners:")  # of the Makefile
+# Of the Makefile: variables, then rules.
+MAKE = ("PYTHON ?=", "PORT ?=", "BROWSER ?=", "unexport ", "JUPYTER =", "help:", "lab:", "for-learners:")
 RENAMED = (".ipynb", ".md")  # files that name the repository, in badges and links
 LEARNERS_SECTIONS = ("The units", "For learners")  # of README.md; the rest of the page is for others
 REVEAL = f"course/fridge/{references.CHOICE.name}"
 MARKER = ".published.json"  # path -> SHA-256 of all that publish made
-MARKERS = ("### BEGIN SOLUTION", "### END SOLUTION", "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS")
+MARKERS = tuple(f"### {end} {what}" for what in ("SOLUTION", "HIDDEN TESTS", "MARK SCHEME") for end in ("BEGIN", "END"))
 SHORTEST_SECRET = 12  # characters of a line that gives something away
 
 
@@ -158,7 +159,7 @@ def _makefile(root: Path) -> str:
     }
     if missing := [begin for begin, part in found.items() if part is None]:
         raise CourseError(f"Makefile has no {', '.join(missing)}, which the learners' Makefile is made from")
-    parts = [part.group() + ("\n" if "?=" in begin else "\n\n") for begin, part in found.items()]
+    parts = [part.group() + ("\n\n" if begin.endswith((":", "JUPYTER =")) else "\n") for begin, part in found.items()]
     return _template("Makefile") + "".join(parts).rstrip() + "\n"
 
 
@@ -207,12 +208,15 @@ def leaks(tree: Path, units: list[Unit]) -> list[str]:
 
 def _lines(master: str) -> tuple[set[str], set[str]]:
     """(lines in solutions and hidden tests that say something, all other lines) of a master."""
-    secret, public, hidden = set(), set(), False
+    secret, public, hidden, in_text = set(), set(), False, False
     for line in master.splitlines():
+        if line.startswith("# %%"):
+            in_text = line.startswith("# %% [markdown]")
         if any(marker in line for marker in MARKERS):
             hidden = "### BEGIN" in line
         else:
-            (secret if hidden else public).add(line.strip())
+            own = line.strip().removeprefix("# ") if in_text else line.strip()  # a master's text stands in comments
+            (secret if hidden else public).add(own)
     return {line for line in secret - public if len(line) > SHORTEST_SECRET}, public
 
 

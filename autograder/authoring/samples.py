@@ -21,7 +21,7 @@ from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 
 from autograder.course import CourseError, Unit
-from autograder.notebooks import grade_id, is_solution, read_master
+from autograder.notebooks import grade_id, is_exercise, read_master
 
 MASTER = "the master"
 
@@ -52,7 +52,7 @@ def read_samples(unit: Unit, kind: str) -> list[Sample]:
     samples = [_read(path, master, kind) for path in sorted(folder.glob("*.py"))]
     if mistakes := sorted(folder.glob("*.toml")):
         answers = {sample.name: sample.answers for sample in read_samples(unit, "right")}
-        answers[MASTER] = {grade_id(cell): cell.source for cell in master.cells if is_solution(cell)}
+        answers[MASTER] = {grade_id(cell): cell.source for cell in master.cells if is_exercise(cell)}
         samples += [sample for path in mistakes for sample in _read_mistakes(path, master, answers)]
     return samples
 
@@ -103,7 +103,7 @@ def _mistake(
 
 
 def _checked(path: Path, sample: Sample, master: NotebookNode, kind: str) -> Sample:
-    exercises = {grade_id(cell) for cell in master.cells if is_solution(cell)}
+    exercises = {grade_id(cell) for cell in master.cells if is_exercise(cell)}
     tests = {grade_id(cell) for cell in master.cells if grade_id(cell)} - exercises
     if not sample.about or not sample.answers or bool(sample.loses) != (kind == "wrong"):
         raise CourseError(

@@ -65,6 +65,7 @@ def grade(
                 run.writer.merge(folder, record)
             except MergeError as error:
                 summary.failed[folder.student] = str(error)
+        summary.waiting = run.writer.waiting()
     return summary
 
 
@@ -121,6 +122,7 @@ def table(summary: Summary, name: str) -> str:
         ("refused", len(summary.refused), ""),
         ("failed", len(summary.failed), ""),
         ("broken tests", len(summary.faults), "the course's fault"),
+        ("to grade by hand", summary.waiting, "see them in the formgrader, under Manual Grading"),
     ]
     lines = [f"{what:<22}{number:>6}  {remark if number else ''}".rstrip() for what, number, remark in rows]
     return "\n".join(lines + ([] if summary.fine else ["", needs_a_person(summary)]))

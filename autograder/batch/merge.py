@@ -29,7 +29,7 @@ from autograder.batch.gradebook import Joined, in_place_of_gradebooks, open_engi
 from autograder.batch.spool import write_lasting
 from autograder.collecting.dates import set_own_dates
 from autograder.course import CourseError, Unit
-from autograder.notebooks import grade_id, is_test
+from autograder.notebooks import by_hand_points, grade_id, is_test
 from autograder.submissions.record import Record
 from autograder.submissions.release import Release
 
@@ -122,8 +122,12 @@ class Writer:
                 known = None
             else:
                 sources = {cell.name: cell.source for cell in book.source_cells}
-                known = {cell.name: (cell.max_score, sources.get(cell.name)) for cell in book.grade_cells}
-        if known != _tests(release):
+                answers = {cell.name for cell in book.solution_cells}  # of those that a person grades the points count
+                known = {
+                    cell.name: (cell.max_score, None if cell.name in answers else sources.get(cell.name))
+                    for cell in book.grade_cells
+                } | {cell.name: (cell.max_score, None) for cell in book.task_cells}
+        if known != _graded(release):
             name, has = self._unit.name, "another release" if known else "no release"
             command = f"autograder build {name}"
             if self._other_db:
@@ -166,6 +170,14 @@ class Writer:
                 }
                 for submission in (assignment.submissions if assignment else [])
             }
+
+    def waiting(self) -> int:
+        """Submissions with something that a person has to grade, or to look at again."""
+        with said_plainly(), self._engine.connect() as connection:
+            assignment = _find_assignment(Joined(connection, self.course).db, self._unit.name)
+            return sum(
+                bool(submission.needs_manual_grade) for submission in (assignment.submissions if assignment else [])
+            )
 
     def merge(self, handed_in: HandedIn, record: Record) -> None:
         """Write one student's grades and autograded notebook: all of it, or nothing.
@@ -275,9 +287,11 @@ def _seconds_late(submission: SubmittedAssignment) -> float:
     return float(submission.total_seconds_late)
 
 
-def _tests(release: Release) -> dict[str, tuple[float, str]]:
-    cells = nbformat.reads(release.tests, as_version=4).cells
-    return {grade_id(cell): (float(cell.metadata.nbgrader.points), cell.source) for cell in cells if is_test(cell)}
+def _graded(release: Release) -> dict[str, tuple[float, str | None]]:
+    tests = nbformat.reads(release.tests, as_version=4).cells
+    known = {grade_id(cell): (float(cell.metadata.nbgrader.points), cell.source) for cell in tests if is_test(cell)}
+    by_hand = by_hand_points(nbformat.reads(release.handout, as_version=4))
+    return known | {name: (float(points), None) for name, points in by_hand.items()}
 
 
 def _files_beside(folder: Path, ignore: list[str]) -> tuple[Path, ...]:

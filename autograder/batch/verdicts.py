@@ -45,6 +45,7 @@ class Summary:
         refused: student -> why the submission can't be graded.
         failed: student -> why grading it failed.
         faults: test cell that is broken -> students who met it.
+        waiting: students in the gradebook whose unit has something that a person has to grade.
     """
 
     graded: int = 0
@@ -55,6 +56,7 @@ class Summary:
     refused: dict[str, str] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     faults: dict[str, list[str]] = field(default_factory=dict)
+    waiting: int = 0
 
     @property
     def fine(self) -> bool:

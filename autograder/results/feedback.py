@@ -1,42 +1,33 @@
-"""What is shown of a graded notebook: a step of `nbgrader generate_feedback`, and filters for nbgrader's pages.
+"""What is shown of a graded notebook: steps of `nbgrader generate_feedback` and of nbgrader's pages.
 
-The learner reads results and reasons, never the source of a hidden test. And nobody's notebook runs anything in the
-reader's browser: nbgrader's own pages, feedback and formgrader, show Markdown cells as they come, whatever
-`sanitize_html` says.
+The learner reads results and reasons, never the source of a hidden test. How a cell's text becomes HTML is in
+`markup.py`.
 """
 
-import re
 from html import escape
 from typing import Any
 
-import bleach
-from bleach.css_sanitizer import CSSSanitizer
-from jinja2 import pass_context
-from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors import Preprocessor
 from nbformat import NotebookNode
 from nbformat.v4 import new_markdown_cell
+from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 
-from autograder.notebooks import is_test
+from autograder.notebooks import grade_id, is_by_hand, is_test
+from autograder.results.markup import NO_DESCRIPTION
+from autograder.results.waiting import waits
 from autograder.submissions.rebuild import REPAIRS, REVEALED
 
 BEGIN, END = "### BEGIN HIDDEN TESTS", "### END HIDDEN TESTS"
+MARK_SCHEME = "### BEGIN MARK SCHEME"
+WAITING = "**Waiting for a person.** These are not graded yet; the score above doesn't have their points."
+PICTURES = {"image/png", "image/jpeg"}
+FORMULAS = ("$", "\\begin{")
 INSTEAD = "# (Hidden tests looked at more cases here. What they found stands below.)"
-
-_TAGS = (
-    *("a", "abbr", "b", "blockquote", "br", "caption", "code", "col", "colgroup", "dd", "del", "details", "div", "dl"),
-    *("dt", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "img", "ins", "kbd", "li", "ol", "p", "pre", "s"),
-    *("small", "span", "strong", "sub", "summary", "sup", "table", "tbody", "td", "tfoot", "th", "thead", "tr", "ul"),
-)
-# No id: the formgrader finds a test's buttons by it, and a learner's element could pose as a test's.
-_ATTRIBUTES = ("class", "title", "align", "colspan", "rowspan", "width", "height", "alt", "open", "style")
-_STYLES = ("text-align", "vertical-align", "width", "height", "font-weight", "font-style")
-_PICTURE = re.compile(r"data:image/(png|jpeg|gif);base64,[A-Za-z0-9+/=\s]*")
 
 
 class HideTests(NbGraderPreprocessor):
-    """Takes the hidden regions out of every cell."""
+    """Takes the hidden regions out of every cell: tests, and how a person is to mark a task."""
 
     def preprocess_cell(
         self, cell: NotebookNode, resources: dict[str, Any], index: int
@@ -44,6 +35,8 @@ class HideTests(NbGraderPreprocessor):
         """Replace each hidden region by a line that says that there was one; drop the bare score value."""
         if cell.cell_type == "code" and BEGIN in cell.source:
             cell.source = _without_hidden(cell.source)
+        if MARK_SCHEME in cell.source:
+            cell.source = cell.source[: cell.source.index(MARK_SCHEME)].rstrip()  # and what a task has behind it
         if cell.cell_type == "code" and is_test(cell):
             cell.outputs = [output for output in cell.outputs if output.output_type != "execute_result"]
         return cell, resources
@@ -70,6 +63,39 @@ def _texts(nb: NotebookNode, key: str) -> list[str]:
     return [text for text in values if isinstance(text, str)] if isinstance(values, list) else []
 
 
+class ShowWaiting(NbGraderPreprocessor):
+    """Says at the page's top which questions wait for a person, so that no 0 is taken for a verdict."""
+
+    def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
+        """Add a Markdown cell, if any does."""
+        own = resources["nbgrader"]
+        with Gradebook(own["db_url"]) as gradebook:
+            grades = gradebook.find_submission_notebook(own["notebook"], own["assignment"], own["student"]).grades
+            waiting = {grade.name: grade.max_score for grade in grades if waits(grade)}
+        questions = [cell for cell in nb.cells if is_by_hand(cell) and grade_id(cell) in waiting]
+        if questions:
+            listed = "\n".join(f"- `{grade_id(cell)}` ({waiting[grade_id(cell)]:g} points)" for cell in questions)
+            nb.cells.insert(0, new_markdown_cell(f"{WAITING}\n\n{listed}"))
+        return nb, resources
+
+
+class ReadableOutputs(Preprocessor):
+    """Gives outputs a form that a page shows without scripts, and pictures a description."""
+
+    def preprocess_cell(
+        self, cell: NotebookNode, resources: dict[str, Any], index: int
+    ) -> tuple[NotebookNode, dict[str, Any]]:
+        """Let a formula, as SymPy's and `display(Math(…))`, go the way of a formula in Markdown."""
+        for output in cell.get("outputs", []):
+            data = output.get("data", {})
+            tex, richer = data.get("text/latex"), {"text/html", "text/markdown"} & set(data)
+            if isinstance(tex, str) and tex.lstrip().startswith(FORMULAS) and not richer:
+                data["text/markdown"] = data.pop("text/latex").strip()
+            for picture in PICTURES & set(data):
+                output.metadata.setdefault(picture, NotebookNode()).setdefault("alt", NO_DESCRIPTION)
+        return cell, resources
+
+
 class EscapeNames(Preprocessor):
     """Makes text of a learner's name: the formgrader's page of a submission shows it as it is, scripts and all."""
 
@@ -79,33 +105,6 @@ class EscapeNames(Preprocessor):
             if resources.get(name):
                 resources[name] = escape(resources[name])
         return nb, resources
-
-
-def safe_html(html: str | bytes) -> str:
-    """HTML without anything that runs, loads or sends: known tags and attributes, pictures that are in the page."""
-    text = html.decode("utf-8", "replace") if isinstance(html, bytes) else str(html)
-    return bleach.clean(
-        text,
-        tags=_TAGS,
-        attributes=_is_safe,
-        protocols=("http", "https", "mailto", "data"),  # of a link; `_is_safe` knows which data
-        css_sanitizer=CSSSanitizer(allowed_css_properties=_STYLES),
-    )
-
-
-@pass_context
-def safe_markdown(context: Any, source: str) -> str:
-    """Markdown as safe HTML, with the attachments of the cell that is shown."""
-    renderer = IPythonRenderer(escape=False, attachments=context.get("cell", {}).get("attachments", {}))
-    return safe_html(MarkdownWithMath(renderer=renderer).render(source))
-
-
-def _is_safe(tag: str, name: str, value: str) -> bool:
-    if name == "src":
-        return tag == "img" and _PICTURE.fullmatch(value) is not None
-    if name == "href":
-        return tag == "a" and value.strip().lower().startswith(("http:", "https:", "mailto:", "#"))
-    return name in _ATTRIBUTES
 
 
 def _without_hidden(source: str) -> str:

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 from autograder.authoring.samples import read_samples
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
 from autograder.notebooks import grade_id, is_solution, read_master
+from autograder.printing import shown
 from autograder.results.comparison import Cluster, Comparison, FromSources, Pair
 from autograder.results.fingerprints import Token, read, tokens
 from autograder.submissions.submission import Refused, find_notebook, read_notebook
@@ -106,7 +107,7 @@ def similar(root: Path, name: str) -> Findings:
     for submission in sorted(folder.glob(f"*/{unit.name}")):
         learner = submission.parent.name
         try:
-            notebook = read_notebook(find_notebook(submission, unit.notebook))
+            notebook = read_notebook(find_notebook(submission, f"{unit.notebook}.ipynb"))
         except (Refused, OSError) as error:
             unread.append(f"{learner}: {error}")
         else:
@@ -115,8 +116,8 @@ def similar(root: Path, name: str) -> Findings:
     if len(learners) < 2:
         raise CourseError(f"{folder} holds {len(learners)} submissions of {unit.name}: two are needed to compare")
     sources = public_sources(unit)
-    shown = [tokens(cell.source) for cell in _code(handout)]
-    return Findings(unit.name, learners, sources, Comparison(_words(learners), shown, _words(sources)), unread)
+    given = [tokens(cell.source) for cell in _code(handout)]
+    return Findings(unit.name, learners, sources, Comparison(_words(learners), given, _words(sources)), unread)
 
 
 def table(findings: Findings, top: int = TOP) -> str:
@@ -124,17 +125,17 @@ def table(findings: Findings, top: int = TOP) -> str:
     alike = f"{_count(len(findings.pairs), 'pair')} in {_count(len(findings.clusters), 'cluster')}"
     parts = [[f"{findings.unit}: {len(findings.learners)} submissions compared, alike: {alike}"]]
     parts += [list(_clusters(findings.clusters)), list(_sources(findings.from_sources))]
-    parts += [list(_pairs(findings.pairs, top)), findings.unread, [LIMITS]]
-    return printable("\n\n".join("\n".join(lines) for lines in parts if lines))
+    parts += [list(_pairs(findings.pairs, top)), [shown(sentence) for sentence in findings.unread], [LIMITS]]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
 def own_cells(notebook: NotebookNode, handout: NotebookNode) -> Cells:
     """What a learner wrote, by exercise. Cells that are as they were handed out count for nothing."""
-    shown = {cell.source for cell in _code(handout)}
+    given = {cell.source for cell in _code(handout)}
     exercises = {grade_id(cell) for cell in _code(handout) if grade_id(cell)}
     own: dict[str, list[str]] = {}
     for cell in _code(notebook):
-        if cell.source not in shown:
+        if cell.source not in given:
             own.setdefault(grade_id(cell) if grade_id(cell) in exercises else OTHER_CELLS, []).append(cell.source)
     return {name: written(sources) for name, sources in own.items()}
 
@@ -157,17 +158,12 @@ def public_sources(unit: Unit) -> dict[str, Cells]:
     return {name: {exercise: written([source]) for exercise, source in own.items()} for name, own in texts.items()}
 
 
-def printable(text: str) -> str:
-    """Text for a terminal: a learner's name must neither steer it nor forge a line of it."""
-    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in text)
-
-
 def _clusters(clusters: list[Cluster]) -> Iterator[str]:
     for number, cluster in enumerate(clusters, 1):
         shares = [pair.share for pair in cluster.strongest]
         yield (
             f"cluster {number}: {len(cluster.members)} submissions, share up to {max(shares):.0%}, "
-            f"centre {_line(cluster.centre)}: {_some(cluster.members)}"
+            f"centre {shown(cluster.centre)}: {_some(cluster.members)}"
         )
 
 
@@ -178,12 +174,12 @@ def _sources(found: list[FromSources]) -> Iterator[str]:
 
 
 def _pairs(pairs: list[Pair], top: int) -> Iterator[str]:
-    if not (shown := pairs[:top]):
+    if not pairs:
         return
-    wide = max(len(f"{pair.one}, {pair.other}") for pair in shown) + 2
+    strongest = [(shown(f"{pair.one}, {pair.other}"), pair) for pair in pairs[:top]]
+    wide = max(len(names) for names, _ in strongest) + 2
     yield f"{'pair':<{wide}}{'share':>6}{'longest, tokens':>17}  exercises"
-    for pair in shown:
-        names = _line(f"{pair.one}, {pair.other}")
+    for names, pair in strongest:
         yield f"{names:<{wide}}{pair.share:>6.0%}{pair.longest:>17}  {', '.join(pair.cells)}"
     if len(pairs) > top:
         yield f"and {len(pairs) - top} more: --top {len(pairs)} shows all"
@@ -194,13 +190,9 @@ def _count(number: int, what: str) -> str:
 
 
 def _some(names: Iterable[str]) -> str:
-    names = [_line(name) for name in names]
+    names = [shown(name) for name in names]
     rest = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     return ", ".join(names[:MOST_NAMES]) + rest
-
-
-def _line(name: str) -> str:
-    return name.replace("\n", "\\n")
 
 
 def _cut(cells: Cells) -> Iterator[str]:

@@ -1,23 +1,15 @@
 """The page of `autograder similar`: clusters, what stands in public sources, pairs; both texts side by side, the common
 parts marked.
-
-One file that loads nothing. All that a stranger wrote, names too, is escaped, and the page's own policy lets no script
-run but the one that filters. Without scripts it shows everything.
 """
 
-import base64
-import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-import jinja2
-
 from autograder.results.comparison import SHORTEST, Pair, common_parts
 from autograder.results.fingerprints import Token
+from autograder.results.pages import render, write
 from autograder.results.similar import LIMITS, TOP, Cells, Findings
 
 COLOURS = 6  # of marked parts, in turn; each has a number besides
@@ -65,38 +57,27 @@ def write_page(root: Path, findings: Findings, names: Mapping[str, str], top: in
             strongest pairs stand there in any case.
     """
     path = root / "grading" / f"similar-{findings.unit}.html"
-    path.parent.mkdir(exist_ok=True)
-    aside = path.with_name(f".{path.name}.new")
-    aside.write_text(page(findings, names, top), encoding="utf-8", errors="backslashreplace")
-    aside.chmod(0o600)  # names and learners' work are for their instructors
-    aside.replace(path)
+    write(path, page(findings, names, top))
     return path
 
 
 def page(findings: Findings, names: Mapping[str, str], top: int = TOP) -> str:
     """The page's HTML."""
-
-    def part(name: str) -> str:
-        return resources.files("autograder").joinpath("templates", "similar", name).read_text(encoding="utf-8")
-
-    script = part("filter.js")
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["percent"] = lambda share: f"{share:.0%}"
-    environment.filters["who"] = lambda id_: f"{names[id_]} ({id_})" if names.get(id_) else id_
+    filters = {
+        "percent": lambda share: f"{share:.0%}",
+        "who": lambda id_: f"{names[id_]} ({id_})" if names.get(id_) else id_,
+    }
     pairs = list(_pairs(findings, top))
-    numbers = {(shown.one, shown.other): shown.number for shown in pairs}
-    return environment.from_string(part("page.html")).render(
+    return render(
+        "similar",
+        filters,
         findings=findings,
         pairs=pairs,
         borrowed=list(_borrowed(findings, top, len(pairs))),
-        numbers=numbers,
+        numbers={(shown.one, shown.other): shown.number for shown in pairs},
         limits=LIMITS,
         shortest=SHORTEST,
         colours=COLOURS,
-        made=datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-        style=part("style.css"),
-        script=script,
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from nbformat import NotebookNode
 
 from autograder.isolation import imports
-from autograder.notebooks import grade_id, is_solution, is_test
+from autograder.notebooks import grade_id, is_exercise, is_test
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def _compiled(name: str, source: str) -> CodeType:
 
 def _exported_names(master: NotebookNode) -> set[str]:
     names: set[str] = set()
-    for cell in filter(is_solution, master.cells):
+    for cell in filter(is_exercise, master.cells):
         for node in ast.parse(cell.source).body:
             if isinstance(node, ast.FunctionDef | ast.ClassDef):
                 names.add(node.name)

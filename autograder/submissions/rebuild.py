@@ -10,6 +10,7 @@ import copy
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import nbformat
 from nbformat import NotebookNode
@@ -19,7 +20,7 @@ from autograder import pythons
 from autograder.notebooks import FOR_REAL, TEST_SUFFIX, is_for_real, is_test
 from autograder.submissions.submission import Refused
 from fridge import scoreboard
-from fridge.cells import Cell, UnreadableCells, parsed, read_cells
+from fridge.cells import Cell, UnreadableCells, cell_source, parsed, read_cells
 from fridge.notebook import reveals
 from fridge.notebook.handouts import stubs_of
 from fridge.placing import placed
@@ -117,8 +118,10 @@ def _assemble(
     assembled: list[NotebookNode] = []
     for index, original in enumerate(handout.cells):
         cell = copy.deepcopy(original)
-        if index in found.answers:
+        if index in found.answers and cell.cell_type == "code":
             cell.source = _without_installs(found.answers[index], found)
+        elif index in found.answers:
+            _write_text(cell, found.answers[index], _parts(index, submitted, cells, found))
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
         assembled += [*before.get(index, []), cell, *behind.get(index, [])]
@@ -128,6 +131,34 @@ def _assemble(
     for cell, name in zip(own, names, strict=False):
         cell.id = name
     return assembled
+
+
+def _parts(index: int, submitted: NotebookNode, cells: dict[int, Cell], found: Match) -> list[NotebookNode]:
+    """The learner's cells that make up the answer in text of a handout's cell."""
+    own = [place for place, answers in sorted(found.places.items()) if answers == index and place in cells]
+    parts = {cells[place].source: submitted.cells[place] for place in own}
+    return [part for source, part in parts.items() if source.strip() and source in found.answers[index]]
+
+
+def _write_text(cell: NotebookNode, answer: str, parts: list[NotebookNode]) -> None:
+    """An answer in text, with its pictures. Jupyter calls every picture image.png: a second one gets another name."""
+    pictures: dict[str, Any] = {}
+    for part in parts:
+        source = cell_source(part)
+        renamed = source
+        for name, bundle in _attachments(part).get("attachments", {}).items():
+            free = _free_name(name, bundle, pictures)
+            pictures[free] = bundle
+            renamed = renamed.replace(f"attachment:{name}", f"attachment:{free}")
+        answer = answer.replace(source, renamed, 1)
+    cell.source = answer
+    if pictures and cell.cell_type == "markdown":
+        cell.attachments = pictures
+
+
+def _free_name(name: str, bundle: Any, taken: dict[str, Any]) -> str:
+    names = (name, *(f"{number}-{name}" for number in range(2, len(taken) + 3)))
+    return next(free for free in names if free not in taken or taken[free] == bundle)
 
 
 Placed = dict[int, list[NotebookNode]]  # handout's cell -> the learner's own cells at its side

@@ -34,10 +34,10 @@ class Look:
 
 @dataclass
 class _Cell:
-    number: int | None  # of the notebook's cell; None outside of a notebook
     first: Look
     last: Look
     said: bool = False
+    ended: bool = False  # never, outside of a notebook
 
 
 _measured: _Cell | None = None  # the latest cell that measured something
@@ -46,10 +46,11 @@ _measured: _Cell | None = None  # the latest cell that measured something
 def look() -> None:
     """Note how busy the machine has been, at the beginning and at the end of a measurement."""
     global _measured
-    now, number = _now(), _number()
-    if _measured is None or _measured.number != number:
-        _measured = _Cell(number, now, now)
-        _listen()
+    now = _now()
+    if _measured is None or _measured.ended:
+        _measured = _Cell(now, now)
+        if shell := get_ipython():  # registering a function again changes nothing
+            shell.events.register("post_run_cell", _end_of_cell)
     _measured.last = now
 
 
@@ -114,18 +115,9 @@ def _has_quota(folder: Path = Path("/sys/fs/cgroup")) -> bool:
     return False
 
 
-def _number() -> int | None:
-    shell = get_ipython()
-    return shell.execution_count if shell else None
-
-
-def _listen() -> None:
-    shell = get_ipython()
-    if shell:  # registering a function again changes nothing
-        shell.events.register("post_run_cell", _print_below)
-
-
-def _print_below(result: ExecutionResult) -> None:
-    # The shell counts on before it calls this, so the result tells which cell it was. Its figures are shown already.
-    if _measured and _measured.number == result.execution_count and not _measured.said and note():
-        print(note())
+def _end_of_cell(_: ExecutionResult) -> None:
+    # Of every cell, and behind its figures.
+    if _measured and not _measured.ended:
+        _measured.ended = True
+        if note() and not _measured.said:
+            print(note())

@@ -46,6 +46,7 @@ class Cell:
     id: str | None
     ran: int | None  # the kernel's count when it was last executed
     solution: bool
+    by_hand: bool  # a person grades what stands in it
     test: bool
     tags: frozenset[str]
 
@@ -144,6 +145,7 @@ def _read(index: int, cell: Any) -> Cell:
         _string(cell.get("id")) or _string(metadata.get("id")),
         ran if type(ran) is int else None,
         nbgrader.get("solution") is True,
+        nbgrader.get("solution") is True and nbgrader.get("grade") is True,
         nbgrader.get("grade") is True and nbgrader.get("solution") is not True,
         frozenset(tag for tag in tags if isinstance(tag, str)) if isinstance(tags, list) else frozenset(),
     )

@@ -77,8 +77,9 @@ def put_back(data: dict[str, Any], unit: str) -> list[str]:
     marked = [place for place, index in places.items() if _mark(cells[index], handout[place])]
     for place in sorted(found.missing, reverse=True):  # from the end, so that the places before stay what they are
         behind = max((index + 1 for other, index in places.items() if other < place), default=0)
-        is_test = handout[place]["metadata"]["nbgrader"]["grade"]
-        position = behind if is_test else places.get(place + 1, behind)  # an exercise stands in front of its test
+        own = handout[place]["metadata"]["nbgrader"]
+        is_exercise = own["solution"] and not own["grade"]
+        position = places.get(place + 1, behind) if is_exercise else behind  # an exercise stands in front of its test
         cells.insert(position, _as_handed_out(handout[place], data))
     done = []
     if found.missing:
@@ -137,4 +138,4 @@ def is_a_master(data: dict[str, Any]) -> bool:
 
 def matched(data: dict[str, Any], unit: str) -> Match:
     """Which of a notebook's cells is which of the unit's graded ones; nothing for an author's notebook."""
-    return Match() if is_a_master(data) else match(data["cells"], handouts.graded_cells()[unit])
+    return Match() if is_a_master(data) else match(data["cells"], handouts.graded_cells()[unit], whole=False)

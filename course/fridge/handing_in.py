@@ -9,26 +9,20 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import Any
 
-from fridge import checkup, progress, saved, scoreboard, this_notebook
+from fridge import checkup, contents, progress, saved, scoreboard, this_notebook
 from fridge.cells import UnreadableCells, read_cells
-from fridge.regions import LOST_MARKS
-from fridge.scoreboard import NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
+from fridge.contents import SAVE, NothingToHandIn
 
 FOLDER = "hand-in"
 MADE = "made_for_handing_in"  # key in the file's metadata: a hash of its cells, which tells whether somebody edited it
 LARGEST_OUTPUT = 1_000_000  # characters; a figure has some 100,000
 LARGEST_FILE = 20 * 10**6  # what the grader reads
-SAVE = "Save (Ctrl+S, on a Mac ⌘S)"
-
-
-class NothingToHandIn(Exception):
-    """There is no file to hand in; the message says why, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -167,19 +161,21 @@ def _from_file(unit: str, path: Path) -> HandIn:
     notebook = _read(path)
     if (own := _unit_of(notebook, path)) != unit:
         raise NothingToHandIn(f"{path} is the notebook of {own}, and not of {unit}.")
-    said = _report(unit, notebook, f"as saved {_ago(time.time() - path.stat().st_mtime)}")
+    said = contents.report(unit, notebook, f"as saved {_ago(time.time() - path.stat().st_mtime)}")
+    unsaved = contents.unsaved(unit, notebook)
     if path.parent.name == FOLDER:
         return HandIn([f"This notebook is the file to hand in: {path}. {SAVE} it.", *said], path)
     beside = path.parent.parent if path.parent.name == unit else path.parent
     made, notes = _make(unit, notebook, beside / FOLDER)
-    how = "On Binder or a server, click its name to download it." if this_notebook.in_jupyter() else ""
-    return HandIn([f"Ready to hand in: {made} {how}".rstrip(), *said, *notes], made)
+    how = ["On Binder or a server, click its name to download it."] if this_notebook.in_jupyter() else []
+    what = "Made of what is saved" if unsaved else "Ready to hand in"
+    return HandIn([*unsaved, f"{what}: {made}", *said, *notes, *how], made)
 
 
 def _from_colab(unit: str, notebook: dict[str, Any]) -> HandIn:
     if (own := _unit_of(notebook, Path("This notebook"))) != unit:
         raise NothingToHandIn(f"This is the notebook of {own}, and not of {unit}.")
-    said = _report(unit, notebook, "as it stands in this window")
+    said = contents.report(unit, notebook, "as it stands in this window")
     made, notes = _make(unit, notebook, Path(FOLDER).absolute())
     try:
         from google.colab import files
@@ -188,7 +184,7 @@ def _from_colab(unit: str, notebook: dict[str, Any]) -> HandIn:
         how = f"Your browser downloads {made.name}: hand that in."
     except Exception:  # a browser that blocks it, a runtime of another kind
         how = f"To download it: the folder symbol on the left, {FOLDER}, the three dots beside {made.name}."
-    return HandIn([f"Ready to hand in: {made} {how}", *said, *notes], made)
+    return HandIn([f"Ready to hand in: {made}", *said, *notes, how], made)
 
 
 def _make(unit: str, notebook: dict[str, Any], folder: Path) -> tuple[Path, list[str]]:
@@ -237,53 +233,6 @@ def _was_edited(path: Path) -> bool:
 def _hash(notebook: dict[str, Any]) -> str:
     texts = [(cell.kind, cell.text) for cell in read_cells(notebook["cells"])]
     return hashlib.sha256(json.dumps(texts).encode()).hexdigest()
-
-
-# --- what is in it --------------------------------------------------------------------------------------------------
-
-
-def _report(unit: str, notebook: dict[str, Any], when: str) -> list[str]:
-    if checkup.is_a_master(notebook):
-        raise NothingToHandIn("This is an author's notebook, with solutions: there is nothing to hand in.")
-    found = checkup.matched(notebook, unit)
-    if not found.answers:
-        raise NothingToHandIn(f"Nothing to hand in yet: no exercise is attempted, {when}. {SAVE} what you wrote.")
-    known, listed = progress.outcomes(notebook), scoreboard.units()[unit]
-    answered = checkup.answered(found, unit)
-    earned = sum(points for name, points in listed.items() if known.get(name) in (RIGHT, SKIPPED))
-    groups = {
-        "Wrong": [name for name in listed if known.get(name) == WRONG],
-        "Tests never run, or not saved": [name for name in listed if name not in known and name in answered],
-        "Not attempted": [
-            name for name in listed if known.get(name, NOT_ATTEMPTED) == NOT_ATTEMPTED and name not in answered
-        ],
-    }
-    return [
-        f"{earned:g} of {sum(listed.values()):g} points by the visible tests, {when}.",
-        *(f"{what}: {_titles(names)}." for what, names in groups.items() if names),
-        *(f"! {oddity}" for oddity in found.oddities if oddity != LOST_MARKS),
-        *([checkup.advice(unit)] if found.missing else []),
-        *_unsaved(unit, notebook, known),
-    ]
-
-
-def _unsaved(unit: str, notebook: dict[str, Any], known: dict[str, str]) -> list[str]:
-    """What this kernel knows and the file doesn't."""
-    live = {name: outcome for name, outcome in scoreboard.outcomes().items() if name in scoreboard.units()[unit]}
-    tested = [name for name, outcome in live.items() if known.get(name) != outcome]
-    in_file = {cell.text for cell in read_cells(notebook["cells"])}
-    changed = [
-        name for name, cell in checkup.last_answers(this_notebook.ran(), unit).items() if cell.text not in in_file
-    ]
-    if changed:
-        return [f"! What ran last isn't in the file: {_titles(changed)}. {SAVE}, then run this cell again."]
-    if tested:
-        return [f"! Not saved since these tests ran: {_titles(tested)}. {SAVE}, then run this cell again."]
-    return []
-
-
-def _titles(names: Iterable[str]) -> str:
-    return "; ".join(map(scoreboard.title, names))
 
 
 def _ago(seconds: float) -> str:

@@ -51,7 +51,9 @@ def join_halves(cells: list[Cell], claim_of: Callable[[Cell], int | None]) -> li
 def is_attempted(piece: Piece, region: Cell) -> bool:
     """Whether it differs from the exercise as it was handed out."""
     return piece.source.count(STUB) < region.source.count(STUB) or any(
-        line not in region.lines and not line.startswith("#") for cell in piece.cells for line in cell.lines
+        line not in region.lines and not (line.startswith("#") and cell.kind == "code")
+        for cell in piece.cells
+        for line in cell.lines
     )
 
 

@@ -12,7 +12,7 @@ from fridge import saved, scoreboard, tables
 from fridge.cells import Cell, UnreadableCells, read_cells
 from fridge.notebook import handouts, reveals
 from fridge.notebook.handouts import TEST_SUFFIX
-from fridge.scoreboard import MARKS, NOT_ATTEMPTED, REVEALED, RIGHT, SKIPPED, STALE, WRONG
+from fridge.scoreboard import BY_HAND, MARKS, NOT_ATTEMPTED, REVEALED, RIGHT, SKIPPED, STALE, WRONG, untested
 
 DONE = (RIGHT, SKIPPED)
 _ERRORS = {"NotAttempted": NOT_ATTEMPTED, "Stale": STALE}
@@ -47,13 +47,13 @@ class UnitProgress:
 
     @property
     def total(self) -> float:
-        """Points to be had."""
-        return sum(row.points for row in self.rows)
+        """Points to be had by tests."""
+        return sum(row.points for row in self.rows if row.outcome != BY_HAND)
 
     @property
     def started(self) -> bool:
         """Whether any exercise was attempted."""
-        return any(row.outcome != NOT_ATTEMPTED for row in self.rows)
+        return any(row.outcome not in (NOT_ATTEMPTED, BY_HAND) for row in self.rows)
 
     @property
     def heading(self) -> str:
@@ -72,7 +72,7 @@ class Progress:
     @property
     def next(self) -> tuple[UnitProgress, Row] | None:
         """The first exercise that is open, None when none is."""
-        closed = (*DONE, REVEALED)
+        closed = (*DONE, REVEALED, BY_HAND)
         return next(((unit, row) for unit in self.units for row in unit.rows if row.outcome not in closed), None)
 
     def __repr__(self) -> str:
@@ -233,6 +233,6 @@ def _unit(path: Path, listed: dict[str, Any], live: dict[str, str]) -> UnitProgr
 
 def _rows(listed: dict[str, Any], known: dict[str, str]) -> list[Row]:
     return [
-        Row(name, exercise["title"], exercise["points"], known.get(name, NOT_ATTEMPTED))
+        Row(name, exercise["title"], exercise["points"], known.get(name, untested(exercise)))
         for name, exercise in listed["exercises"].items()
     ]

@@ -43,21 +43,24 @@ class Match:
     oddities: list[str] = field(default_factory=list)
 
 
-def match(submitted: Sequence[Any], handout: Sequence[Any]) -> Match:
+def match(submitted: Sequence[Any], handout: Sequence[Any], whole: bool = True) -> Match:
     """Match a learner's cells (nbformat's, or dictionaries) with the handout's.
+
+    Args:
+        whole: whether `handout` has all of the handout's cells, its text too; if not, nothing is found by its place.
 
     Raises:
         UnreadableCells: too many cells, or too long ones.
     """
-    return _Matching(read_cells(submitted), read_cells(handout)).run()
+    return _Matching(read_cells(submitted), read_cells(handout), whole).run()
 
 
 class _Matching:
-    def __init__(self, submitted: list[Cell], handout: list[Cell]):
-        self._cells = submitted
+    def __init__(self, submitted: list[Cell], handout: list[Cell], whole: bool):
+        self._cells, self._whole = submitted, whole
         self._handout = {cell.index: cell for cell in handout}
         self._regions = [cell for cell in handout if cell.solution]
-        self._names = {region.index: region.functions or region.defines for region in self._regions}
+        self._names = {region.index: _names_of(region) for region in self._regions}
         self._tests = _tests_of(handout)
         self._by_id = {key: cell for cell in reversed(handout) for key in (cell.id, cell.grade_id) if key}
         self._seen: set[int] = set()  # handout's cells of which there is a trace
@@ -69,6 +72,8 @@ class _Matching:
         for region in self._regions:
             self._answer(region)
         self._answer_by_likeness()
+        if self._whole:
+            self._answer_by_place()
         for cells in self._match.superseded.values():
             cells[:] = [index for index in cells if index not in self._match.places]
         self._take_changed()
@@ -108,7 +113,8 @@ class _Matching:
             return None
         others = set().union(*(names for index, names in self._names.items() if index != said.index))
         # A copied cell into which another exercise's answer was written keeps the first one's id.
-        return None if cell.functions & others and not cell.defines & self._names[said.index] else said.index
+        strange = said.kind == "code" and cell.functions & others and not cell.defines & self._names[said.index]
+        return None if strange else said.index
 
     def _said_by(self, cell: Cell) -> Cell | None:
         return self._by_id.get(cell.grade_id) or self._by_id.get(cell.id)
@@ -154,6 +160,7 @@ class _Matching:
         others = [piece for piece in whole if piece.source.strip() != chosen.source.strip()]
         if others:
             which = "the one that its tests last ran with" if by_count else "the last one in front of its tests"
+            which = "the last one" if region.by_hand else which
             self._say(region, f"{len(whole)} cells hold an answer; {which} counts")
         same = [piece for piece in whole if piece is not chosen and piece not in others]
         for cell in (cell for piece in same for cell in piece.cells):
@@ -168,7 +175,8 @@ class _Matching:
     def _take(self, region: Cell, pieces: list[Piece]) -> None:
         pieces = sorted(pieces, key=lambda piece: piece.index)
         cells = [cell for piece in pieces for cell in piece.cells]
-        self._match.answers[region.index] = self._without_courses("\n\n".join(piece.source for piece in pieces))
+        answer = "\n\n".join(piece.source for piece in pieces)
+        self._match.answers[region.index] = self._without_courses(answer) if region.kind == "code" else answer
         if any(cell.kind != region.kind for cell in cells):
             self._say(region, f"the cell is not a {region.kind} cell any more; its text counts as {region.kind}")
         if len(cells) > 1:
@@ -196,6 +204,34 @@ class _Matching:
             free = [piece for piece in self._free() if piece.claim is None and piece.cells[0].kind == region.kind]
             if region.index not in self._seen and (alike := most_alike(region, free)):
                 self._take(region, [alike])
+
+    def _answer_by_place(self) -> None:
+        """Questions for a person: an answer defines nothing, but it stands where its cell was, or below it."""
+        for region in self._regions:
+            if not region.by_hand or region.index in self._match.answers:
+                continue
+            before, behind = self._neighbours(region)
+            free = [piece for piece in self._free() if before < piece.index < behind and self._is_own(piece, region)]
+            if free:
+                self._take(region, free)
+
+    def _neighbours(self, region: Cell) -> tuple[int, int]:
+        """The learner's cells nearest to a region's place that are the handout's: the one before, or the region's own
+        as it was handed out, and the one behind."""
+        places = self._match.places
+        before = max((place for place in places.values() if place <= region.index), default=None)
+        behind = min((place for place in places.values() if place > region.index), default=None)
+        return (
+            max((index for index, place in places.items() if place == before), default=-1),
+            min(
+                (index for index, place in places.items() if place == behind),
+                default=max((cell.index for cell in self._cells), default=0) + 1,
+            ),
+        )
+
+    def _is_own(self, piece: Piece, region: Cell) -> bool:
+        cell = piece.cells[0]
+        return piece.claim is None and cell.kind == region.kind and self._said_by(cell) is None and not cell.tests
 
     # --- after the regions --------------------------------------------------------------------------------------
 
@@ -259,6 +295,11 @@ def _tests_of(handout: list[Cell]) -> dict[int, list[Cell]]:
         elif cell.test and tests:
             tests[max(tests)].append(cell)
     return tests
+
+
+def _names_of(region: Cell) -> frozenset[str]:
+    """What an answer to it defines; nothing in text, which may begin a line with `class`."""
+    return (region.functions or region.defines) if region.kind == "code" else frozenset()
 
 
 def _name(cell: Cell) -> str:

@@ -15,9 +15,10 @@ from fridge.notebook import runs
 
 UNITS = Path(__file__).with_name("units.json")
 RIGHT, WRONG, NOT_ATTEMPTED, SKIPPED = "right", "wrong", "not attempted", "skipped"
+BY_HAND = "graded by a person"
 STALE = "run again"  # what was tested isn't what the exercise's cell shows
 REVEALED = "revealed"  # a reference stands in the exercise's place: its points are given up
-MARKS = {RIGHT: "✓", WRONG: "✗", NOT_ATTEMPTED: "○", SKIPPED: "–", STALE: "↻", REVEALED: "◇"}
+MARKS = {RIGHT: "✓", WRONG: "✗", NOT_ATTEMPTED: "○", SKIPPED: "–", STALE: "↻", REVEALED: "◇", BY_HAND: "✎"}
 
 _outcomes: dict[str, str] = {}  # exercise -> outcome of its last run in this kernel
 _versions: dict[str, object] = {}  # exercise -> what its cell had defined then
@@ -46,7 +47,7 @@ def attempted(name: str) -> bool:
 
 
 def _outcome(name: str) -> str:
-    outcome = _outcomes.get(name, NOT_ATTEMPTED)
+    outcome = _outcomes.get(name, untested(_listed(name)))
     return STALE if outcome == RIGHT and _versions.get(name) != runs.version(name) else outcome
 
 
@@ -98,6 +99,11 @@ def show(unit: str) -> "Scores":
     return Scores(rows, [*notes, checkup.advice(unit)] if notes else [])
 
 
+def untested(listed: dict[str, Any]) -> str:
+    """The outcome of an exercise of `units.json` that no test has looked at: NOT_ATTEMPTED, or BY_HAND."""
+    return BY_HAND if listed.get("by_hand") else NOT_ATTEMPTED
+
+
 def units() -> dict[str, dict[str, float]]:
     """Unit -> exercise -> points, in the order of the course."""
     return {
@@ -131,8 +137,13 @@ class Scores:
 
     @property
     def total(self) -> float:
-        """Points to be had."""
-        return sum(worth for _, worth, _ in self.rows)
+        """Points to be had by tests."""
+        return sum(worth for _, worth, outcome in self.rows if outcome != BY_HAND)
+
+    @property
+    def by_hand(self) -> float:
+        """Points that a person gives."""
+        return sum(worth for _, worth, outcome in self.rows if outcome == BY_HAND)
 
     def __repr__(self) -> str:
         width = max((len(title(name)) for name, _, _ in self.rows), default=0)
@@ -146,4 +157,5 @@ class Scores:
         )
 
     def _summary(self) -> str:
-        return f"{self.earned:g} of {self.total:g} points by the visible tests. Hidden tests look further at grading."
+        said = f"{self.earned:g} of {self.total:g} points by the visible tests. Hidden tests look further at grading."
+        return f"{said} A person gives {self.by_hand:g} more." if self.by_hand else said

@@ -16,7 +16,7 @@ COLAB_SECONDS = 20
 
 def files(name: str) -> list[Path]:
     """Files that may be this notebook, the likeliest first; `name` is what it was handed out as."""
-    said = [_shell_variable("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME")]
+    said = [_variable("__vsc_ipynb_file__"), os.environ.get("JPY_SESSION_NAME")]
     paths = [Path(one) for one in said if one and one.endswith(".ipynb")] + [Path(name)]
     return [path for path in dict.fromkeys(path.absolute() for path in paths) if path.is_file()]
 
@@ -44,16 +44,17 @@ def colab_text() -> dict[str, Any] | None:
 
 def ran() -> list[Cell]:
     """All that this kernel ran, in order, as code cells."""
-    history = getattr(_shell(), "history_manager", None)
+    history = getattr(shell(), "history_manager", None)
     sources = list(getattr(history, "input_hist_raw", []))
     return read_cells([{"cell_type": "code", "source": source} for source in sources])
 
 
-def _shell() -> Any:
+def shell() -> Any:
+    """IPython's shell, None outside IPython. IPython isn't imported for it."""
     ipython = sys.modules.get("IPython")
-    return ipython.get_ipython() if ipython else None
+    return ipython.get_ipython() if ipython and hasattr(ipython, "get_ipython") else None
 
 
-def _shell_variable(name: str) -> str | None:
-    value = getattr(_shell(), "user_ns", {}).get(name)
+def _variable(name: str) -> str | None:
+    value = getattr(shell(), "user_ns", {}).get(name)
     return value if isinstance(value, str) else None

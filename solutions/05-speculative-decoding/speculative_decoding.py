@@ -1492,8 +1492,8 @@ if scoreboard.ready(
 #   made are short phrases that come again. There is little to win there, and something to lose: a wrong draft of eight
 #   tokens makes a call dearer and gives one token all the same. Real servers shorten the drafts while they fail.
 # - **The guesses of an n-gram cost nothing, and checking them isn't free.** The tokens per call are what could be won if
-#   a call with nine positions cost as much as a call with one. On a CPU it costs more (section 1 says how much more
-#   here), and that is missing from the speed-up.
+#   a call with nine positions cost as much as a call with one. What it costs here, section 1 says: on an idle CPU more
+#   than one, and the speed-up is smaller by that factor.
 # - **Acceptance isn't independent.** The formula wants each guess to be right with the same probability. Real drafts
 #   come in runs: inside a quotation all are right, then one ends, and all are wrong. With one average rate the formula
 #   can be off in both directions.

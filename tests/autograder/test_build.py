@@ -1,6 +1,7 @@
 """Masters to pairs to handouts: nothing lost, nothing leaked, nothing different on a second build."""
 
 import json
+import re
 from pathlib import Path
 
 import nbformat
@@ -127,6 +128,7 @@ def test_badges_and_set_up_name_the_repository_of_pyproject(mini):
     assert "colab.research.google.com/github/someone/fork/blob/main/course/00-mini/mini.ipynb" in badges.source
     assert "mybinder.org/v2/gh/someone/fork/main?urlpath=lab/tree/course/00-mini/mini.ipynb" in badges.source
     assert "git+https://github.com/someone/fork" in setup.source
+    assert "![" not in badges.source, "a picture from the net is a broken one without a network"
 
 
 def test_a_file_that_no_master_makes_is_a_difference(mini):
@@ -177,3 +179,43 @@ def test_grade_ids_reach_the_handout(root):
         master = [grade_id(cell) for cell in read_master(unit).cells if grade_id(cell)]
         handout = [grade_id(cell) for cell in nbformat.read(unit.release, as_version=4).cells if grade_id(cell)]
         assert handout == master
+
+
+def test_the_last_cell_makes_the_file_to_hand_in(mini):
+    """Guards against another unit's file, and against a file made whenever a submission is graded."""
+    build(mini)
+    cells = nbformat.read(find_units(mini)[0].release, as_version=4).cells
+    last = [cell for cell in cells if cell.cell_type == "code"][-1]
+    assert last.source == 'import fridge\n\nfridge.submit("00-mini")'
+    assert "for-real" in last.metadata.tags
+    assert "the map](../README.md#handing-in)" in cells[cells.index(last) - 1].source
+
+
+def test_the_map_has_the_section_that_the_last_cell_names(root):
+    """A link to a heading that was renamed opens the page's head."""
+    assert "\n## Handing in\n" in (root / "course" / "README.md").read_text(encoding="utf-8")
+
+
+def test_no_output_is_a_bare_dict(root):
+    """Guards against Python's own form of a dict where a table belongs; `fridge.tables.facts` makes one."""
+    for unit in find_units(root):
+        for cell in nbformat.read(unit.pair, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                data = {"text/plain": output.get("text", ""), **output.get("data", {})}
+                text = "" if "text/html" in data else data["text/plain"]
+                assert not re.search(r"(^|: )\{['\"]", text, re.MULTILINE), f"{unit.name}: {text[:200]}"
+
+
+def test_the_words_of_a_tick_come_from_the_master(mini):
+    """Guards against ✓ that says nothing of what hidden tests look at, and kinds that are cut at a line's end."""
+    build(mini)
+    listed = json.loads((mini / "course" / "fridge" / "units.json").read_text())["00-mini"]["exercises"]["add"]
+    assert listed == {
+        "title": "1 · Add",
+        "points": 3,
+        "looks_at": ["negative numbers", "numbers that are long, very long", "zero"],
+        "because": "a sum has no order.",
+    }
+    handout = (mini / "course" / "00-mini" / "mini.ipynb").read_text()
+    assert "Looks at" not in handout
+    assert "Right because" not in handout

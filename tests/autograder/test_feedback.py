@@ -2,7 +2,7 @@
 
 import nbformat
 
-from autograder.results.feedback import HideTests
+from autograder.results.feedback import HideTests, ShowRepairs
 from autograder.submissions.outputs import score
 
 SOURCE = """with exercise("add"):
@@ -43,3 +43,16 @@ def test_the_reason_stays_and_the_bare_number_goes():
 
 def test_a_learners_own_cell_keeps_its_value():
     assert len(hidden("1 + 1", {}).outputs) == 2
+
+
+def test_what_was_revealed_is_listed():
+    """Guards against 0 points for a right answer, and no word at the page's top; and against metadata of any form."""
+    for metadata, words in (
+        ({"revealed": ["rope-test", "work-test"]}, ["- `rope-test`, `work-test`"]),
+        ({"revealed": [], "repairs": ["The cell is missing."]}, ["- The cell is missing."]),
+        ({"revealed": "rope", "repairs": {"a": 1}}, []),
+        ({"revealed": [3, None]}, []),
+    ):
+        notebook = nbformat.v4.new_notebook(metadata=metadata)
+        cells = ShowRepairs().preprocess(notebook, {})[0].cells
+        assert [cell.source.splitlines()[-1] for cell in cells] == words

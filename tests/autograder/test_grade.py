@@ -291,3 +291,32 @@ def test_a_repaired_submission_gets_its_points(course):
     nbformat.write(notebook, path)
     grade(course, UNIT, students=["ada"])
     assert points(db(course)) == {"ada": 3.0}
+
+
+def test_what_was_revealed_earns_nothing_until_the_call_is_gone(course, tmp_path):
+    """Guards against points for a right answer beside a call of `fridge.reveal` on any way to the gradebook, a
+    page that doesn't say why, and points that stay lost when the call is taken out."""
+    from nbgrader.apps import NbGraderAPI
+
+    path = course / "grading/submitted/ada" / UNIT / "mini.ipynb"
+    notebook = nbformat.read(path, as_version=4)
+    notebook.cells.append(nbformat.v4.new_code_cell('import fridge\nfridge.reveal("add")'))
+    nbformat.write(notebook, path)
+    other = Path(shutil.copytree(course, tmp_path / "other"))
+
+    grade(course, UNIT)
+    stock(other, *BODIES)
+    assert rows(db(course), without=OWN) == rows(db(other))
+    assert points(db(course)) == {"ada": 0.0, "bea": 0.0, "cem": 0.0, "dia": 3.0}, "another learner's call costs nobody"
+    result = NbGraderAPI(config=nbgrader_configuration(course)).generate_feedback(UNIT, "ada")
+    assert result["success"], result["log"]
+    page = (course / "grading/feedback/ada" / UNIT / "mini.html").read_text()
+    assert "Revealed by <code>fridge.reveal</code>, so their points were given up" in page
+    assert "◇ add: revealed: its points were given up; take the call out of the notebook and solve it" in page
+
+    shown = changes(regrade(course, UNIT), UNIT)
+    assert "0 change" in shown
+    notebook.cells.pop()
+    nbformat.write(notebook, path)
+    grade(course, UNIT)
+    assert points(db(course))["ada"] == 3.0

@@ -16,6 +16,7 @@ from autograder.authoring.build import build
 from autograder.authoring.publish import FILES, publish, publish_branch
 from autograder.cli import main
 from autograder.course import CourseError, find_units
+from fridge.notebook import references
 
 REPO = "school/fridge-2027"
 UNIT = "03-kv-cache"
@@ -62,7 +63,7 @@ def test_no_solution_no_hidden_test_no_instructors_file(published, root):
     names = files(published)
     assert not [name for name in names if name.startswith(("autograder", "solutions", "tests", "grading"))]
     assert not [name for name in names if re.match(r"course/\d.*\.py$", name)], "a master beside its handout"
-    assert not [name for name in names if "nbgrader_config" in name or name.endswith((".db", ".pyc"))]
+    assert not [name for name in names if name == "nbgrader_config.py" or name.endswith((".db", ".pyc"))]
     everything = {name: (published / name).read_bytes().decode("utf-8", "replace") for name in names}
     checked = 0
     for unit in find_units(root):
@@ -98,6 +99,12 @@ def test_badges_links_and_pages_belong_to_the_learners_repository(published):
     assert "nbgrader autograde" not in (published / "README.md").read_text()
 
 
+def test_no_picture_of_a_page_comes_from_the_net(published, root):
+    """Offline, in JupyterLab or an editor, it would be a broken one."""
+    for page in (root / "README.md", *published.rglob("*.md")):
+        assert not re.findall(r"!\[[^]]*\]\(https?:[^)]*", page.read_text()), page
+
+
 def test_make_lab_needs_nothing_else(published, root, tmp_path):
     """prepare.py reads files of the repository, and pip builds the package from it: all must be there."""
     where = tmp_path / "clone"
@@ -106,16 +113,19 @@ def test_make_lab_needs_nothing_else(published, root, tmp_path):
     subprocess.run([*wheel, "-w", tmp_path, where], check=True, timeout=120)
     inside = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert "fridge/units.json" in inside
+    assert "fridge/reveal.json" in inside
+    recalled = {f"fridge/recall/{path.name}" for path in (root / "course" / "fridge" / "recall").glob("*.toml")}
+    assert recalled <= set(inside), "questions that nobody gets"
     assert not [name for name in inside if name.startswith("autograder/")]
     # A prepared environment, as tests/browser makes one: prepare.py must find nothing to do, then make opens the lab.
     (where / ".venv").mkdir()
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith("."):
             (where / ".venv" / entry.name).symlink_to(entry)
-    prepare = runpy.run_path(str(where / "binder" / "prepare.py"))
-    write, stamp, prefix = prepare["write"], prepare["stamp"], str(where / ".venv")
-    write(stamp(prefix, "lab"), prepare["fingerprint"](prefix))
-    write(stamp(prefix, "model"), f"{prepare['model_choice']()}\n{tmp_path}")
+    stamps = runpy.run_path(str(where / "binder" / "stamps.py"))
+    write, stamp, prefix = stamps["write"], stamps["stamp"], where / ".venv"
+    write(stamp(prefix, "lab"), stamps["fingerprint"](prefix))
+    write(stamp(prefix, "model"), f"{stamps['model_choice']()}\n{tmp_path}")
 
     def make(folder: Path, *arguments: str) -> str:
         alone = {
@@ -127,7 +137,7 @@ def test_make_lab_needs_nothing_else(published, root, tmp_path):
         return done.stdout
 
     opened = make(where, "lab", f"PYTHON={sys.executable}", "JUPYTER=echo opened")
-    assert opened.startswith("opened --ServerApp.root_dir=course"), opened
+    assert opened == "opened lab\n"
     told, ours = make(where, "--dry-run", "lab"), make(root, "--dry-run", "lab")
     assert told.replace(str(where), str(root)) == ours, "the learners' Makefile opens the lab in another way"
 
@@ -226,3 +236,17 @@ def test_a_branch_holds_the_same_and_touches_nothing_else(small, tmp_path, monke
         publish_branch(small, "other", REPO)
     with pytest.raises(CourseError, match="failed"):
         publish_branch(small, "no..name", REPO)
+
+
+@pytest.mark.parametrize("choice", ["library", "file", "no"])
+def test_the_instructor_decides_where_references_come_from(small, tmp_path, monkeypatch, choice):
+    """`fridge.reveal` in the published library must read what was chosen, and the course's own copy nothing."""
+    monkeypatch.chdir(small)
+    out = tmp_path / "out"
+    assert main(["publish", str(out), "--reveal", choice]) == 0
+    monkeypatch.setattr(references, "CHOICE", out / "course" / "fridge" / "reveal.json")
+    assert references.allowed() == choice
+    assert not (small / "course" / "fridge" / "reveal.json").exists()
+    assert files(out) >= {"course/fridge/recall/00-mini.toml", "course/fridge/reveal.json"}
+    monkeypatch.setattr(references, "CHOICE", small / "course" / "fridge" / "reveal.json")
+    assert references.allowed() == "", "everything"

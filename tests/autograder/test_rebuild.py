@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 
 from autograder.course import find_units
 from autograder.notebooks import grade_id
-from autograder.submissions.rebuild import rebuild
+from autograder.submissions.rebuild import REVEALED, rebuild
 from autograder.submissions.submission import Refused
 from autograder.trials.generated import answers_of
 
@@ -170,3 +170,27 @@ def test_bombs_cost_no_more_than_their_size(kv_cache, cells: list[dict]) -> None
     bomb[0] |= {"source": "def rope(x):\n    y = x\n" + bomb[0]["source"]}
     sent = nbformat.from_dict({"cells": bomb, "metadata": {}})
     assert is_the_handouts(rebuild(sent, handout).notebook, handout)
+
+
+def test_what_was_revealed_is_noted_wherever_the_call_stands(kv_cache) -> None:
+    """Guards against a call that the rebuild drops with its cell, and a note of the learner's own."""
+    handout = kv_cache.handout
+
+    def revealed(source: str, **metadata) -> list[str]:
+        sent = copy.deepcopy(kv_cache.solved)
+        sent.metadata[REVEALED] = ["work-test"]
+        sent.cells.append(nbformat.v4.new_code_cell(source, metadata=metadata))
+        rebuilt = rebuild(sent, handout)
+        assert rebuilt.revealed == rebuilt.notebook.metadata[REVEALED]
+        return rebuilt.revealed
+
+    assert revealed("print(1)") == []
+    assert revealed('# fridge.reveal("rope")') == []
+    assert revealed('fridge.reveal("rope")') == ["rope-test"]
+    assert revealed('fridge.reveal("rope")', tags=["for-real"]) == ["rope-test"]
+    assert revealed('fridge.reveal("kv-state")\nfridge.reveal("nothing")') == ["kv-update-test", "kv-state-test"]
+    for place in (grade_id(cell) for cell in handout.cells if grade_id(cell)):
+        sent = copy.deepcopy(kv_cache.solved)
+        cell = next(cell for cell in sent.cells if grade_id(cell) == place)
+        cell.source += '\n\nimport fridge\nfridge.reveal("rope")'
+        assert rebuild(sent, handout).revealed == ["rope-test"], place

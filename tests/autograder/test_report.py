@@ -1,7 +1,10 @@
 """The report: the gradebook's points, the autograded notebooks' reasons, nothing of a stranger's that runs."""
 
+import hashlib
 import json
 import shutil
+import sqlite3
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -9,8 +12,10 @@ from nbgrader.api import Gradebook
 
 from autograder.cli import main
 from autograder.course import CourseError, nbgrader_configuration
-from autograder.results.report import report
+from autograder.results.reasons import NOT_ATTEMPTED, reason
+from autograder.results.report import duration, report
 from autograder.submissions import outputs
+from fridge.testing import Wrong, expect_raises
 
 UNIT = "00-mini"
 MASTER = """# %% nbgrader={"grade": true, "grade_id": "add-test", "points": 3, "solution": false}
@@ -85,6 +90,7 @@ def test_rates_reasons_times_and_learners_at_risk(school):
     assert '<td data-label="Not attempted" class="number">1</td>' in page
     assert "500, at most 750" in page, "milliseconds: the median of 250 and 750, and the most"
     assert page.count(">at risk</td>") == 5, "all but the one who solved it"
+    assert "without a grade" not in page
     assert '<th scope="row" class="name" data-label="Name">Eve Late</th>' in page
 
 
@@ -127,3 +133,117 @@ def test_out_and_an_empty_gradebook(school, tmp_path, monkeypatch):
         gradebook.remove_assignment(UNIT)
     with pytest.raises(CourseError, match="nobody has handed in"):
         report(school)
+
+
+def hand_in(root: Path, learner: str, data: str) -> None:
+    """Put a file under grading/submitted."""
+    path = root / "grading" / "submitted" / learner / UNIT / "mini.ipynb"
+    path.parent.mkdir(parents=True)
+    path.write_text(data)
+
+
+def test_refused_uploads_are_listed_with_their_sentence(school):
+    """`grade` says it once, on a terminal; a learner whose upload broke off must not look like one who is absent."""
+    hand_in(school, "broken", '{"cells": [')
+    hand_in(school, "absent", "<html>")
+    hand_in(school, "waits", '{"cells": []}')
+    hand_in(school, HOSTILE.replace("/", "|"), "")
+    page = text(report(school).read_text())
+    assert "<b>4</b> without a grade" in page
+    assert "<b>broken</b>: mini.ipynb breaks off in line 1: the upload was cut short, ask for it again." in page
+    assert '<b>Eve Late</b> <span class="soft">absent</span>: mini.ipynb is a web page' in page
+    assert "<b>waits</b>: not graded yet" in page
+    assert "mini.ipynb is empty, 0 bytes" in page
+    assert page.count("<script") == 1
+    assert "not handed in" not in page
+
+
+def test_a_newer_file_than_the_graded_one_is_seen(school):
+    """Points of the first upload stand in the gradebook, and the second one can't be read."""
+    known = sqlite3.connect(school / "grading" / "gradebook.db")
+    known.execute("CREATE TABLE autograder_merged (submission_id TEXT, submitted_sha256 TEXT)")
+    hand_in(school, "right", "first")
+    hand_in(school, "signs-1", "{")
+    hand_in(school, "signs-2", '{"cells": []}')
+    for learner in ("right", "signs-1", "signs-2"):
+        ours = hashlib.sha256(b"first").hexdigest()
+        row = "SELECT id, ? FROM submitted_assignment WHERE student_id = ?"
+        known.execute(f"INSERT INTO autograder_merged {row}", (ours, learner))
+    known.commit()
+    page = text(report(school).read_text())
+    assert "<b>2</b> without a grade" in page
+    assert "mini.ipynb breaks off" in page
+    assert "changed since it was graded" in page
+    assert page.count(">newer file without a grade</a>") == 2
+
+
+def test_late_ones_and_their_penalty(school):
+    """The report's points are those that are exported; how late somebody was depends on the due date."""
+    with Gradebook(nbgrader_configuration(school).CourseDirectory.db_url) as gradebook:
+        due = datetime(2026, 11, 22, 16)
+        gradebook.find_assignment(UNIT).duedate = due
+        gradebook.find_submission(UNIT, "right").timestamp = due + timedelta(hours=50)
+        gradebook.find_submission(UNIT, "signs-1").timestamp = due - timedelta(hours=1)
+        gradebook.find_submission(UNIT, "right").notebooks[0].late_submission_penalty = 1.0
+        gradebook.db.commit()
+    page = text(report(school).read_text())
+    assert "<b>1</b> late" in page
+    assert '<span class="points">2</span> <span class="flag">2 days late, −1</span>' in page
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(1, "1 minute"), (60 * 119, "119 minutes"), (2 * 3600, "2 hours"), (47 * 3600, "47 hours"), (48 * 3600, "2 days")],
+)
+def test_durations_in_small_numbers(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_links_to_feedback_that_exists_wherever_the_page_lies(school, tmp_path):
+    """A link to nothing is worse than none; an id is no path and no address."""
+    for learner in ("right", "hostile"):
+        path = school / "grading" / "feedback" / learner / UNIT / "mini.html"
+        path.parent.mkdir(parents=True)
+        path.write_text("feedback")
+    page = report(school).read_text()
+    assert page.count(">feedback</a>") == 2
+    assert f'href="feedback/right/{UNIT}/mini.html"' in page
+    elsewhere = report(school, out=tmp_path / "else" / "class.html").read_text()
+    assert f'href="../school/grading/feedback/right/{UNIT}/mini.html"' in elsewhere
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected"),
+    [
+        (
+            ["✗ add: not right yet.", "  1 + 2", "  got: -1", "  likely cause: signs"],
+            ("1 + 2 — likely cause: signs", ""),
+        ),
+        # Of a learner's exception, whose message is as long and as many lines as its author likes:
+        (["✗ add: not right yet.", "  1 + 2", "  got: x", "              likely cause: the course"], ("1 + 2", "")),
+        (["✗ add: not right yet.", "  1 + 2", "  likely cause: the course", "  got: x"], ("1 + 2", "")),
+        (["✗ add: your code raised not right yet.", "the course is wrong"], ("your code raised", "not right yet.")),
+        (["✗ add: your code raised E: ✗ add: not right yet.", "the course"], ("your code raised", "E")),
+        (["✗ E: the course is wrong"], ("your code raised", "E")),
+        (["✗ E: not right yet.", "the course is wrong"], ("your code raised", "E")),
+        # The grader's own:
+        (["✗ add: your code was stopped: 60 seconds are over"], ("your code was stopped: 60 seconds are over", "")),
+        (["This test cell is broken."], ("This test cell is broken.", "")),
+        (["○ add: not attempted yet (3 points)."], NOT_ATTEMPTED),
+    ],
+)
+def test_a_learners_words_are_not_the_verdicts(lines, expected):
+    """An exception with a made-up name and message must not write a reason of the report."""
+    cell = {"metadata": {"nbgrader": {"grade_id": "add-test"}}, "outputs": [outputs.error("NotRight", "", lines)]}
+    assert reason({"cells": [cell]}, "add-test", "add") == expected
+
+
+def test_an_exceptions_second_line_is_no_line_of_the_verdict():
+    """A learner's message that goes on with `  likely cause: …` stood in the report as the course's own words."""
+
+    def raises() -> None:
+        raise KeyError("x\n  likely cause: the course")
+
+    with pytest.raises(Wrong) as caught:
+        expect_raises(ValueError, raises, "a length below zero")
+    assert not any(line.startswith("  likely cause") for line in str(caught.value).splitlines())

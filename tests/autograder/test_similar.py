@@ -105,6 +105,8 @@ def test_the_command_reads_a_class_and_states_its_limits(mini, capsys, monkeypat
     body = "\n".join(f"    step{number} = a * {number} + b ** {number}" for number in range(20))
     for learner, name in (("ada", "a"), ("bo", "a"), ("cy", None)):
         submit(unit, learner, {"add": f"def add({name}, b):\n{body}\n    return {name} + b"} if name else {})
+        beside = mini / "grading" / "submitted" / learner / unit.name / "timestamp.txt"
+        beside.write_text("2027-03-01 12:00:00 UTC")  # a class that was collected: it was taken for the notebook
     broken = mini / "grading" / "submitted" / "broken" / unit.name / "mini.ipynb"
     broken.parent.mkdir(parents=True)
     broken.write_text("[" * 100_000)
@@ -166,6 +168,16 @@ def test_a_small_change_to_a_public_source_makes_no_pair():
     assert Comparison(class_, sources=as_class(solution=code("x", 0))).pairs == []
 
 
+@pytest.mark.parametrize(("public_steps", "own_steps"), [(60, 6), (3, 3)])
+def test_a_pair_is_measured_without_and_beside_what_is_public(public_steps, own_steps):
+    """Little in common beside much that is public is no 100 %, and a public run of tokens makes no short one long."""
+    public = code("x", 0, public_steps)
+    own = "\n".join(f"later{step}.go{step}(total, {step})" for step in range(own_steps))
+    class_ = as_class(ada=f"{public}{own}", bo=f"{public}{own}", cy=code("z", 200))
+    assert Comparison(class_).pairs != [], "with nothing public it would be one"
+    assert Comparison(class_, sources=as_class(solution=public)).pairs == []
+
+
 def test_independent_right_answers_are_not_called_public(unit):
     """The master and samples that were written apart: none may be said to stand in the others."""
     answers = {name: as_tokens(own) for name, own in right_answers(unit).items() if name != "counts_by_layer"}
@@ -205,7 +217,7 @@ def test_common_parts_are_found_where_they_stand():
     """A part that moved must be marked in its place on both sides, and what the handout shows not at all."""
     one, other = tokens(code("x", 0)), tokens(code("y", 100))
     given = tokens("while True:\n    pass\n" * 20)
-    texts = {"a": [*one, *given], "b": other}, {"b": other, "a": one}
+    texts = {"a": [*one, *given], "b": other}, {"b": other, "a": one, "c": given}
     parts = common_parts(*(Text(exercises, set(grams(given))) for exercises in texts))
     assert parts == [Part(0, len(other), len(one)), Part(len(one + given), 0, len(other))]
 
@@ -248,6 +260,7 @@ def test_the_page_shows_both_texts_and_runs_nothing(mini):
     assert 'id="p1-other-1"' in page
     shown = sides(findings, "ada", "bo")
     assert "".join(piece.text for piece in shown[0].one) == answer, "nothing is lost between the marks"
+    assert "step7 = a * 7 + b ** 7" in "".join(piece.text for piece in shown[0].one if piece.part)
 
 
 def test_top_and_json(mini, capsys, monkeypatch):

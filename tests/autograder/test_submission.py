@@ -9,6 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nbformat.v4 import new_code_cell, new_notebook
 
+import fridge
+from autograder.course import find_units
+from autograder.submissions.rebuild import rebuild
 from autograder.submissions.submission import MAX_ENTRIES, MAX_OBJECTS, Refused, find_notebook, read_notebook
 
 NAME = "kv_cache.ipynb"
@@ -107,7 +110,15 @@ def test_a_folder_of_very_many_files_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["kv_cache-Copy1.ipynb", "KV-Cache (2).ipynb", "kv cache copy.ipynb", "kv_cache_2.ipynb", "x/kv_cache.ipynb"],
+    [
+        "Copy of kv_cache.ipynb",
+        "Copie de KV Cache (1).ipynb",
+        "kv_cache-Copy1.ipynb",
+        "KV-Cache (2).ipynb",
+        "kv cache copy.ipynb",
+        "kv_cache_2.ipynb",
+        "x/kv_cache.ipynb",
+    ],
 )
 def test_the_nearest_name_is_taken_of_several(tmp_path: Path, name: str) -> None:
     """Guards against a refusal, or another notebook, where one clearly is the one that is wanted."""
@@ -133,3 +144,21 @@ def test_links_are_refused_wherever_they_stand(tmp_path: Path) -> None:
         find_notebook(folder, NAME)
     with pytest.raises(Refused, match="links aren't followed"):
         read_notebook(folder / NAME)
+
+
+def test_the_file_that_fridge_submit_makes(root, tmp_path, monkeypatch):
+    """What learners are told to hand in must be what is read, found by its name, and rebuilt without a remark."""
+    unit = find_units(root, ["03-kv-cache"])[0]
+    monkeypatch.delenv("JPY_SESSION_NAME", raising=False)
+    monkeypatch.chdir(tmp_path)
+    handout = nbformat.read(unit.release, as_version=4)
+    for cell in handout.cells:
+        cell.metadata = {}  # as Colab saves it
+        if cell.id == "work":
+            cell.source = "def positions_processed(prompt_tokens, new_tokens):\n    return (1, 2)"
+    nbformat.write(handout, tmp_path / unit.release.name)
+    made = fridge.submit(unit.name).path
+    assert find_notebook(made.parent, unit.release.name) == made
+    rebuilt = rebuild(read_notebook(made), nbformat.read(unit.release, as_version=4))
+    assert rebuilt.repairs == []
+    assert "return (1, 2)" in next(cell.source for cell in rebuilt.notebook.cells if cell.id == "work")

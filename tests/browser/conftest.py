@@ -133,12 +133,12 @@ def link_environment(root: Path, goal: str) -> None:
     for entry in Path(sys.prefix).iterdir():
         if not entry.name.startswith("."):
             (venv / entry.name).symlink_to(entry)
-    prepare = runpy.run_path(str(root / "binder" / "prepare.py"))
-    write, stamp, prefix = prepare["write"], prepare["stamp"], str(venv)
-    write(stamp(prefix, goal), prepare["fingerprint"](prefix))
-    write(stamp(prefix, "model"), f"{prepare['model_choice']()}\n{models.install()}")
+    stamps = runpy.run_path(str(root / "binder" / "stamps.py"))
+    write, stamp = stamps["write"], stamps["stamp"]
+    write(stamp(venv, goal), stamps["fingerprint"](venv))
+    write(stamp(venv, "model"), f"{stamps['model_choice']()}\n{models.install()}")
     # If not, make would spend its minutes on an environment of its own.
-    assert prepare["is_prepared"](prefix, goal), "binder/prepare.py has other stamps than this fixture knows"
+    assert stamps["is_prepared"](venv, goal), "binder/stamps.py has other stamps than this fixture knows"
 
 
 @contextlib.contextmanager
@@ -172,7 +172,7 @@ def printed_url(server: subprocess.Popen, log: Path) -> str:
     """The address that JupyterLab prints for a person to click on."""
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and server.poll() is None:
-        if found := re.search(r"http://127\.0\.0\.1:\d+/lab\S*\?token=\w+", log.read_text()):
+        if found := re.search(r"http://127\.0\.0\.1:\d+/\S*\?token=\w+", log.read_text()):
             return found.group()
         time.sleep(0.2)
     raise AssertionError(f"`{' '.join(server.args[:2])}` printed no address; it said:\n{log.read_text()}")

@@ -162,7 +162,7 @@ def test_a_learner_s_hour(lab, page, artifacts):
         name = test.removesuffix("-test")
         worth = f"{points:g} point" + ("s" if points != 1 else "")
         assert memory.output(test).startswith(f"○ {name}: not attempted yet ({worth})"), test
-        assert len(memory.output(test).splitlines()) == 1, "a learner needs no traceback of an empty exercise"
+        assert len(memory.output(test).splitlines()) <= 2, "a learner needs no traceback of an empty exercise"
     for cell_id in memory.waiting:
         assert "This cell waits for your code: solve " in memory.output(cell_id), cell_id
     assert "0 of 25 points" in memory.output(memory.score)
@@ -197,7 +197,7 @@ def test_a_learner_s_hour(lab, page, artifacts):
     assert Path(download.value.path()).read_bytes() == made.read_bytes()
     memory.write("bits-per-weight", RIGHT_BITS + "    # one more line\n")
     memory.press("Shift+Enter", "Shift+Enter", until="bits-per-weight-test", says="✓")
-    assert "! What ran last isn't in the file: 1 · Bits per weight. Save" in memory.run(memory.hand_in, lab)
+    assert memory.run(memory.hand_in, lab).startswith("! What ran last isn't in the file: 1 · Bits per weight. Save")
     memory.picture("11-hand-in-unsaved", memory.outputs(memory.hand_in))
 
     # nbgrader's Validate.

@@ -1,7 +1,8 @@
 """What else used the processors: a share that is known or isn't, and the sentence where the times are."""
 
+import subprocess
 from collections import namedtuple
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +17,19 @@ pytestmark = pytest.mark.usefixtures("no_window", "forgotten")
 
 Times = namedtuple("Times", "user nice system idle iowait steal guest")
 Machine = Callable[..., None]
+NOTE = "Something else used 50 % of the processors while this was measured: times may be too long, counts aren't."
+IN_A_SHELL = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+measuring = "with busy.watched(): print('measured')"
+shell.run_cell("from itertools import count; from fridge import busy, plots; seconds = count()")
+shell.run_cell("busy._has_quota = lambda: False")
+shell.run_cell("busy._now = lambda: busy.Look(n := float(next(seconds)), n, 2 * n, 0.0)")
+shell.run_cell(measuring, store_history=True)
+shell.run_cell("plots.timed(plots.axes('a later cell')); print('figure')", store_history=True)
+shell.run_cell("print('next')", store_history=True)
+shell.run_cell(measuring, store_history=True)
+"""
 HAS_QUOTA = busy._has_quota  # of the machine that runs the tests nothing is asked
 START = Look(wall=100.0, busy=50.0, all=200.0, own=20.0)
 
@@ -93,21 +107,14 @@ def test_what_counts_as_busy(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def shell(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """A notebook's shell with a cell counter, and processors of which others use half."""
+def shell(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """A notebook's shell, whose cells end when it is told so, and processors of which others use half."""
     handlers: dict[str, Callable] = {}
-    shell = SimpleNamespace(execution_count=1, events=SimpleNamespace(register=handlers.__setitem__))
     seconds = count()
+    shell = SimpleNamespace(events=SimpleNamespace(register=handlers.__setitem__))
+    shell.end_of_cell = lambda: [handler(None) for handler in handlers.values()]
     monkeypatch.setattr(busy, "get_ipython", lambda: shell)
     monkeypatch.setattr(busy, "_now", lambda: Look(n := float(next(seconds)), n, 2 * n, 0.0))
-
-    def end_of_cell() -> None:
-        result = SimpleNamespace(execution_count=shell.execution_count)
-        shell.execution_count += 1  # IPython counts on first
-        for handler in handlers.values():
-            handler(result)
-
-    shell.end_of_cell = end_of_cell
     return shell
 
 
@@ -151,6 +158,12 @@ def test_a_figure_of_a_quiet_machine(machine: Machine) -> None:
     plots.timed(ax)
     assert ax.figure.get_supxlabel() == ""
     assert plt.gcf() is ax.figure
+
+
+def test_in_a_real_shell(child: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    """Guards against what IPython does otherwise than the shell above: its counter, and when it calls."""
+    found = child("-c", IN_A_SHELL)
+    assert found.stdout.split("\n") == ["measured", NOTE, "figure", "next", "measured", NOTE, ""], found.stderr
 
 
 def test_the_real_counters() -> None:

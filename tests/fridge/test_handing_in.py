@@ -55,13 +55,39 @@ def test_the_file_and_what_is_said_about_it(course: Path) -> None:
     assert repr(made).splitlines() == [
         f"Ready to hand in: {made.path}",
         "2 of 25 points by the visible tests, as saved just now.",
-        "Tests never run, or not saved: 4 · Where a token stands.",
+        "Answered, and not tested since, or not saved: 4 · Where a token stands.",
         "Not attempted: 2 · Memory; 3 · Attention that continues a sequence; 5 · The cache: kv-update; "
         "5 · The cache: kv-state; 6 · The loop; 7 · A long prompt in chunks.",
     ]
     assert sources(made.path) == sources(course / UNIT / NOTEBOOK)
     assert '<a href="../hand-in/kv_cache.ipynb" download>' in made._repr_html_()
     assert progress.read(course).units[3].earned == 2, "the file in hand-in/ isn't the work"
+
+
+def test_every_exercise_is_accounted_for(course: Path) -> None:
+    """Guards against an answer of which nothing is said: its test is of before it, or its points were given up."""
+    untouched = {"output_type": "error", "ename": "NotAttempted", "evalue": "○ rope: …", "traceback": []}
+    stale = untouched | {"ename": "Stale", "evalue": "↻ memory: …"}
+    change(
+        course / UNIT / NOTEBOOK,
+        memory={"source": "def kv_cache_bytes():\n    return 1\n"},
+        **{"rope-test": {"outputs": [untouched]}, "memory-test": {"outputs": [stale]}},
+    )
+    said = repr(fridge.submit(UNIT))
+    assert "Answered, and not tested since, or not saved: 2 · Memory; 4 · Where a token stands." in said
+    data = saved.read(course / UNIT / NOTEBOOK)
+    call = {"cell_type": "code", "id": "r", "metadata": {}, "source": 'import fridge\nfridge.reveal("rope")'}
+    data["cells"].append(call | {"outputs": [], "execution_count": None})
+    saved.write(course / UNIT / NOTEBOOK, data)
+    said = repr(fridge.submit(UNIT))
+    assert "Revealed, points given up: 4 · Where a token stands." in said
+    assert "Answered, and not tested since, or not saved: 2 · Memory.\n" in said
+
+
+def test_an_answer_that_is_newer_than_its_test(course: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guards against `not saved` for what is saved and was changed after its test."""
+    monkeypatch.setattr(scoreboard, "outcomes", lambda: {"rope": scoreboard.STALE})
+    assert repr(fridge.submit(UNIT)).startswith("! Changed since their tests ran: 4 · Where a token stands. Run the")
 
 
 def test_the_learners_notebook_stays_as_it_is(course: Path) -> None:
@@ -155,10 +181,15 @@ def test_what_ran_and_is_not_saved(course: Path, monkeypatch: pytest.MonkeyPatch
     """Guards against yesterday's answer handed in, because today's wasn't saved."""
     ran = ["1 + 1", WORK, ROPE]
     shell = types.SimpleNamespace(history_manager=types.SimpleNamespace(input_hist_raw=ran), user_ns={})
-    monkeypatch.setattr(this_notebook, "_shell", lambda: shell)
+    monkeypatch.setattr(this_notebook, "shell", lambda: shell)
     assert "!" not in repr(fridge.submit(UNIT)), "all is saved"
     ran.append(ROPE.replace("return x", "return x * 1"))
-    assert "! What ran last isn't in the file: 4 · Where a token stands. Save (Ctrl+S" in repr(fridge.submit(UNIT))
+    said = repr(fridge.submit(UNIT))
+    assert said.startswith("! What ran last isn't in the file: 4 · Where a token stands. Save (Ctrl+S")
+    assert "\nMade of what is saved: " in said
+    shutil.copy(COURSE / UNIT / NOTEBOOK, course / UNIT / NOTEBOOK)
+    assert "no exercise is attempted, as saved just now. ! What ran last isn't in the" in repr(fridge.submit(UNIT))
+    change(course / UNIT / NOTEBOOK, work={"source": WORK}, rope={"source": ROPE})
     ran.append(ROPE + "\n")
     assert "!" not in repr(fridge.submit(UNIT)), "the same but for an empty line"
     scoreboard.record("rope", scoreboard.RIGHT)
@@ -240,9 +271,10 @@ def test_on_colab_the_window_is_handed_in(colab: types.SimpleNamespace) -> None:
     assert made.path == colab.content / "hand-in" / NOTEBOOK
     assert colab.downloads == [str(made.path)]
     assert repr(made).splitlines()[:2] == [
-        f"Ready to hand in: {made.path} Your browser downloads kv_cache.ipynb: hand that in.",
+        f"Ready to hand in: {made.path}",
         "2 of 25 points by the visible tests, as it stands in this window.",
     ]
+    assert repr(made).endswith("Your browser downloads kv_cache.ipynb: hand that in.")
     assert "<a" not in made._repr_html_(), "Colab has no server that would follow the link"
 
 

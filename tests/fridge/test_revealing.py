@@ -8,9 +8,9 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from fridge import progress, scoreboard
+from fridge import progress, scoreboard, this_notebook
 from fridge.cells import STUB
-from fridge.notebook import handouts, references, revealing, runs, saved
+from fridge.notebook import handouts, references, revealing, runs
 from fridge.testing import Wrong
 
 UNIT, NOTEBOOK = "03-kv-cache", "kv_cache.ipynb"
@@ -71,7 +71,7 @@ def cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cell]:
     monkeypatch.setattr(references, "CHOICE", tmp_path / "reveal.json")
     Path(references.FILE).write_text(json.dumps(SOLUTIONS), encoding="utf-8")
     shell = InteractiveShell.instance()
-    monkeypatch.setattr(saved, "current_shell", lambda: shell)
+    monkeypatch.setattr(this_notebook, "shell", lambda: shell)
     monkeypatch.setattr(runs, "_recorder", runs.Recorder(shell))
 
     def run(source: str, cell_id: str | None = None) -> str:
@@ -147,6 +147,11 @@ def test_a_cell_that_can_not_run_is_an_attempt(cell: Cell) -> None:
     assert "↻ double" in cell(TESTS["double"])
     assert "is revealed" in cell('fridge.reveal("double")')
     assert cell(TESTS["double"]).startswith("◇ double")
+    cell(
+        "class Pair:\n    def __init__(self, a, b):\n        self.a = a\n\n    def first(self):\n        return self.a",
+        "pair",
+    )
+    assert cell(TESTS["both"]).startswith("✓ both"), "what uses the reference isn't older than anything"
 
 
 def test_all_tests_of_a_class(cell: Cell) -> None:

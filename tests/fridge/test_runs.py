@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from fridge import scoreboard
+from fridge import scoreboard, this_notebook
 from fridge.cells import STUB
-from fridge.notebook import grading, handouts, runs, saved
+from fridge.notebook import grading, handouts, runs
 from fridge.testing import NotAttempted, Wrong
 from fridge.testing.outcome import Stale
 
@@ -67,7 +67,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
     monkeypatch.setattr(handouts, "graded_cells", lambda: {UNIT: [stub, cell(TEST, TEST_ID, solution=False)]})
     handouts.stubs.cache_clear()
     shell = InteractiveShell()
-    monkeypatch.setattr(saved, "current_shell", lambda: shell)
+    monkeypatch.setattr(this_notebook, "shell", lambda: shell)
     monkeypatch.setattr(runs, "_recorder", runs.Recorder(shell))
     yield Kernel(shell)
     shell.history_manager.end_session()
@@ -237,7 +237,7 @@ def test_cells_that_ran_before_the_library_was_imported(kernel: Kernel, monkeypa
     kernel.shell.events.unregister("post_run_cell", runs._recorder._end)
     monkeypatch.setattr(runs, "_recorder", None)
     kernel.run(RIGHT)
-    monkeypatch.setattr(saved, "current_shell", lambda: kernel.shell)
+    monkeypatch.setattr(this_notebook, "shell", lambda: kernel.shell)
     kernel.run("from fridge.notebook import runs; runs.watch()", "imports")
     assert kernel.test() is None
     kernel.run(BROKEN)

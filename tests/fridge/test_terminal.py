@@ -10,12 +10,13 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 ENCODINGS = ["gbk", "latin-1", "ascii", "cp1252", "cp437"]  # China, old Unix, LANG=C, Windows in the west, its console
 STOPPED = """
-import runpy
-main = runpy.run_path("binder/prepare.py")["main"]
-def prepare(*_):
-    raise main.__globals__["Stop"]("Ça ne va pas : ✗ 学生")
-main.__globals__["prepare"] = prepare
-main(["lab"])
+import sys
+sys.path.insert(0, "binder")
+import environment, prepare
+def stopped():
+    raise environment.Stop("Ça ne va pas : ✗ 学生")
+environment.require_files = stopped
+prepare.main(["lab"])
 """
 QUICK = {
     "fridge": ["-m", "fridge.cli", "progress", "solutions"],
@@ -54,10 +55,12 @@ def test_a_reader_that_has_gone() -> None:
 def test_a_model_folder_that_the_terminal_cannot_write(tmp_path: Path) -> None:
     """Guards against a set-up that notes `/home/??/model`, finds no such folder, and starts anew each time."""
     code = (
-        "import runpy, sys; run = runpy.run_path('binder/prepare.py')['run']\n"
+        "import os, pathlib, sys; sys.path.insert(0, 'binder'); from steps import Step\n"
         "sys.stdout.reconfigure(errors='replace')\n"
-        "status, said = run([sys.executable, '-c', sys.argv[1]], tee='stdout')\n"
+        "command, log = [sys.executable, '-c', sys.argv[1]], pathlib.Path(sys.argv[2])\n"
+        "status, said = Step('a step', log).run(command, os.environ, log.parent)\n"
         "print(said.strip().endswith('学生'))"
     )
-    done = run(["-c", code, f"print({str(tmp_path / '学生')!r})"], "ascii", capture_output=True)
-    assert done.stdout.decode("ascii").splitlines()[1:] == ["True"], done.stderr
+    where = tmp_path / "学生"
+    done = run(["-c", code, f"print({str(where)!r})", str(tmp_path / "log")], "ascii", capture_output=True)
+    assert done.stdout.decode("ascii").splitlines()[-1:] == ["True"], done.stderr

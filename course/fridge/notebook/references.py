@@ -73,7 +73,7 @@ def find(stub: Stub, notebook: str, file: str | None = None) -> Reference:
     choice = allowed()
     if choice == NO:
         raise NoReference("your instructor has switched reference solutions off in this course.")
-    if stub.grade_id in RELATIVES and file is None:
+    if stub.grade_id in RELATIVES and (file is None or choice == LIBRARY):
         return _from_library(stub)
     if choice == LIBRARY:
         raise NoReference("the library has no function that does the same, and your instructor allows no other source.")
@@ -92,7 +92,7 @@ def of_master(unit: str, text: str) -> dict[str, Any]:
     """A unit's solutions as FILE holds them, from the text of its master: what they import, and each exercise's source.
 
     Returns:
-        {"unit": …, "imports": [lines], "exercises": {stub's grade_id: source}}.
+        {"unit": …, "imports": [lines], "exercises": {stub's grade_id: source}}, without what a person grades.
     """
     imports: list[str] = []
     exercises: dict[str, str] = {}
@@ -102,7 +102,7 @@ def of_master(unit: str, text: str) -> dict[str, Any]:
             imports += [
                 ast.unparse(node) for node in _statements(source) if isinstance(node, ast.Import | ast.ImportFrom)
             ]
-        elif graded is not None and (marks := json.loads(graded[1]))["solution"]:
+        elif graded is not None and (marks := json.loads(graded[1]))["solution"] and not marks.get("grade"):
             exercises[marks["grade_id"]] = _MARKER.sub("", source)
     return {"unit": unit, "imports": list(dict.fromkeys(imports)), "exercises": exercises}
 

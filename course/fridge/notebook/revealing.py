@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from fridge import scoreboard
-from fridge.notebook import grading, handouts, references, reveals, saved
+from fridge import scoreboard, this_notebook
+from fridge.notebook import grading, handouts, references, reveals, runs, saved
 from fridge.notebook.handouts import Stub
 from fridge.notebook.references import NoReference, Reference
 
@@ -18,7 +18,7 @@ def reveal(exercise: str, file: str | None = None) -> None:
     if not grading.is_learning():
         print(f"fridge.reveal({exercise!r}): nothing is revealed while a notebook is graded or validated.")
         return
-    shell = saved.current_shell()
+    shell = this_notebook.shell()
     if shell is None:
         print("fridge.reveal works in a notebook only.")
         return
@@ -29,6 +29,7 @@ def reveal(exercise: str, file: str | None = None) -> None:
         return
     _in_place.update(reference.values)
     shell.user_ns.update(reference.values)
+    runs.replaced(reference.values)
     for name in stub.exercises:
         scoreboard.record(name, scoreboard.REVEALED)
     _show(stub, reference)
@@ -36,7 +37,7 @@ def reveal(exercise: str, file: str | None = None) -> None:
 
 def is_in_place(exercise: str) -> bool:
     """Whether a reference runs where an exercise's own function should."""
-    shell, stub = saved.current_shell(), handouts.stub(exercise)
+    shell, stub = this_notebook.shell(), handouts.stub(exercise) if _in_place else None
     if shell is None or stub is None:
         return False
     return any(name in _in_place and shell.user_ns.get(name) is _in_place[name] for name in stub.names)
@@ -48,9 +49,9 @@ def stands(exercise: str, notebook: str) -> bool:
     Args:
         notebook: the name of its unit's notebook.
     """
-    stub = handouts.stub(exercise)
-    found = saved.read(notebook) if stub and grading.is_learning() and saved.current_shell() else None
-    return found is not None and bool(reveals.given_up(found.cells, [stub]))
+    found = saved.read(notebook) if grading.is_learning() and this_notebook.shell() else None
+    stub = handouts.stub(exercise) if found else None
+    return found is not None and stub is not None and bool(reveals.given_up(found.cells, [stub]))
 
 
 def _find(exercise: str, stub: Stub | None, file: str | None) -> Reference:

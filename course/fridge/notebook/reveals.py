@@ -14,7 +14,7 @@ from fridge.notebook.handouts import Stub, find
 
 LIBRARY, CALL = "fridge", "reveal"
 _INNER = ("notebook", "revealing")  # modules below the library's through which the same can be called
-MAX_READ = 1_000_000  # characters of cells that are looked at; the largest unit has 60,000
+MAX_READ = 300_000  # characters of cells that are looked at; the largest unit has 60,000
 SAID = "revealed: its points were given up; take the call out of the notebook and solve it to have them"
 _TIMED = re.compile(r"^([ \t]*)%%?(?:time|timeit|capture|prun)\b.*?(?=$|\bfridge\.|\breveal\()", re.MULTILINE)
 _MAGIC = re.compile(r"^([ \t]*)[%!].*$|^.*\?$", re.MULTILINE)

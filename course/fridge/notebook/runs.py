@@ -11,11 +11,12 @@ import dis
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
+from fridge import this_notebook
 from fridge.cells import STUB, Cell, read_cells
 from fridge.notebook import grading, handouts, saved
 from fridge.notebook.handouts import Stub
@@ -107,20 +108,27 @@ def watch() -> None:
     """Listen to this kernel from now on, if a learner works in it. Called when the library is imported."""
     global _recorder
     with contextlib.suppress(Exception):
-        shell = saved.current_shell()
+        shell = this_notebook.shell()
         if _recorder is None and shell is not None and grading.is_learning():
             _recorder = Recorder(shell)
 
 
 def version(exercise: str) -> object:
     """Which version of an exercise's names this kernel has; another one after each run that changed, or should have."""
-    stub = handouts.stub(exercise)
+    stub = handouts.stub(exercise) if _recorder else None
     if _recorder is None or stub is None:
         return None
     return [
         (_recorder.defined[name].cell.text if name in _recorder.defined else "", name in _recorder.overtaken)
         for name in sorted(stub.names)
     ]
+
+
+def replaced(names: Iterable[str]) -> None:
+    """Note that these names mean something else now: a reference, which no run of a cell has overtaken."""
+    for name in names:
+        if _recorder is not None:
+            _recorder.overtaken.pop(name, None)
 
 
 def stale(exercise: str, notebook: str) -> str:
@@ -130,8 +138,8 @@ def stale(exercise: str, notebook: str) -> str:
         notebook: the name of its unit's notebook.
     """
     with contextlib.suppress(Exception):
-        stub = handouts.stub(exercise)
-        if _recorder is not None and stub is not None and grading.is_learning():
+        stub = handouts.stub(exercise) if _recorder and grading.is_learning() else None
+        if _recorder is not None and stub is not None:
             return (
                 _failed(_recorder, stub)
                 or _not_run(_recorder, stub, exercise, notebook)
@@ -218,7 +226,7 @@ def _differs(cell: Cell, run: Run, name: str, notebook: saved.Saved) -> bool:
 
 
 def _definition(cell: Cell, name: str) -> str | None:
-    shell = saved.current_shell()
+    shell = this_notebook.shell()
     try:
         tree = ast.parse(shell.transform_cell(cell.source) if shell else cell.source)  # magics are no Python
     except (SyntaxError, ValueError, RecursionError):
@@ -277,7 +285,7 @@ def _names_of(cell_id: str) -> frozenset[str]:
 
 
 def _namespace() -> dict[str, Any]:
-    shell = saved.current_shell()
+    shell = this_notebook.shell()
     return shell.user_ns if shell else {}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 FOLDER = Path(__file__).parent
 FEWEST, MOST = 3, 5  # questions of a unit
 OPTIONS = (3, 4)
-KEYS = {"ask": str, "options": list, "right": int, "because": str}
+KEYS = {"ask": (str, "a text"), "options": (list, "a list"), "right": (int, "a number"), "because": (str, "a text")}
 
 
 class BadQuestions(ValueError):
@@ -62,7 +62,7 @@ def problems(tables: list[dict[str, Any]]) -> list[str]:
 
 
 def _problems(table: dict[str, Any]) -> list[str]:
-    wanted = [f"`{key}` must be a {kind.__name__}" for key, kind in KEYS.items() if type(table.get(key)) is not kind]
+    wanted = [f"`{key}` must be {words}" for key, (kind, words) in KEYS.items() if type(table.get(key)) is not kind]
     if wanted or (strangers := sorted(set(table) - set(KEYS))):
         return wanted or [f"nobody reads `{strangers[0]}`"]
     options, found = table["options"], []

@@ -7,12 +7,15 @@ import ipywidgets
 from fridge.recall.page import marked_up
 from fridge.recall.questions import Question
 
+MIME = "application/vnd.jupyter.widget-view+json"
 # A radio button's label is one line of a fixed height by default; on a phone it must be allowed to be several.
 STYLE = """<style>
-.fridge-recall { max-width: 44em; margin: 0.4em 0 1.2em }
-.fridge-recall .widget-radio, .fridge-recall .widget-radio-box { width: auto; height: auto; max-height: none }
-.fridge-recall .widget-radio-box label { height: auto; max-width: 100%; line-height: 1.4; white-space: normal;
-  overflow: visible; display: flex; align-items: baseline; gap: 0.5em; padding: 0.15em 0 }
+.fridge-recall { max-width: 44em; margin: 0.4em 0 1.6em }
+.fridge-recall .widget-radio { width: 100%; min-width: 0; height: auto; margin: 0.1em 0 }
+.fridge-recall .widget-radio-box { width: 100%; min-width: 0; height: auto; max-height: none; margin: 0; padding: 0 }
+.fridge-recall .widget-radio-box label { box-sizing: border-box; width: 100%; max-width: 100%; height: auto; margin: 0;
+  line-height: 1.4; white-space: normal; overflow-wrap: anywhere; display: flex; flex-direction: row-reverse;
+  justify-content: flex-end; align-items: baseline; gap: 0.5em; padding: 0.15em 0; cursor: pointer }
 .fridge-recall .widget-radio-box input { flex: none; width: auto; height: auto; margin: 0 }
 .fridge-recall .widget-html-content { line-height: 1.4; height: auto; white-space: normal; overflow: visible }
 </style>"""
@@ -21,33 +24,37 @@ STYLE = """<style>
 def bundle(questions: list[Question]) -> dict[str, Any]:
     """What a notebook shows of all questions, as its MIME types."""
     boxes = [_box(number, question) for number, question in enumerate(questions, 1)]
-    shown = ipywidgets.VBox([ipywidgets.HTML(STYLE), *boxes], layout=ipywidgets.Layout(width="auto"))
-    data = shown._repr_mimebundle_()
-    return {kind: value for kind, value in data.items() if kind.startswith("application/")}
+    shown = ipywidgets.VBox([ipywidgets.HTML(STYLE), *boxes], layout=ipywidgets.Layout(width="100%"))
+    return {MIME: {"version_major": 2, "version_minor": 0, "model_id": shown.model_id}}  # in Colab's older ones, too
 
 
 def _box(number: int, question: Question) -> ipywidgets.VBox:
-    wide = ipywidgets.Layout(width="auto", height="auto")
+    wide = ipywidgets.Layout(width="auto", height="auto", margin="0")
     ask = ipywidgets.HTML(f"<strong>{number}.</strong> {marked_up(question.ask)}", layout=wide)
-    choice = ipywidgets.RadioButtons(options=_plain(question), value=None, layout=wide)
+    # A group for each option: within one, arrow keys move, and JupyterLab takes them. Tab and Space it leaves.
+    choices = [
+        ipywidgets.RadioButtons(options=[_plain(option)], value=None, layout=wide) for option in question.options
+    ]
     said = ipywidgets.HTML("", layout=wide)
 
     def answer(change: dict[str, Any]) -> None:
-        said.value = reply(question, change["new"])
+        if change["new"] is not None:
+            for other in choices:
+                other.index = 0 if other is change["owner"] else None
+            said.value = reply(question, choices.index(change["owner"]))
 
-    choice.observe(answer, names="index")
-    box = ipywidgets.VBox([ask, choice, said], layout=wide)
+    for choice in choices:
+        choice.observe(answer, names="index")
+    box = ipywidgets.VBox([ask, *choices, said])
     box.add_class("fridge-recall")
     return box
 
 
-def reply(question: Question, index: int | None) -> str:
+def reply(question: Question, index: int) -> str:
     """What is said about a choice, as HTML for a screen and a screen reader."""
-    if index is None:
-        return ""
     words = f"✓ Right. {marked_up(question.because)}" if index == question.right else "✗ Not yet. Choose again."
     return f"<div role='status'>{words}</div>"
 
 
-def _plain(question: Question) -> list[str]:
-    return [option.replace("`", "") for option in question.options]  # a label has no code in it
+def _plain(option: str) -> str:
+    return option.replace("`", "")  # a label has no code in it

@@ -105,6 +105,7 @@ def wrong(what: str, expected: object, got: Any, cause: str = "") -> Wrong:
     words = str(got) if type(got) is InWords else describe(got)
     if got is None:
         words, cause = RETURN, ""  # a cause that is about something else would mislead
+    words = words.replace("\n", "\n" + " " * 12)  # an exception's second line must not pass for one of the verdict's
     lines = [f"  {what}", f"  expected: {expected}", f"  got:      {words}"]
     return Wrong("\n".join(lines + ([f"  likely cause: {cause}"] if cause else [])))
 
