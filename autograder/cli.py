@@ -98,7 +98,9 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("feedback", _feedback, "Make a unit's feedback pages; those that are up to date stay.", units=False)
     sub.add_argument("unit", metavar="UNIT", help="03-kv-cache, say")
     sub.add_argument("--workers", type=_positive, default=1, metavar="N", help="processes on this machine; default 1")
-    sub.add_argument("--student", nargs="+", default=[], metavar="ID", dest="students", help="these alone")
+    sub.add_argument(
+        "--student", nargs="+", action="extend", default=[], metavar="ID", dest="students", help="these alone"
+    )
     command("doctor", _doctor, "Say which layers of the sandbox this host gives.", units=False)
     sub = command("bench", _bench, "Measure submissions per minute against stock nbgrader.", units=False)
     sub.add_argument("--scaling", action="store_true", help="measure classes of 10 to 500 and a second worker")

@@ -107,7 +107,7 @@ def similar(root: Path, name: str) -> Findings:
     for submission in sorted(folder.glob(f"*/{unit.name}")):
         learner = submission.parent.name
         try:
-            notebook = read_notebook(find_notebook(submission, unit.notebook))
+            notebook = read_notebook(find_notebook(submission, f"{unit.notebook}.ipynb"))
         except (Refused, OSError) as error:
             unread.append(f"{learner}: {error}")
         else:

@@ -59,7 +59,7 @@ def find_notebook(folder: Path, name: str) -> Path:
         return expected
     wanted = plain_name(name)
     exact = [path for path in files if _last_part(path) == name]
-    near = [path for path in files if plain_name(_last_part(path)) == wanted]
+    near = [path for path in files if wanted and plain_name(_last_part(path)) == wanted]
     notebooks = [path for path in files if _last_part(path).lower().endswith(_ENDINGS)]
     for candidates in (exact, near, notebooks):
         if candidates:

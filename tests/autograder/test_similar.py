@@ -105,6 +105,8 @@ def test_the_command_reads_a_class_and_states_its_limits(mini, capsys, monkeypat
     body = "\n".join(f"    step{number} = a * {number} + b ** {number}" for number in range(20))
     for learner, name in (("ada", "a"), ("bo", "a"), ("cy", None)):
         submit(unit, learner, {"add": f"def add({name}, b):\n{body}\n    return {name} + b"} if name else {})
+        beside = mini / "grading" / "submitted" / learner / unit.name / "timestamp.txt"
+        beside.write_text("2027-03-01 12:00:00 UTC")  # a class that was collected: it was taken for the notebook
     broken = mini / "grading" / "submitted" / "broken" / unit.name / "mini.ipynb"
     broken.parent.mkdir(parents=True)
     broken.write_text("[" * 100_000)

@@ -110,7 +110,15 @@ def test_a_folder_of_very_many_files_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["kv_cache-Copy1.ipynb", "KV-Cache (2).ipynb", "kv cache copy.ipynb", "kv_cache_2.ipynb", "x/kv_cache.ipynb"],
+    [
+        "Copy of kv_cache.ipynb",
+        "Copie de KV Cache (1).ipynb",
+        "kv_cache-Copy1.ipynb",
+        "KV-Cache (2).ipynb",
+        "kv cache copy.ipynb",
+        "kv_cache_2.ipynb",
+        "x/kv_cache.ipynb",
+    ],
 )
 def test_the_nearest_name_is_taken_of_several(tmp_path: Path, name: str) -> None:
     """Guards against a refusal, or another notebook, where one clearly is the one that is wanted."""
