@@ -75,13 +75,9 @@ def test_no_master_is_in_course(root):
 def test_units_json_lists_every_exercise_with_its_points(mini):
     """The learner's tables take titles and points from units.json, so it must agree with headings and metadata."""
     build(mini)
-    assert json.loads((mini / "course/fridge/units.json").read_text()) == {
-        "00-mini": {
-            "title": "Mini",
-            "notebook": "00-mini/mini.ipynb",
-            "exercises": {"add": {"title": "1 · Add", "points": 3}},
-        }
-    }
+    unit = json.loads((mini / "course/fridge/units.json").read_text())["00-mini"]
+    assert (unit["title"], unit["notebook"], list(unit["exercises"])) == ("Mini", "00-mini/mini.ipynb", ["add"])
+    assert unit["exercises"]["add"].items() >= {"title": "1 · Add", "points": 3}.items()
 
 
 def test_outputs_survive_where_the_code_is_unchanged(mini):
