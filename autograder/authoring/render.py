@@ -15,6 +15,8 @@ from autograder.authoring.build import write, write_pair
 from autograder.course import CourseError, Unit, find_units
 
 LOOK_SECONDS = 0.1
+NEAR_THE_PEAK = 0.95  # of the resident memory seen so far, from which a process is looked at in full
+FULL_LOOK_SECONDS = 1.0  # at least, between two full looks
 CELL_SECONDS = 600
 
 
@@ -77,7 +79,7 @@ class _PeakMemory:
     """Looks at the kernel, the largest process that this one starts, from a thread."""
 
     def __enter__(self) -> "_PeakMemory":
-        self.peak, self.peak_resident, self._over = 0, 0, threading.Event()
+        self.peak, self.peak_resident, self._next, self._over = 0, 0, 0.0, threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
         return self
@@ -90,8 +92,17 @@ class _PeakMemory:
         while not self._over.wait(LOOK_SECONDS):
             for process in psutil.Process().children(recursive=True):
                 try:
-                    memory = process.memory_full_info()
+                    self._look(process)
                 except psutil.Error:  # it has ended
                     continue
-                self.peak_resident = max(self.peak_resident, memory.rss)
-                self.peak = max(self.peak, getattr(memory, "pss", memory.rss))
+
+    def _look(self, process: psutil.Process) -> None:
+        resident = process.memory_info().rss
+        highest = resident > self.peak_resident / NEAR_THE_PEAK
+        if not highest and (resident < NEAR_THE_PEAK * self.peak_resident or time.monotonic() < self._next):
+            return
+        # The kernel counts shares of pages one by one, and meanwhile the notebook's own work stands still.
+        memory = process.memory_full_info()
+        self._next = time.monotonic() + FULL_LOOK_SECONDS
+        self.peak_resident = max(self.peak_resident, memory.rss)
+        self.peak = max(self.peak, getattr(memory, "pss", memory.rss))
