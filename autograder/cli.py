@@ -211,7 +211,7 @@ def _grade(root: Path, options: argparse.Namespace) -> int:
     from autograder.batch.grade import grade, table
 
     summary = grade(root, options.unit, options.workers, options.students, options.scheduler, options.db)
-    print(table(summary, options.unit))
+    say(table(summary, options.unit).split("\n"))
     return int(not summary.fine)
 
 
@@ -221,9 +221,9 @@ def _regrade(root: Path, options: argparse.Namespace) -> int:
 
     wanted = (options.unit, options.write, options.workers, options.students, options.scheduler, options.db)
     result = regrade(root, *wanted)
-    print(table(result, options.unit))
+    say(table(result, options.unit).split("\n"))
     if not result.summary.fine:
-        print(grade.needs_a_person(result.summary))
+        say(grade.needs_a_person(result.summary).split("\n"))
     return int(not result.summary.fine)
 
 
@@ -238,7 +238,7 @@ def _feedback(root: Path, options: argparse.Namespace) -> int:
     from autograder.batch.feedback import feedback, table
 
     pages = feedback(root, options.unit, options.workers, options.students)
-    print(table(pages))
+    say(table(pages).split("\n"))
     return int(bool(pages.failed))
 
 

@@ -27,6 +27,7 @@ from nbgrader.coursedir import CourseDirectory
 from autograder.batch.gradebook import said_plainly
 from autograder.batch.spool import SPOOL, write_lasting
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
+from autograder.printing import shown
 
 MAKERS = ("nbgrader", "nbconvert", "mistune", "bleach", "latex2mathml", "Pygments")
 
@@ -65,7 +66,7 @@ def feedback(root: Path, name: str, workers: int = 1, students: Sequence[str] = 
 def table(pages: Pages) -> str:
     """The end of a run."""
     lines = [f"{pages.made} pages made, {pages.same} were there already, {len(pages.failed)} failed."]
-    return "\n".join(lines + [f"  {student}: {why}" for student, why in sorted(pages.failed.items())])
+    return "\n".join(lines + [f"  {shown(student)}: {shown(why)}" for student, why in sorted(pages.failed.items())])
 
 
 def _graded(course: CourseDirectory, unit: Unit, students: Sequence[str]) -> dict[str, Path]:

@@ -18,6 +18,7 @@ from autograder.batch.spool import SPOOL, Spool
 from autograder.batch.verdicts import Summary, Verdicts, Workers
 from autograder.batch.workers import LocalWorkers
 from autograder.course import CourseError, find_units, nbgrader_configuration
+from autograder.printing import shown
 from autograder.pythons import HERE
 from autograder.submissions.release import Release, read_release
 
@@ -131,8 +132,8 @@ def table(summary: Summary, name: str) -> str:
 def needs_a_person(summary: Summary) -> str:
     """The list of what needs a person."""
     lines = ["Needs a person:"]
-    lines += [f"  {student}: refused: {why}" for student, why in sorted(summary.refused.items())]
-    lines += [f"  {student}: failed: {why}" for student, why in sorted(summary.failed.items())]
+    lines += [f"  {shown(student)}: refused: {shown(why)}" for student, why in sorted(summary.refused.items())]
+    lines += [f"  {shown(student)}: failed: {shown(why)}" for student, why in sorted(summary.failed.items())]
     for test, students in sorted(summary.faults.items()):
         lines.append(f"  {test}: broken, which is the course's fault: {len(students)} met it, {min(students)} for one")
     return "\n".join(lines)

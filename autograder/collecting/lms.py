@@ -86,10 +86,9 @@ def labels(parts: list[str], unit: str, notebook: str) -> list[Label]:
     Args:
         notebook: its name without ending, `kv_cache`.
     """
-    for place, part in enumerate(parts):
-        if found := _MOODLE.fullmatch(part):
-            own = parts[-1] if place < len(parts) - 1 else found["file"] or ""
-            return [Label(Form.MOODLE, found["who"].strip(), found["number"], own)] if found["kind"] == "file" else []
+    if found := _MOODLE.fullmatch(parts[0]):  # what stands further right, a learner may have chosen
+        own = parts[-1] if len(parts) > 1 else found["file"] or ""
+        return [Label(Form.MOODLE, found["who"].strip(), found["number"], own)] if found["kind"] == "file" else []
     if len(parts) > 1:
         folder = parts[1] if parts[0] == unit and len(parts) > 2 else parts[0]
         return [Label(Form.PLAIN, folder, "", parts[-1])]

@@ -6,10 +6,13 @@ though it worked there, and the functions below it must not be lost with it. Whe
 """
 
 import ast
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
+# They run the rest of the cell as one statement, and so lose all of it at the first line that fails.
+_WHOLE_CELL = re.compile(r"\A\s*%%(?:time|capture)[ \t]*\n")
 MOST_FAILURES = 50  # statements of one cell; a cell that goes on failing has nothing to say
 
 
@@ -21,7 +24,7 @@ def run_through(shell: Any, source: str, failed: Callable[[BaseException, int], 
         source: the cell's text.
         failed: told of each error and the line of the cell in which it arose, 0 if nothing of the cell ran.
     """
-    rest: str | None = source
+    rest: str | None = _WHOLE_CELL.sub("pass\n", source, count=1)
     for _ in range(MOST_FAILURES):
         result = shell.run_cell(rest, store_history=True)
         error = result.error_before_exec or result.error_in_exec

@@ -14,6 +14,8 @@ from fridge.cells import parsed, read_cells
 
 SHOWN = 80  # characters of a line of code in a sentence
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
+_EMPTY_LINES = re.compile(r"\A(?:[ \t]*\n)+")
+_MAGIC = re.compile(r"^([ \t]*)[%!].*$", re.MULTILINE)
 _NO_MODULE = re.compile(r"No module named '([\w.]+)'")
 
 
@@ -31,7 +33,8 @@ class LostNames:
 
     def failed(self, source: str, failures: Any) -> None:
         """Note the statements of a cell that failed: [[line, kind of error, message], …], from a learner's process."""
-        tree = parsed(source)
+        source = _EMPTY_LINES.sub("", source)  # IPython counts from the first line with text
+        tree = parsed(_MAGIC.sub(r"\1pass", source))
         for failure in failures[:MOST_FAILURES] if type(failures) is list else []:
             if type(failure) is not list or [type(part) for part in failure] != [int, str, str]:
                 continue
@@ -40,7 +43,7 @@ class LostNames:
             body = tree.body if tree else []
             statement = next((node for node in body if node.lineno <= line <= node.end_lineno), None)
             if statement is not None:
-                code = source.splitlines()[line - 1].strip()[:SHOWN]
+                code = source.split("\n")[line - 1].strip()[:SHOWN]
                 why = f"should come from the line `{code}`, which failed in grading ({said})"
                 self._note(_bound(statement), lambda name, why=why: f"`{name}` {why}.")
             elif line == 0:

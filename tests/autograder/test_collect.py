@@ -174,6 +174,15 @@ def test_what_a_learner_chose_says_nothing_about_whose_it_is(school, name):
     assert there(school) == {"eve": name}
 
 
+@pytest.mark.parametrize(
+    "own", ["Bo Müller_1_assignsubmission_file_mini.ipynb", "x_1_assignsubmission_file_/mini.ipynb"]
+)
+def test_a_learners_name_for_a_file_makes_no_folder_an_lmss(school, own):
+    """Guards against one file that hands in for another learner, and that has the folders of all others left behind."""
+    collect(listed(school), UNIT, [zipped(school, "ada/mini.ipynb", "bo/mini.ipynb", f"eve/{own}")])
+    assert there(school) == {"ada": "ada/mini.ipynb", "bo": "bo/mini.ipynb", "eve": f"eve/{own}"}
+
+
 def test_a_file_that_the_lms_did_not_name_is_left_behind(school):
     """In Canvas's archive each file bears Canvas's form; a folder `ada` was put there by somebody."""
     summary = collect(listed(school), UNIT, [zipped(school, "eve_66_77_mini.ipynb", "ada/mini.ipynb")])

@@ -297,7 +297,7 @@ PIXEL_SRC = f'src="data:image/png;base64,{ATTACHED["image.png"]["image/png"]}"'
 def test_the_report_waits_instead_of_counting_a_failure(graded):
     """Guards against a learner at risk because nobody has read the essay yet."""
     page = report(graded.root, [UNIT]).read_text(encoding="utf-8")
-    assert "+ 7 wait" in page
+    assert "waits for a person: 7 points" in page
     ada = page[page.index(">ada<") :]
     assert "100 %" in ada[: ada.index("</tr>")]
     assert ">essay (by hand)" in page

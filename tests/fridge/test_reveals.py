@@ -1,5 +1,7 @@
 """Which exercises a notebook gives up: what counts as a call of `fridge.reveal`, and what must cost nobody anything."""
 
+import time
+
 import pytest
 
 from fridge.cells import STUB, read_cells
@@ -103,3 +105,24 @@ def test_all_tests_of_a_stub_are_given_up() -> None:
         (stub,) = given_up(cells(f"fridge.reveal({name!r})"), stubs)
         assert stub.exercises == ("kv-update", "kv-state")
     assert given_up(cells("fridge.reveal('another-unit-s')"), stubs) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from fridge.llama import *\ndef reveal(w):\n    print(w)\nreveal('rope')",
+        "notebook = Board()\nnotebook.reveal('rope')",
+        "revealing = Board()\nrevealing.reveal('rope')",
+    ],
+)
+def test_a_thing_of_the_learners_own_is_no_call(text: str) -> None:
+    """Guards against points lost by a name that the library has somewhere, too."""
+    assert called(cells(text)) == set()
+
+
+def test_a_chain_of_names_without_an_end_takes_no_time() -> None:
+    """Guards against a cell of 20 kB that keeps a grader busy for ten seconds, and one of 200 kB for ever."""
+    chain = "".join(f"a{i}=a{i + 1}\n" for i in range(15_000)) + "a15000=fridge.reveal\nfridge.reveal('rope')\n"
+    began = time.process_time()
+    assert called(cells(chain, "x = 1\n" * 100_000)) == {"rope"}
+    assert time.process_time() - began < 5

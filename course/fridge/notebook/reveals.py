@@ -14,6 +14,7 @@ from fridge.notebook.handouts import Stub, find
 
 LIBRARY, CALL = "fridge", "reveal"
 _INNER = ("notebook", "revealing")  # modules below the library's through which the same can be called
+MOST_PASSES, MOST_NAMES = 8, 200  # through which a call is followed under other names; no honest one takes three
 MAX_READ = 300_000  # characters of cells that are looked at; the largest unit has 60,000
 SAID = "revealed: its points were given up; take the call out of the notebook and solve it to have them"
 _TIMED = re.compile(r"^([ \t]*)%%?(?:time|timeit|capture|prun)\b.*?(?=$|\bfridge\.|\breveal\()", re.MULTILINE)
@@ -32,9 +33,11 @@ def called(cells: Iterable[Cell]) -> set[str]:
     """The exercises that code cells name in calls of `fridge.reveal`."""
     texts, left = [cell.source for cell in cells if cell.kind == "code"], MAX_READ
     nodes: list[ast.AST] = []
-    words, new = {LIBRARY, *_INNER}, {CALL}
-    modules, functions = set(words), set()
-    while new:  # a name that stands for the call stands for it in every cell: they may have run in any order
+    words, new = {LIBRARY}, {CALL}
+    modules, functions = {LIBRARY}, set()
+    for _ in range(MOST_PASSES):  # a name for the call is one in every cell: they may have run in any order
+        if not new or len(words | new) > MOST_NAMES:
+            break
         found = [text for text in texts if any(word in text for word in new)]
         texts = [text for text in texts if not any(word in text for word in new)]
         while sum(map(len, found)) > left:
@@ -54,8 +57,10 @@ def _take_names(node: ast.AST, modules: set[str], functions: set[str]) -> None:
     if isinstance(node, ast.Import):
         modules |= {name.asname for name in node.names if name.name.split(".")[0] == LIBRARY and name.asname}
     elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == LIBRARY:
-        functions |= {name.asname or CALL for name in node.names if name.name in (CALL, "*")}
-        modules |= {name.asname for name in node.names if name.name in _INNER and name.asname}
+        # A star brings it from two modules alone; a learner's own `reveal` may stand below another one's.
+        asked = (CALL, "*") if node.module in (LIBRARY, ".".join((LIBRARY, *_INNER))) else (CALL,)
+        functions |= {name.asname or CALL for name in node.names if name.name in asked}
+        modules |= {name.asname or name.name for name in node.names if name.name in _INNER}
     elif isinstance(node, ast.Assign) and _is_reveal(node.value, modules, functions):
         functions |= {target.id for target in node.targets if isinstance(target, ast.Name)}
 
