@@ -24,9 +24,11 @@ def shown(text: object, longest: int = LONGEST) -> str:
 
 
 def say(lines: Iterable[str] | str, file: TextIO | None = None) -> None:
-    """Print lines, each of them shown."""
+    """Print lines, each of them shown, with `?` for a letter that the terminal lacks."""
+    out = file or sys.stdout
+    encoding = getattr(out, "encoding", None) or "utf-8"
     for line in [lines] if isinstance(lines, str) else lines:
-        print(shown(line, 4000), file=file or sys.stdout)
+        print(shown(line, 4000).encode(encoding, "replace").decode(encoding), file=out)
 
 
 def _escaped(letter: str) -> str:
