@@ -106,7 +106,7 @@ def test_a_learner_who_is_stuck(lab, page, start):
     assert "return parameters * bits / 8 / 1e9" in said
     assert start.run("use", lab) == "140.0"
     assert start.run(TEST, lab).startswith(f"◇ {EXERCISE}: revealed.")
-    assert "0 of 1 points" in start.run(start.last, lab)
+    assert "0 of 1 points" in start.run(start.score, lab)
     start.picture("23-revealed", start.outputs("reveal"))
 
     # Questions, by mouse and by keyboard, on a phone's width and in the dark.
