@@ -21,7 +21,8 @@ from autograder.course import CourseError, Unit
 from autograder.notebooks import grade_id, is_test, read_master
 from autograder.submissions.paper import Paper
 
-GRADING = ("isolation", "submissions", "notebooks.py")  # what decides what a submission gets, below autograder/
+# What decides what a submission gets, and what it is told, below autograder/.
+GRADING = ("isolation", "submissions", "notebooks.py", "pythons.py")
 LIBRARIES = ("torch", "numpy", "transformers")
 
 
