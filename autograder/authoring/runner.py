@@ -18,6 +18,7 @@ from nbformat import NotebookNode
 
 from autograder.isolation import forking, imports
 from autograder.isolation.children import ChildFailed, in_child
+from autograder.isolation.patience import WIDE
 from autograder.notebooks import grade_id, is_for_real, is_test
 from autograder.submissions.paper import Paper
 from autograder.submissions.verdict import Graded, Verdict
@@ -138,7 +139,7 @@ def _run_split(notebook: NotebookNode, master: NotebookNode, seconds_per_cell: i
         return split.grade(notebook, Paper(master), _sandbox).as_json()
 
     try:
-        return Graded.from_json(in_child(job, SECONDS_PER_NOTEBOOK)).verdicts
+        return Graded.from_json(in_child(job, WIDE * SECONDS_PER_NOTEBOOK)).verdicts
     except ChildFailed as failed:
         return _all_lost(master, failed).verdicts
     finally:

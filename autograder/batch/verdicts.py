@@ -14,9 +14,10 @@ from autograder.submissions.pipe import RECORD, STOP
 from autograder.submissions.record import BadRecord, Record, unpack
 from autograder.submissions.release import Release
 from autograder.submissions.submission import Refused, find_notebook, read_bytes
+from autograder.submissions.verdict import STARVED
 from autograder.submissions.worker import pack_task
 
-TRIES = 2  # the second one by another worker
+TRIES = 2  # the second one by another worker, or alone
 AHEAD = 2  # tasks for each worker: one at work, one that waits
 
 
@@ -102,6 +103,7 @@ class Verdicts:
         self._folders, self._release, self._spool, self._workers = folders, release, spool, workers
         self._summary, self._ignore, self._is_done, self._settled = summary, ignore, is_done, settled
         self._at_work: dict[Future[bytes], _Job] = {}
+        self._alone: list[_Job] = []  # what had no time beside others
 
     def __iter__(self) -> Iterator[tuple[HandedIn, Record]]:
         for student, folder in self._folders:
@@ -113,7 +115,9 @@ class Verdicts:
             yield from self._settle(handed_in(student, folder, data, self._ignore), data)
             while len(self._at_work) >= AHEAD * self._workers.width:
                 yield from self._answers()
-        while self._at_work:
+        while self._at_work or self._alone:
+            if not self._at_work:
+                self._ask(self._alone.pop())
             yield from self._answers()
 
     def _settle(self, folder: HandedIn, data: bytes) -> Iterator[tuple[HandedIn, Record]]:
@@ -123,7 +127,7 @@ class Verdicts:
         elif record := self._spool.get(key):
             self._summary.reused += not record.refused
             yield from self._deliver([folder], record)
-        elif job := next((job for job in self._at_work.values() if job.key == key), None):
+        elif job := next((job for job in [*self._at_work.values(), *self._alone] if job.key == key), None):
             job.students.append(folder)
         else:
             self._ask(_Job(key, pack_task(self._release, key, data), [folder]))
@@ -150,6 +154,9 @@ class Verdicts:
             except Exception as error:  # a dead worker here, or whatever a cluster says
                 self._failed(job, str(error) or type(error).__name__)
                 continue
+            if record.starved:
+                self._failed(job, STARVED, alone=True)
+                continue
             self._spool.put(job.key, answer[1:])
             self._summary.graded += len(job.students) * (not record.refused)
             yield from self._deliver(job.students, record)
@@ -165,9 +172,12 @@ class Verdicts:
             yield folder, record
             self._settled()
 
-    def _failed(self, job: _Job, why: str) -> None:
+    def _failed(self, job: _Job, why: str, alone: bool = False) -> None:
         if job.tries < TRIES:
-            self._ask(job)
+            if alone:
+                self._alone.append(job)
+            else:
+                self._ask(job)
             return
         for folder in job.students:
             self._summary.failed[folder.student] = f"tried {TRIES} times: {why}"

@@ -14,7 +14,7 @@ from select import select
 
 from autograder.submissions.pipe import RECORD, receive, send
 
-ANSWER_SECONDS = 600  # the worker itself gives up earlier: after its warm-up and a notebook's time
+ANSWER_SECONDS = 4500  # the worker itself gives up earlier: after its warm-up and a notebook's widest time
 LOOK_SECONDS = 0.5  # how often a silent worker is looked at: its children may keep its pipe open after its death
 POLITE_SECONDS = 5
 
@@ -24,9 +24,14 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """One worker process; started when it is first asked, and again after its end."""
+    """One worker process; started when it is first asked, and again after its end.
 
-    def __init__(self) -> None:
+    Args:
+        seat: its number among those on this machine, where that is known.
+    """
+
+    def __init__(self, seat: int | None = None) -> None:
+        self._seat = seat
         self._process: subprocess.Popen | None = None
         self._asked = False
 
@@ -65,6 +70,7 @@ class Worker:
         self.close()
         self._log = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the process
         command = [sys.executable, "-m", "autograder.submissions.worker"]
+        command += [] if self._seat is None else [str(self._seat)]
         self._process = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,
@@ -106,6 +112,7 @@ class LocalWorkers:
     def __init__(self, number: int):
         self.width = number
         self._own = threading.local()
+        self._lock = threading.Lock()
         self._workers: list[Worker] = []
         self._threads = ThreadPoolExecutor(number)
 
@@ -121,6 +128,7 @@ class LocalWorkers:
 
     def _ask(self, task: bytes) -> bytes:
         if not hasattr(self._own, "worker"):
-            self._own.worker = Worker()
-            self._workers.append(self._own.worker)
+            with self._lock:
+                self._own.worker = Worker(len(self._workers))
+                self._workers.append(self._own.worker)
         return self._own.worker.ask(task)

@@ -1,13 +1,15 @@
-"""Messages between the grader and a learner's process: length-prefixed frames over a socket, each by a deadline."""
+"""Messages between the grader and a learner's process: length-prefixed frames over a socket, each in a limited time."""
 
 import math
 import socket
 import struct
-import time
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from autograder.isolation.wire import MAX_FRAME, WireError
 
 _HEADER = struct.Struct(">I")
+_Step = TypeVar("_Step", int, bytes)
 
 
 class PeerGone(WireError):
@@ -15,7 +17,10 @@ class PeerGone(WireError):
 
 
 class Late(WireError):
-    """No whole message by the deadline."""
+    """No whole message in its time."""
+
+
+Left = Callable[[], float]  # seconds that may pass before it is asked again; 0 when the time is over (`patience`)
 
 
 class Channel:
@@ -28,45 +33,40 @@ class Channel:
         """The socket's descriptor, for select."""
         return self._socket.fileno()
 
-    def send(self, data: bytes, deadline: float) -> None:
-        """Send one frame by `deadline` (time.monotonic). Raises Late, PeerGone."""
-        try:
-            self._wait(deadline)
-            self._socket.sendall(_HEADER.pack(len(data)) + data)
-        except TimeoutError as error:
-            raise Late("the message was not taken in time") from error
-        except OSError as error:
-            raise PeerGone(str(error)) from error
+    def send(self, data: bytes, left: Left) -> None:
+        """Send one frame while time is left. Raises Late, PeerGone."""
+        rest = memoryview(_HEADER.pack(len(data)) + data)
+        while rest:
+            rest = rest[self._patiently(self._socket.send, rest, left) :]
 
-    def receive(self, deadline: float) -> bytes:
-        """The next frame, whole by `deadline`. Raises Late, PeerGone, WireError for one that is too large."""
-        (length,) = _HEADER.unpack(self._read(_HEADER.size, deadline))
+    def receive(self, left: Left) -> bytes:
+        """The next frame, whole while time is left. Raises Late, PeerGone, WireError for one that is too large."""
+        (length,) = _HEADER.unpack(self._read(_HEADER.size, left))
         if length > MAX_FRAME:
             raise WireError(f"a message of {length} bytes was announced; the limit is {MAX_FRAME}")
-        return self._read(length, deadline)
+        return self._read(length, left)
 
     def close(self) -> None:
         """Close the socket."""
         self._socket.close()
 
-    def _read(self, length: int, deadline: float) -> bytes:
+    def _read(self, length: int, left: Left) -> bytes:
         data = bytearray()  # no list of parts: a peer that sends byte by byte would make one object of each
         while len(data) < length:
-            try:
-                self._wait(deadline)
-                part = self._socket.recv(min(length - len(data), 2**20))
-            except TimeoutError as error:
-                raise Late("no whole reply in time") from error
-            except OSError as error:
-                raise PeerGone(str(error)) from error
+            part = self._patiently(self._socket.recv, min(length - len(data), 2**20), left)
             if not part:
                 raise PeerGone("the process has gone")
             data += part
         return bytes(data)
 
-    def _wait(self, deadline: float) -> None:
-        # Each wait gets what is left of the whole message's time: a byte now and then doesn't prolong it.
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        self._socket.settimeout(None if math.isinf(left) else left)
+    def _patiently(self, step: Callable[[Any], _Step], argument: Any, left: Left) -> _Step:
+        # Each step gets what is left of the whole message's time: a byte now and then doesn't prolong it.
+        while (seconds := left()) > 0:
+            self._socket.settimeout(None if math.isinf(seconds) else seconds)
+            try:
+                return step(argument)
+            except TimeoutError:
+                continue
+            except OSError as error:
+                raise PeerGone(str(error)) from error
+        raise Late("no whole message in time")

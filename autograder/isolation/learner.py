@@ -7,7 +7,6 @@ answers than its functions would.
 
 import importlib
 import io
-import math
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -18,12 +17,12 @@ from torch import Tensor
 from autograder.isolation.cell_run import run_through
 from autograder.isolation.channel import Channel, PeerGone
 from autograder.isolation.errors import MAX_MESSAGE, describe, from_words, same_words
+from autograder.isolation.patience import endless
 from autograder.isolation.wire import Reference, WireError, decode, encode
 
 MAX_TEXT = 200_000  # characters of output kept per cell; the grader has limits of its own
 RECENT_ERRORS = 20
 CUT = "\n… the rest was cut\n"
-FOREVER = math.inf
 
 
 def make_shell():
@@ -152,10 +151,10 @@ class Server:
             data = encode(message, self._to_reference)
         except (WireError, MemoryError) as error:
             data = encode(["error", *describe(error)], self._to_reference)
-        self._channel.send(data, FOREVER)
+        self._channel.send(data, endless)
 
     def _receive(self) -> list:
-        return decode(self._channel.receive(FOREVER), self._from_reference)
+        return decode(self._channel.receive(endless), self._from_reference)
 
     def _to_reference(self, value: Any) -> Reference:
         if isinstance(value, TestObject):

@@ -5,15 +5,15 @@ iteration) and nothing else. What comes back is decoded by `wire`; a peer that b
 """
 
 import itertools
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 from torch import Tensor
 
-from autograder.isolation.channel import Channel, Late, PeerGone
+from autograder.isolation.channel import Channel, Late, Left, PeerGone
 from autograder.isolation.errors import in_words, learners_error
+from autograder.isolation.patience import Limit, Meter
 from autograder.isolation.wire import Reference, WireError, decode, encode
 
 MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
@@ -29,26 +29,33 @@ class LearnerLost(BaseException):
 
     Attributes:
         late: it was late, and would be again.
+        starved: it was late on a machine that had no time for it: nothing is known of the code.
     """
 
-    def __init__(self, reason: str, late: bool = False):
+    def __init__(self, reason: str, late: bool = False, starved: bool = False):
         super().__init__(reason)
         self.late = late
+        self.starved = starved
 
 
 class Session:
     """One learner's process, from the grader's side.
 
+    Args:
+        seconds: that a request may take.
+        notebook: what is left of the notebook's own time.
+        meter: what this process's time is told from.
+
     Attributes:
-        seconds: time limit of each request.
-        until: time.monotonic() at which the notebook's own time is over.
         stopped: set when a test's object refused a call; the learner's code may hide that, the grader does not.
     """
 
-    def __init__(self, channel: Channel, seconds: float, until: float = math.inf):
+    def __init__(self, channel: Channel, seconds: float, notebook: Limit, meter: Meter):
         self._channel = channel
-        self.seconds = seconds
-        self.until = until
+        self._seconds = seconds
+        self._notebook = notebook
+        self._meter = meter
+        self._test: Limit | None = None
         self.stopped: Exception | None = None
         self._lent: dict[int, Any] = {}  # test objects that the learner may call; no number is used twice
         self._shared: dict[int, tuple[Tensor, int]] = {}  # tensors that the learner has, too; as of which change
@@ -75,9 +82,14 @@ class Session:
         """One of "get", "len", "item", "iterate", "next"."""
         return self._request(action, *arguments)
 
-    def begin_test(self) -> None:
-        """Forget what the test before lent, and how it ended. Call it again at the end: cells may call nothing."""
-        self.stopped = None
+    def begin_test(self, seconds: float) -> None:
+        """Start a test of so many seconds in the learner's hands, all requests together."""
+        self.end_test()
+        self._test = Limit(seconds, self._meter)
+
+    def end_test(self) -> None:
+        """Forget what the test lent, and how it ended: cells may call nothing."""
+        self.stopped = self._test = None
         self._lent.clear()
         self._shared.clear()
         self._waited = 0.0
@@ -101,22 +113,35 @@ class Session:
         if self._inner > MAX_INNER:
             raise LearnerLost(f"the code and the test's objects called one another more than {MAX_INNER} deep")
         began, self._inner = time.monotonic(), self._inner + 1
+        limits = [Limit(self._seconds, self._meter), *([self._test] if self._test else []), self._notebook]
         try:
-            return self._converse([action, *arguments], min(began + self.seconds, self.until))
+            return self._converse([action, *arguments], lambda: min(limit.left() for limit in limits))
+        except Late as error:
+            raise self._lost(*limits) from error
         finally:
             self._inner -= 1
             if not self._inner:
                 self._waited += time.monotonic() - began
 
-    def _converse(self, request: list, deadline: float) -> Any:
-        self._send(request, deadline)
+    def _lost(self, request: Limit, *others: Limit) -> LearnerLost:
+        over = next((limit for limit in reversed(others) if not limit.left()), request)
+        if over is self._notebook:
+            words = "the time of the whole notebook is over"
+        elif over is self._test:
+            words = f"{over.seconds:g} seconds are over"
+        else:
+            words = f"no answer within {over.seconds:g} seconds: is there a loop that doesn't end?"
+        return LearnerLost(words, late=True, starved=over.starved)
+
+    def _converse(self, request: list, left: Left) -> Any:
+        self._transmit(encode(request, self._to_reference), left)
         while True:
-            kind, rest = self._receive(deadline)
+            kind, rest = self._receive(left)
             if kind == "callback" and len(rest) == 4:
                 self._callbacks += 1
                 if self._callbacks > MAX_CALLBACKS:
                     raise LearnerLost(f"the code called the test's objects more than {MAX_CALLBACKS} times")
-                self._answer_callback(rest, deadline)
+                self._answer_callback(rest, left)
             elif self.stopped is not None:
                 raise self.stopped
             elif kind == "ok" and len(rest) == 1:
@@ -126,11 +151,12 @@ class Session:
             else:
                 raise LearnerLost("the learner's process sent something else than an answer")
 
-    def _answer_callback(self, call: list, deadline: float) -> None:
+    def _answer_callback(self, call: list, left: Left) -> None:
         try:
-            self._send(self._run_callback(*call), deadline)
+            answer = encode(self._run_callback(*call), self._to_reference)
         except WireError as error:
             raise LearnerLost(f"a test's object was made to answer what is too large to send: {error}") from error
+        self._transmit(answer, left)
 
     def _run_callback(self, number: Any, method: Any, positional: Any, named: Any) -> list:
         shapes = [type(number), type(method), type(positional), type(named)]
@@ -163,27 +189,23 @@ class Session:
         numbers = [number for number, (tensor, version) in self._shared.items() if tensor._version != version]
         return {number: self._shared.pop(number)[0] for number in numbers}
 
-    def _send(self, message: list, deadline: float) -> None:
+    def _transmit(self, data: bytes, left: Left) -> None:
         try:
-            self._channel.send(encode(message, self._to_reference), deadline)
-        except (Late, PeerGone) as error:
+            self._channel.send(data, left)
+        except PeerGone as error:
             raise LearnerLost(str(error)) from error
 
-    def _receive(self, deadline: float) -> tuple[str, list]:
+    def _receive(self, left: Left) -> tuple[str, list]:
         try:
-            data = self._channel.receive(deadline)
+            data = self._channel.receive(left)
             self._received += len(data)
             if self._received > MAX_RECEIVED:
                 raise LearnerLost(f"the code sent more than {MAX_RECEIVED >> 20} MB in one test")
             message = decode(data, self._from_reference)
         except MemoryError as error:
             raise LearnerLost("the answer was too large") from error
-        except Late as error:
-            if deadline == self.until:
-                raise LearnerLost("the time of the whole notebook is over", late=True) from error
-            raise LearnerLost(
-                f"no answer within {self.seconds:g} seconds: is there a loop that doesn't end?", late=True
-            ) from error
+        except Late:
+            raise
         except PeerGone as error:
             raise LearnerLost("the process ended: it crashed, exited, or used too much memory") from error
         except WireError as error:

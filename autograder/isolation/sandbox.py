@@ -19,9 +19,10 @@ from pathlib import Path
 
 from autograder.isolation import forking, namespaces, zygote
 from autograder.isolation.cgroup import ControlGroup
+from autograder.isolation.patience import Usage, own_usage
 
-WARM_UP_SECONDS = 120
-START_SECONDS = 20
+WARM_UP_SECONDS = 600  # seen: 6 s; nothing but a broken host takes so long, and a busy one is none
+START_SECONDS = 120
 SYSTEM_FOLDERS = (
     "/usr",
     "/lib",
@@ -70,13 +71,19 @@ class Sandbox:
         bare: without bubblewrap and namespaces, for hosts that have none. A learner's code then has your rights.
         imports: statements that the warm process executes, for all learners' processes. They can read them.
         meanwhile: called while the warm process starts; its forks are what grades.
+        seat: a number among those who grade on this machine, each of whom gets a processor of its own for its learners
+            where no control group shares them out.
 
     Raises:
         SandboxError: bubblewrap is missing or refused, or the warm process didn't come up.
     """
 
     def __init__(
-        self, bare: bool = False, imports: Sequence[str] = (), meanwhile: Callable[[], None] | None = None
+        self,
+        bare: bool = False,
+        imports: Sequence[str] = (),
+        meanwhile: Callable[[], None] | None = None,
+        seat: int | None = None,
     ) -> None:
         self.imports = frozenset(imports)
         self._bare = bare
@@ -92,10 +99,11 @@ class Sandbox:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={},
-                preexec_fn=self._cgroup.enter if self._cgroup else None,
+                preexec_fn=lambda: _take_place(self._cgroup, seat),
             )
         self._buffer = b""
         self._busy = False
+        self._past = Usage()
         self._owner = os.getpid()
         from fridge import models, testing  # noqa: F401 - and with them what torch imports when it must explain an error
 
@@ -127,9 +135,16 @@ class Sandbox:
         """Kill the present learner's process with everything it started; do nothing if there is none."""
         if not self._busy:
             return
-        if self._ask(zygote.END) != b"ended":
+        last = _read_usage(self._ask(zygote.END))
+        if last is None:
             raise SandboxError(f"a learner's process could not be ended: {self._complaint()}")
+        self._past += last
         self._busy = False
+
+    def usage(self) -> Usage:
+        """What learners' processes had of the processors so far, and the grader's own delay: a meter for `patience`."""
+        present = _read_usage(self._ask(zygote.USAGE)) if self._busy else None
+        return self._past + (present or Usage()) + own_usage()
 
     def prepare(self) -> None:
         """Let the warm process end the present learner's process and make the next one; wait for neither."""
@@ -187,29 +202,46 @@ class Sandbox:
         return words[-2000:] or "no reason given"
 
 
+def _read_usage(line: bytes | None) -> Usage | None:
+    fields = (line or b"").split()
+    return Usage(*map(float, fields)) if len(fields) == 2 else None
+
+
 def open_sandbox(
-    unsafe: bool, imports: Sequence[str] = (), meanwhile: Callable[[], None] | None = None
+    unsafe: bool,
+    imports: Sequence[str] = (),
+    meanwhile: Callable[[], None] | None = None,
+    seat: int | None = None,
 ) -> tuple[Sandbox, Layers]:
     """A sandbox fit for grading for credit, tried out, and its layers; with `unsafe`, whatever this host gives.
 
-    `imports` and `meanwhile` are the Sandbox's.
+    `imports`, `meanwhile` and `seat` are the Sandbox's.
 
     Raises:
         SandboxError: a layer is missing, and `unsafe` is not set.
     """
     try:
-        sandbox = Sandbox(imports=imports, meanwhile=meanwhile)
+        sandbox = Sandbox(imports=imports, meanwhile=meanwhile, seat=seat)
         _, layers = sandbox.learner()
     except SandboxError as error:
         if not unsafe:
             raise SandboxError(f"not graded, for this host gives no sandbox. {error}\n{ADVICE}") from error
-        sandbox = Sandbox(bare=True, imports=imports, meanwhile=meanwhile)
+        sandbox = Sandbox(bare=True, imports=imports, meanwhile=meanwhile, seat=seat)
         _, layers = sandbox.learner()
     if layers.missing and not unsafe:
         sandbox.close()
         raise SandboxError(f"not graded, for the sandbox lacks {', '.join(layers.missing)} on this host.\n{ADVICE}")
     sandbox.prepare()
     return sandbox, layers
+
+
+def _take_place(group: ControlGroup | None, seat: int | None) -> None:
+    # Between fork and exec: nothing here may import or take a lock.
+    if group:
+        group.enter()
+    if seat is not None and not (group and group.shares_processor) and hasattr(os, "sched_setaffinity"):
+        processors = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {processors[seat % len(processors)]})
 
 
 def _control_group() -> ControlGroup | None:

@@ -2,12 +2,13 @@
 
 `python -m autograder.isolation.zygote FD walled [IMPORT …]`: a socket on descriptor FD, and import statements to run.
 
-A request is START with a socket attached, which the new process serves; END; or PREPARE, which makes a process for the
-next START while the grader does something else. Each ends the process before it: there is one learner's at work, or
-one that waits for its learner, never both. A request carries a token that its answer repeats, so that a grader whose
-predecessor was killed in mid-sentence isn't given that one's answer. The answer to START is one line of JSON: which
-layers the process has; empty if there is none. PREPARE has no answer. The warm process holds no secret; it never had
-any.
+A request is START with a socket attached, which the new process serves; END; PREPARE, which makes a process for the
+next START while the grader does something else; or USAGE, which says what the one at work had of the processors. The
+first three end the process before them: there is one learner's at work, or one that waits for its learner, never
+both. A request carries a token that its answer repeats, so that a grader whose predecessor was killed in mid-sentence
+isn't given that one's answer. The answer to START is one line of JSON: which layers the process has; empty if there
+is none. Those to END and USAGE say what the process had. PREPARE has none. The warm process holds no secret; it never
+had any.
 """
 
 import array
@@ -27,8 +28,9 @@ from pathlib import Path
 
 from autograder.isolation import forking, imports, namespaces, seccomp
 from autograder.isolation.namespaces import Limits
+from autograder.isolation.patience import Usage, usage_of
 
-START, END, PREPARE = b"+", b"-", b"="
+START, END, PREPARE, USAGE = b"+", b"-", b"=", b"?"
 TOKEN = 8  # bytes
 NOBODY = 65534
 PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
@@ -50,7 +52,7 @@ def main() -> None:
     shell = _warm_up(sys.argv[3:])
     forking.settle()
     control.sendall(b"warm\n")
-    waiting = None
+    waiting, last = None, Usage()  # what the last process had when it was ended
     while True:
         action, token, descriptors = _receive(control)
         if not action:
@@ -61,11 +63,11 @@ def main() -> None:
             chosen, waiting = waiting or _make(control, descriptors, shell, bare), None
             answer = _hand_over(chosen, descriptors[0])
             control.sendall(token + answer.strip() + b"\n")
-            _watch(control, chosen.process, bare)
+            last = _watch(control, chosen.process, bare)
         elif action == PREPARE:
             waiting = waiting or _make(control, [], shell, bare)
         else:
-            control.sendall(token + b"ended\n")
+            control.sendall(token + _as_line(last))
 
 
 def _settle() -> None:
@@ -216,14 +218,21 @@ def _silence_standard_streams() -> None:
     os.close(null)
 
 
-def _watch(control: socket.socket, child: int, bare: bool) -> None:
-    # Until the learner ends, or the grader asks for something or hangs up; memory is added up on the way.
+def _watch(control: socket.socket, child: int, bare: bool) -> Usage:
+    # Until the learner ends, or the grader asks for something else or hangs up; memory is added up on the way.
+    last = Usage()
     while _runs(child):
         readable, _, _ = select.select([control], [], [], POLL_SECONDS)
+        if readable and control.recv(1, socket.MSG_PEEK) == USAGE:
+            last = _usage_of_others(child, bare)
+            control.sendall(_receive(control)[1] + _as_line(last))
+            continue
         # The first sum counts what processes share for each of them. It is cheap; the second is right.
         if readable or (not bare and _memory_of_others("status") > TREE_MEMORY < _memory_of_others("smaps_rollup")):
+            last = _usage_of_others(child, bare)
             _end(child, bare)
-            return
+            break
+    return last
 
 
 def _end(child: int, bare: bool) -> None:
@@ -239,18 +248,30 @@ def _runs(child: int) -> bool:
     return os.waitpid(child, os.WNOHANG) == (0, 0)
 
 
+def _others() -> list[Path]:
+    # Everything in this pid namespace but its first process and this one belongs to the one learner of the moment.
+    own = {"1", str(os.getpid())}
+    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and entry.name not in own]
+
+
+def _usage_of_others(child: int, bare: bool) -> Usage:
+    return sum(map(usage_of, [Path(f"/proc/{child}")] if bare else _others()), Usage())
+
+
+def _as_line(usage: Usage) -> bytes:
+    return f"{usage.processor} {usage.delay}\n".encode()
+
+
 def _memory_of_others(table: str) -> int:
-    # Everything in this pid namespace but its first process and this one belongs to the one learner of the moment:
-    # its private memory, shared memory, and the tables for both.
-    own, total = {1, os.getpid()}, 0
+    # Private memory, shared memory, and the tables for both.
+    total = 0
     kinds = {"status": ("RssAnon:", "RssShmem:", "VmPTE:"), "smaps_rollup": ("Pss_Anon:", "Pss_Shmem:")}[table]
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and int(entry.name) not in own:
-            try:
-                lines = (entry / table).read_text().splitlines()
-            except OSError:  # it has ended
-                continue
-            total += sum(int(line.split()[1]) for line in lines if line.startswith(kinds))
+    for entry in _others():
+        try:
+            lines = (entry / table).read_text().splitlines()
+        except OSError:  # it has ended
+            continue
+        total += sum(int(line.split()[1]) for line in lines if line.startswith(kinds))
     return 1024 * total
 
 

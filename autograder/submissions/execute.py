@@ -16,11 +16,12 @@ from traitlets import Bool
 
 from autograder.course import Unit, find_units
 from autograder.isolation import imports
-from autograder.isolation.children import in_child
+from autograder.isolation.children import ChildFailed, in_child
+from autograder.isolation.patience import WIDE
 from autograder.isolation.sandbox import Sandbox, open_sandbox
 from autograder.notebooks import FOR_REAL, read_master
 from autograder.submissions.paper import Paper
-from autograder.submissions.verdict import Graded
+from autograder.submissions.verdict import STARVED, Graded
 
 SLACK_SECONDS = 60  # for the child's own work, beyond the notebook's time
 
@@ -40,7 +41,7 @@ class SplitExecute(NbGraderPreprocessor):
 
         Raises:
             SandboxError: a layer is missing, and `unsafe` is not set.
-            ChildFailed: grading itself broke; nbgrader reports the submission as failed.
+            ChildFailed: grading itself broke, or had no time; nbgrader reports the submission as failed.
         """
         root = Path(self.config.CourseDirectory.root)  # nbgrader_config.py names it
         unit = find_units(root, [resources["nbgrader"]["assignment"]])[0]
@@ -48,11 +49,13 @@ class SplitExecute(NbGraderPreprocessor):
         sandbox = self._warm_sandbox(paper)  # first: its process imports torch while this one does
         from autograder.submissions import split
 
-        seconds = split.SECONDS_PER_NOTEBOOK + SLACK_SECONDS
+        seconds = WIDE * split.SECONDS_PER_NOTEBOOK + SLACK_SECONDS
         try:
             graded = Graded.from_json(in_child(lambda: split.grade(nb, paper, sandbox).as_json(), seconds))
         finally:
             sandbox.prepare()  # for the next submission, while nbgrader saves this one
+        if graded.starved:
+            raise ChildFailed(STARVED)
         for index, outputs in graded.outputs.items():
             nb.cells[index].outputs = [nbformat.from_dict(output) for output in outputs]
         nb.metadata["autograder"] = {"layers": graded.layers, "seconds": graded.seconds}

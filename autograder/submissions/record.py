@@ -33,6 +33,7 @@ class Record:
         faults: grade_ids of tests that are broken, which is the course's fault.
         layers: the sandbox's.
         seconds: that grading took.
+        starved: the machine gave some part of it no time, and it must be graded again.
         notebook: the graded notebook with its outputs, as JSON; None if it was refused.
         refused: why it wasn't graded, in one sentence; empty if it was.
     """
@@ -45,6 +46,7 @@ class Record:
     faults: list[str] = field(default_factory=list)
     layers: dict[str, bool] = field(default_factory=dict)
     seconds: float = 0.0
+    starved: bool = False
     notebook: dict[str, Any] | None = None
     refused: str = ""
 

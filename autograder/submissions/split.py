@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 
 from autograder.isolation import namespaces
 from autograder.isolation.channel import Channel
+from autograder.isolation.patience import WIDE, Limit
 from autograder.isolation.remote import LearnerLost, Session
 from autograder.isolation.sandbox import Sandbox
 from autograder.notebooks import TEST_SUFFIX, grade_id, is_for_real, is_test
@@ -26,6 +27,7 @@ from fridge.notebook import grading, reveals
 from fridge.testing import outcome
 from fridge.testing.outcome import Outcome
 
+# By `patience`: on a busy machine these take longer by the clock.
 SECONDS_PER_CELL = 20
 SECONDS_PER_TEST = 60  # a test cell as a whole; each of its calls has SECONDS_PER_CELL
 SECONDS_PER_NOTEBOOK = 300
@@ -70,7 +72,7 @@ class _Run:
         self._session: Session | None = None
         self._tested = False  # whether a test ran in this session
         self._replay: list[str] = []
-        self._deadline = time.monotonic() + SECONDS_PER_NOTEBOOK
+        self._limit = Limit(SECONDS_PER_NOTEBOOK, sandbox.usage)
         self._budget = outputs.Budget()
         self._graded = Graded()
         self._lost = LostNames()
@@ -101,6 +103,7 @@ class _Run:
             if type(result) is not dict:
                 raise LearnerLost("the learner's process sent something else than an answer")
         except LearnerLost as lost:
+            self._graded.starved |= lost.starved
             tested = self._tested
             self._end()
             if tested and not lost.late:  # what an earlier exercise's calls left behind must not cost this one
@@ -137,6 +140,7 @@ class _Run:
                 test.run(names)
             verdict = Verdict(worth, worth, shown.getvalue())
         except LearnerLost as lost:
+            self._graded.starved |= lost.starved
             self._end()
             verdict = Verdict(0.0, worth, f"✗ {name.removesuffix('-test')}: your code was stopped: {lost}")
         except Outcome as found:
@@ -155,7 +159,7 @@ class _Run:
             words = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
             verdict = Verdict(0.0, worth, f"{COURSES_FAULT} ({words})" if fault else f"✗ {words}", fault)
         if self._session is not None:
-            self._session.begin_test()  # takes back what was lent
+            self._session.end_test()  # takes back what was lent
         self._graded.verdicts[name] = verdict
         self._graded.seconds[name] = round(time.monotonic() - started, 3)
         self._show(index, verdict)
@@ -169,7 +173,7 @@ class _Run:
     def _names(self, test: Test) -> dict:
         session = self._learner()
         self._tested = True
-        session.begin_test()
+        session.begin_test(SECONDS_PER_TEST)
         return session.lookup(list(test.names))
 
     def _is_courses_fault(self, error: BaseException | None) -> bool:
@@ -180,17 +184,19 @@ class _Run:
         return isinstance(error, ImportError | SyntaxError)
 
     def _learner(self) -> Session:
-        if time.monotonic() >= self._deadline:
-            raise LearnerLost(f"the whole notebook may run for {SECONDS_PER_NOTEBOOK} seconds, and they are over")
+        if not self._limit.left():
+            words = f"the whole notebook may run for {SECONDS_PER_NOTEBOOK} seconds, and they are over"
+            raise LearnerLost(words, late=True, starved=self._limit.starved)
         if self._session is not None:
             return self._session
         connection, layers = self._sandbox.learner()
         self._graded.layers = vars(layers).copy()
-        session = Session(Channel(connection), SECONDS_PER_CELL, self._deadline)
+        session = Session(Channel(connection), SECONDS_PER_CELL, self._limit, self._sandbox.usage)
         for source in list(self._replay):
             try:
                 session.run_cell(source)
-            except LearnerLost:
+            except LearnerLost as lost:
+                self._graded.starved |= lost.starved
                 self._replay.remove(source)  # it ran the first time and doesn't now: leave it out
                 session.close()
                 return self._learner()
@@ -207,13 +213,17 @@ class _Run:
 
 @contextlib.contextmanager
 def _time_limit(seconds: int):
+    # For the test's own work: so much of the processor; a wide limit by the clock for one that waits.
     def stop(signum: int, frame: object) -> None:
         raise TestTooLong
 
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    timers = {signal.SIGPROF: (signal.ITIMER_PROF, seconds), signal.SIGALRM: (signal.ITIMER_REAL, WIDE * seconds)}
+    before = {number: signal.signal(number, stop) for number in timers}
+    for timer, limit in timers.values():
+        signal.setitimer(timer, limit)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        for number, (timer, _) in timers.items():
+            signal.setitimer(timer, 0)
+            signal.signal(number, before[number])

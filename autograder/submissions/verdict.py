@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+STARVED = "the machine was too busy to give it its time: grade it again when less runs beside it"
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -34,12 +36,14 @@ class Graded:
         outputs: index of each executed cell -> its outputs in nbformat's form.
         layers: the walls that stood around the learner's process, by name.
         seconds: grade_id of each test cell -> how long its test took, the learner's functions included.
+        starved: the machine gave some part of it no time, and it must be graded again.
     """
 
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     outputs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     layers: dict[str, bool] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    starved: bool = False
 
     def as_json(self) -> dict[str, Any]:
         """For a pipe or a file."""
@@ -50,4 +54,4 @@ class Graded:
         """The inverse of `as_json`, after JSON made strings of the indices."""
         verdicts = {name: Verdict(**verdict) for name, verdict in data["verdicts"].items()}
         outputs = {int(index): shown for index, shown in data["outputs"].items()}
-        return cls(verdicts, outputs, data["layers"], data["seconds"])
+        return cls(verdicts, outputs, data["layers"], data["seconds"], data["starved"])

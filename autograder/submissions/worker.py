@@ -1,6 +1,7 @@
 """A worker: a process with one warm sandbox that grades submitted files one after the other.
 
-`python -m autograder.submissions.worker` reads tasks from its standard input and writes answers to its standard output.
+`python -m autograder.submissions.worker [SEAT]` reads tasks from its standard input and writes answers to its standard
+output; SEAT is its number among those on this machine.
 A task is a file's bytes with the release to grade it against; the worker opens no gradebook, no sources, no other
 submission.
 """
@@ -16,6 +17,7 @@ import nbformat
 
 from autograder.isolation import imports
 from autograder.isolation.children import ChildFailed, in_child
+from autograder.isolation.patience import WIDE
 from autograder.isolation.sandbox import Sandbox, SandboxError, open_sandbox
 from autograder.submissions.pipe import FAILED, RECORD, STOP, receive, send
 from autograder.submissions.record import Record
@@ -35,7 +37,7 @@ def main() -> None:
     """Answer tasks until the standard input ends."""
     tasks, answers = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what anything prints goes to the log
-    desk = Desk()
+    desk = Desk(*map(int, sys.argv[1:]))
     while (task := receive(tasks)) is not None:
         answer = desk.answer(task)
         send(answers, answer)
@@ -47,7 +49,8 @@ def main() -> None:
 class Desk:
     """The worker's sandbox and paper, kept warm for a release."""
 
-    def __init__(self) -> None:
+    def __init__(self, seat: int | None = None) -> None:
+        self._seat = seat
         self._release: Release | None = None
         self._sandbox: Sandbox | None = None
 
@@ -79,7 +82,7 @@ class Desk:
         self.close()
         from autograder.submissions import rebuild, split, submission  # noqa: F401 - before the forks
 
-        self._sandbox, _ = open_sandbox(False, wanted, meanwhile=lambda: imports.run(self._paper.imports))
+        self._sandbox, _ = open_sandbox(False, wanted, lambda: imports.run(self._paper.imports), self._seat)
 
     def _grade(self, key: str, submission: bytes) -> Record:
         from autograder.submissions import split
@@ -90,7 +93,7 @@ class Desk:
             path.write_bytes(submission)
             try:
                 # Reading it, too, is done by a process that may break.
-                found = in_child(lambda: self._read_and_run(path), split.SECONDS_PER_NOTEBOOK + SLACK_SECONDS)
+                found = in_child(lambda: self._read_and_run(path), WIDE * split.SECONDS_PER_NOTEBOOK + SLACK_SECONDS)
             finally:
                 self._sandbox.prepare()
         return Record(key=key, unit=self._release.unit, seconds=time.monotonic() - started, **found)
@@ -118,6 +121,7 @@ class Desk:
             "faults": [name for name, verdict in graded.verdicts.items() if verdict.courses_fault],
             "repairs": list(rebuilt.repairs),
             "layers": graded.layers,
+            "starved": graded.starved,
             "notebook": notebook,
         }
 

@@ -16,6 +16,7 @@ import msgpack
 import nbformat
 import pytest
 from grading_class import BODIES, UNIT, graded, hand_in, made, points, rows
+from nbformat import NotebookNode
 from sqlalchemy import event
 
 from autograder.batch import grade as grade_module
@@ -27,12 +28,16 @@ from autograder.notebooks import is_test
 from autograder.submissions import outputs, pipe, worker
 from autograder.submissions.record import BadRecord, Record, unpack
 from autograder.submissions.release import GRADING, Release, read_release
+from autograder.submissions.verdict import STARVED
+
+
+def notebook_of(task: bytes) -> NotebookNode:
+    return nbformat.reads(msgpack.unpackb(task)["submission"].decode(), as_version=4)
 
 
 def record_of(task: bytes) -> bytes:
     """What a worker would answer, without a sandbox: all points for whoever adds."""
-    message = msgpack.unpackb(task)
-    notebook = nbformat.reads(message["submission"].decode(), as_version=4)
+    message, notebook = msgpack.unpackb(task), notebook_of(task)
     right = any(body in cell.source for cell in notebook.cells for body in (BODIES["ada"], BODIES["dia"]))
     score = 3.0 if right else 0.0
     (test,) = filter(is_test, notebook.cells)
@@ -218,6 +223,40 @@ def test_a_worker_that_dies_once_costs_nothing(course, crew):
     scripted = crew(fails(WorkerDied("its worker died")), record_of)
     assert grade(course, UNIT).fine
     assert scripted.asked == 5
+
+
+def starved(task: bytes) -> bytes:
+    """An answer from a machine that had no time: points that mean nothing."""
+    message = msgpack.unpackb(task)
+    return (
+        pipe.RECORD + Record(message["key"], UNIT, {"add-test": 0.0}, starved=True, notebook=notebook_of(task)).pack()
+    )
+
+
+def test_what_had_no_time_is_asked_again_alone_after_the_others(course, crew):
+    """Guards against a grade from a machine that was too busy to find one."""
+    asked = []
+
+    def answer(task: bytes) -> bytes:
+        asked.append(msgpack.unpackb(task)["key"])
+        return starved(task) if len(asked) == 1 else record_of(task)
+
+    crew(answer)
+    assert grade(course, UNIT).fine
+    assert asked.count(asked[0]) == 2
+    assert asked[-1] == asked[0]
+    assert len(points(db(course))) == 4
+
+
+def test_what_has_no_time_twice_gets_no_grade(course, crew):
+    """Guards against 0 points for what nobody has seen run, and against an answer of that kind that is kept."""
+    crew(starved)
+    summary = grade(course, UNIT)
+    assert summary.failed
+    assert set(summary.failed.values()) == {f"tried 2 times: {STARVED}"}
+    assert not points(db(course))
+    crew(record_of)
+    assert grade(course, UNIT).fine
 
 
 def test_a_submission_that_kills_every_worker_is_listed_and_the_rest_is_graded(course, crew):

@@ -249,12 +249,17 @@ def pair():
     theirs.close()
 
 
+def within(seconds):
+    end = time.monotonic() + seconds
+    return lambda: max(0.0, end - time.monotonic())
+
+
 def test_frames_arrive_whole(pair):
     """Guards against a reader that takes what one recv gives for a message."""
     channel, peer = pair
     data = bytes(range(256)) * 10_000
     threading.Thread(target=lambda: peer.sendall(struct.pack(">I", len(data)) + data), daemon=True).start()
-    assert channel.receive(time.monotonic() + 10) == data
+    assert channel.receive(within(10)) == data
 
 
 def test_an_announced_giant_is_refused(pair):
@@ -262,7 +267,7 @@ def test_an_announced_giant_is_refused(pair):
     channel, peer = pair
     peer.sendall(b"\xff\xff\xff\xff")
     with pytest.raises(WireError, match="announced"):
-        channel.receive(time.monotonic() + 1)
+        channel.receive(within(1))
 
 
 def test_a_drip_does_not_prolong_the_time(pair):
@@ -280,7 +285,7 @@ def test_a_drip_does_not_prolong_the_time(pair):
     threading.Thread(target=drip, daemon=True).start()
     began = time.monotonic()
     with pytest.raises((Late, WireError)):
-        channel.receive(began + 0.1)
+        channel.receive(within(0.1))
     assert time.monotonic() - began < 1
 
 
@@ -288,7 +293,7 @@ def test_a_peer_that_takes_nothing_is_late(pair):
     """Guards against a grader that hangs while it sends."""
     channel, _ = pair
     with pytest.raises(Late):
-        channel.send(b"x" * 2**24, time.monotonic() + 0.2)
+        channel.send(b"x" * 2**24, within(0.2))
 
 
 def test_a_peer_that_is_gone_is_gone(pair):
@@ -297,4 +302,4 @@ def test_a_peer_that_is_gone_is_gone(pair):
     peer.sendall(b"\x00\x00")
     peer.close()
     with pytest.raises(PeerGone):
-        channel.receive(time.monotonic() + 1)
+        channel.receive(within(1))

@@ -1,0 +1,113 @@
+"""Time limits that a busy machine doesn't use up.
+
+What counts of a learner's time is what passes by the clock while none of its processes, nor the grader's, is kept
+waiting for a processor (`run_delay` of the kernel's schedstat); or its own use of the processor, if that is more. So an
+honest answer isn't late because somebody else's processes run, and who starts many of his own ends by their use. A wide
+limit by the clock stands over all; where that was reached, nothing is known of the answer.
+"""
+
+import contextlib
+import math
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+PROCESSORS = 2  # that an answer may use all the time, as if it were one
+WIDE = 10  # times a limit, by the clock
+FIRST_LOOK = 0.05  # of a limit; what ends before that needs no look
+LOOK_SECONDS = 0.05  # at least between two looks
+TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # of /proc's, in a second
+
+
+@dataclass(frozen=True)
+class Usage:
+    """What processes had so far, in seconds.
+
+    Attributes:
+        processor: used, in all threads together.
+        delay: ready to run, and kept waiting for a processor.
+    """
+
+    processor: float = 0.0
+    delay: float = 0.0
+
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(self.processor + other.processor, self.delay + other.delay)
+
+    def __sub__(self, other: "Usage") -> "Usage":
+        return Usage(self.processor - other.processor, self.delay - other.delay)
+
+
+Meter = Callable[[], Usage]
+
+
+class Limit:
+    """So many seconds from now on.
+
+    Args:
+        meter: what the processes at hand had so far. It is asked after a twentieth of the time, and when that is over
+            by the clock.
+    """
+
+    def __init__(self, seconds: float, meter: Meter) -> None:
+        self.seconds = seconds
+        self._meter = meter
+        self._began = time.monotonic()
+        self._before: Usage | None = None
+
+    @property
+    def starved(self) -> bool:
+        """Whether the clock alone says that it is over: the machine gave hardly any time."""
+        return self._clock() >= WIDE * self.seconds and self._had() < self.seconds
+
+    def left(self) -> float:
+        """Seconds that may pass before this is asked again; 0 when the time is over."""
+        clock, first = self._clock(), FIRST_LOOK * self.seconds
+        if clock < first:
+            return first - clock
+        if self._before is None:
+            self._before = self._meter()
+        if clock < self.seconds:
+            return self.seconds - clock
+        if clock >= WIDE * self.seconds:
+            return 0.0
+        left = self.seconds - self._had()
+        return max(LOOK_SECONDS, left) if left > 0 else 0.0
+
+    def _clock(self) -> float:
+        return time.monotonic() - self._began
+
+    def _had(self) -> float:
+        # No more than the clock says, nor less than nothing: threads wait beside one another.
+        clock, used = self._clock(), self._meter() - (self._before or Usage())
+        return min(clock, max(used.processor / PROCESSORS, clock - used.delay))
+
+
+def endless() -> float:
+    """Of no limit."""
+    return math.inf
+
+
+def own_usage() -> Usage:
+    """This thread's delay; its work is what others wait for, and is no use of theirs."""
+    return Usage(0.0, _delay([Path("/proc/thread-self")]))
+
+
+def usage_of(process: Path) -> Usage:
+    """One process's, from its folder in /proc, with all children that it has seen the end of; nothing if it's gone."""
+    try:
+        fields = (process / "stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return Usage()
+    ticks = sum(map(int, fields[11:15]))  # its own in user and system mode, its children's
+    return Usage(ticks / TICKS, _delay(process.glob("task/*")))
+
+
+def _delay(threads: Iterable[Path]) -> float:
+    nanoseconds = 0
+    for thread in threads:
+        with contextlib.suppress(OSError, IndexError, ValueError):  # a thread that ended, a kernel that doesn't say
+            nanoseconds += int((thread / "schedstat").read_text().split()[1])
+    return nanoseconds / 1e9

@@ -1,0 +1,150 @@
+"""Time limits: a busy machine costs nobody points, and nobody gets more time by being busy."""
+
+import time
+
+import pytest
+from busy_machine import busy_machine
+from three_exercises import points
+
+from autograder.isolation import patience
+from autograder.isolation.patience import FIRST_LOOK, PROCESSORS, WIDE, Limit, Usage, own_usage
+
+
+class Machine:
+    """A clock and a meter that tests wind on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now, self.had, self.looks = 1000.0, Usage(5, 7), 0
+        monkeypatch.setattr(patience.time, "monotonic", lambda: self.now)
+
+    def passes(self, seconds: float, processor: float = 0.0, delay: float = 0.0) -> None:
+        self.now += seconds
+        self.had += Usage(processor, delay)
+
+    def meter(self) -> Usage:
+        self.looks += 1
+        return self.had
+
+    def limit(self, seconds: float) -> Limit:
+        """One that has had its first look."""
+        limit = Limit(seconds, self.meter)
+        self.passes(FIRST_LOOK * seconds)
+        limit.left()
+        return limit
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    return Machine(monkeypatch)
+
+
+def test_who_sleeps_or_works_on_an_idle_machine_has_what_the_clock_says(machine):
+    for processor in (0, 9):
+        limit = machine.limit(10)
+        machine.passes(9, processor)
+        assert limit.left() == pytest.approx(0.5)
+        machine.passes(0.6, processor / 15)
+        assert limit.left() == 0
+        assert not limit.starved
+
+
+def test_waiting_for_a_processor_does_not_count(machine):
+    """Guards against a grade that depends on who else uses the machine."""
+    limit = machine.limit(10)
+    machine.passes(60, processor=6, delay=54)
+    assert limit.left() == pytest.approx(10 - 6.5)
+    machine.passes(34, processor=3.4, delay=30.6)
+    assert limit.left() == pytest.approx(0.1)
+    machine.passes(2, processor=0.2, delay=1.8)
+    assert limit.left() == 0
+    assert not limit.starved
+
+
+def test_waiting_for_ones_own_processes_ends_by_their_use(machine):
+    """Guards against a learner who starts so many that they wait for one another, and so for ever."""
+    limit = machine.limit(10)
+    machine.passes(9.9, processor=PROCESSORS * 9.9, delay=600)
+    assert limit.left() > 0
+    machine.passes(0.2, processor=PROCESSORS * 0.2, delay=12)
+    assert limit.left() == 0
+    assert not limit.starved
+
+
+def test_many_processors_do_not_shorten_the_time_by_the_clock(machine):
+    limit = machine.limit(10)
+    machine.passes(5, processor=16 * 5)
+    assert limit.left() == pytest.approx(4.5)
+
+
+def test_the_clock_ends_it_far_out_and_says_that_nothing_is_known(machine):
+    limit = machine.limit(10)
+    machine.passes(10 * WIDE - 1, processor=0.5, delay=10 * WIDE - 2)
+    assert limit.left() > 0
+    machine.passes(1, delay=1)
+    assert limit.left() == 0
+    assert limit.starved
+
+
+def test_what_ends_soon_costs_no_look(machine):
+    limit = Limit(10, machine.meter)
+    machine.passes(0.4)
+    assert limit.left() == pytest.approx(0.1)
+    assert machine.looks == 0
+
+
+def test_a_kernel_that_does_not_say_leaves_the_clock(machine):
+    limit = Limit(10, Usage)
+    machine.passes(1)
+    assert limit.left() == pytest.approx(9)
+    machine.passes(9.1)
+    assert limit.left() == 0
+
+
+def test_ones_own_delay_is_told_on_a_busy_machine():
+    before, end = own_usage().delay, time.monotonic() + 1.5
+    with busy_machine():
+        while time.monotonic() < end:
+            pass
+    assert own_usage().delay - before > 0.3
+
+
+BURN = (
+    "import time\n    began = time.process_time()\n    while time.process_time() - began < {}: pass\n    return a + b"
+)
+
+
+def test_an_honest_answer_is_in_time_on_a_busy_machine(grade):
+    """Guards against points that go to who has the machine alone. By the clock, the limit of 3 seconds is over."""
+    answer = f"def one(a, b):\n    {BURN.format(2)}"
+    with busy_machine():
+        graded = grade(answers={"one": answer})
+    assert graded.seconds["one-test"] > 3
+    assert points(graded) == [2, 2, 2]
+    assert not graded.starved
+
+
+@pytest.mark.parametrize("ends", [BURN.format(60), "import time; time.sleep(60)"])
+def test_a_loop_is_late_on_a_busy_machine_too(grade, ends):
+    """Guards against a limit that never comes where others use the processors."""
+    with busy_machine(2):
+        graded = grade(answers={"one": f"def one(a, b):\n    {ends}"})
+    assert points(graded) == [0, 2, 2]
+    assert "no answer within 3 seconds" in graded.verdicts["one-test"].message
+    assert not graded.starved
+
+
+def test_many_processes_of_ones_own_bring_no_time(grade):
+    """Guards against waiting for oneself. On this limit, two processors for 3 seconds."""
+    many = "import os\n    for _ in range(40):\n        if os.fork() == 0: break\n    while True: pass"
+    graded = grade(answers={"one": f"def one(a, b):\n    {many}"})
+    assert points(graded) == [0, 2, 2]
+    assert graded.seconds["one-test"] < 15
+    assert not graded.starved
+
+
+def test_a_machine_without_any_time_gives_no_grade(grade, monkeypatch):
+    """Guards against 0 points for what nobody has seen run."""
+    monkeypatch.setattr(patience, "WIDE", 1)
+    with busy_machine():
+        graded = grade(answers={"one": f"def one(a, b):\n    {BURN.format(2)}"})
+    assert graded.starved
