@@ -31,7 +31,7 @@ test: for-all ## style, then all tests (ARGS goes to pytest)
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	@# Tests type `make`, too, as a reader does: not as one that runs below this one, and tells so in its output.
-	unset MAKEFLAGS MFLAGS MAKELEVEL; .venv/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+	unset MAKEFLAGS MFLAGS MAKELEVEL; .venv/bin/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 course: for-instructors ## masters in solutions/ to handouts in course/
 	.venv/bin/autograder build

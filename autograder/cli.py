@@ -56,6 +56,8 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument(
         "--mode", choices=MODES, default="inprocess", help="tests beside the learner's code, or apart from it"
     )
+    sub = command("mutate", _mutate, "Make small mistakes in the master's answers: do the exercises' tests notice?")
+    sub.add_argument("--sample", type=_positive, metavar="N", help="so many of each exercise; default all")
     sub = command("report", _report, "Show a class's results as one page: grading/report.html.")
     sub.add_argument("--out", type=Path, metavar="FILE", help="where to write it")
     sub = command(
@@ -143,6 +145,14 @@ def _check(root: Path, options: argparse.Namespace) -> int:
     report = check(root, options.units, options.mode)
     print(json.dumps(report.as_json(), indent=2) if options.json else table(report))
     return int(not report.fine)
+
+
+def _mutate(root: Path, options: argparse.Namespace) -> int:
+    from autograder.authoring.mutate import mutate, table
+
+    units = mutate(root, options.units, options.sample)
+    print(table(units))
+    return int(not all(exercise.fine for exercises in units.values() for exercise in exercises.values()))
 
 
 def _report(root: Path, options: argparse.Namespace) -> int:

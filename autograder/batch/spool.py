@@ -5,12 +5,10 @@ same unit out.
 """
 
 import contextlib
-import fcntl
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
-from autograder.course import CourseError
+from autograder.locks import alone
 from autograder.submissions.record import BadRecord, Record, unpack
 from autograder.submissions.release import Release
 
@@ -35,21 +33,9 @@ class Spool:
         """Keep a packed record. When this returns it outlives a power cut."""
         write_lasting(self._path(key), data)
 
-    @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
-        """Keep other runs of this unit out.
-
-        Raises:
-            CourseError: one is at work.
-        """
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with (self.folder / "lock").open("a") as lock:  # the lock goes with the process, however it ends
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                unit = self._release.unit
-                raise CourseError(f"{unit} is being graded by another run. Wait for its end, or stop it.") from None
-            yield
+    def locked(self) -> contextlib.AbstractContextManager[None]:
+        """Keep other runs of this unit out; CourseError if one is at work."""
+        return alone(self.folder / "lock", f"{self._release.unit} is being graded")
 
     def _path(self, key: str) -> Path:
         return self.folder / f"{key}.json.gz"

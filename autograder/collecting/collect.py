@@ -18,13 +18,14 @@ from nbgrader.coursedir import CourseDirectory
 from autograder.batch.gradebook import said_plainly
 from autograder.collecting.archives import Entry, opened
 from autograder.collecting.dates import due_dates
-from autograder.collecting.desk import Desk, Upload, submission_folder
+from autograder.collecting.desk import LEDGER, Desk, Upload, submission_folder
 from autograder.collecting.lms import Form, Label, is_litter, labels, parts_of, wrappers
 from autograder.collecting.matching import owners
 from autograder.collecting.roster import Roster, read_roster
 from autograder.collecting.students import read_list
 from autograder.collecting.summary import Summary
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
+from autograder.locks import alone
 from autograder.printing import shown
 
 ONE_DOWNLOAD = timedelta(minutes=15)  # an LMS dates an archive's files while it packs them
@@ -61,7 +62,8 @@ def collect(root: Path, name: str, files: Sequence[Path], students: Path | None 
         for path in files:
             sorter.sort(stack.enter_context(opened(path)))
         try:
-            Desk(unit, dues, summary).take(sorter.uploads)
+            with alone(root / LEDGER / f"{name}.lock", f"{name} is being collected"):
+                Desk(unit, dues, summary).take(sorter.uploads)
         except OSError as error:
             raise CourseError(
                 f"grading/submitted can't be written: {error.strerror} ({shown(error.filename)}). What is there stays."

@@ -15,10 +15,12 @@ from lms_archives import NOON, UNIT, archive, raw_names, text_of
 from nbgrader.api import Gradebook
 
 from autograder.collecting.collect import collect
+from autograder.collecting.desk import LEDGER
 from autograder.collecting.roster import import_list
 from autograder.collecting.students import read_list
 from autograder.collecting.summary import Summary, lines
 from autograder.course import CourseError, nbgrader_configuration
+from autograder.locks import alone
 
 LIST = """id,first_name,last_name,email,canvas_id
 ada,Ada,Lovelace,ada@example.org,4711
@@ -441,3 +443,16 @@ def test_fine_is_when_nobody_has_to_be_looked_at():
     """Absent learners are no fault of a run."""
     assert Summary(missing=["ada"]).fine
     assert not Summary(held_back={"ada": "why"}).fine
+
+
+def test_a_second_collection_at_the_same_time_is_refused(school):
+    """Guards against two of one unit that each write what they remember, and forget what the other took in."""
+    listed(school)
+    upload = zipped(school, "lovelaceada_4711_815_mini.ipynb")
+    with (
+        alone(school / LEDGER / f"{UNIT}.lock", ""),
+        pytest.raises(CourseError, match="being collected by another run"),
+    ):
+        collect(school, UNIT, [upload])
+    assert not there(school)
+    assert collect(school, UNIT, [upload]).collected == ["ada"]

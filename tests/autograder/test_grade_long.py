@@ -1,4 +1,5 @@
-"""200 generated submissions of a real unit, killed at random moments and graded by a cluster that loses a worker.
+"""200 generated submissions of a real unit: killed at random moments, graded by a cluster that loses a worker, and on a
+machine that others keep busy.
 
     .venv/bin/pytest -m long tests/autograder/test_grade_long.py      some ten minutes
 
@@ -14,22 +15,37 @@ import time
 from pathlib import Path
 
 import pytest
+from busy_machine import busy_machine
 from conftest import ROOT
 from grading_class import OWN, rows
 from test_grade_cluster import _generate, _with_driver, cluster, postgres, wait_for  # noqa: F401 - fixtures
 
 from autograder.batch.grade import grade
 from autograder.batch.spool import SPOOL
-from autograder.trials.generated import UNIT, command, generated_class
+from autograder.course import find_units
+from autograder.trials.generated import UNIT, answers_of, command, generated_class, submit
 
 CLASS = int(os.environ.get("CLASS", "200"))
 KILLS = 5
+BURN = """
+import os
+for _ in range(40):
+    if os.fork() == 0:
+        os.setsid()
+        while True: pass
+"""
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(3600)]
 
 
 def db(course: Path) -> str:
     return f"sqlite:///{course}/grading/gradebook.db"
+
+
+def scores(course: Path) -> list[tuple[str, str]]:
+    """(test of a student's, points) of the whole class."""
+    found = [dict(row) for row in rows(db(course))["grade"]]
+    return sorted((f"{row['notebook_id']} {row['cell_id']}", row["auto_score"]) for row in found)
 
 
 def records(course: Path) -> dict[str, int]:
@@ -85,6 +101,28 @@ def test_by_a_cluster_that_loses_a_worker(handed_in, undisturbed, tmp_path, clus
     print(f"\na worker was killed behind {len(records(course))} of {CLASS} records")
     assert run.wait() == 0
     assert rows(db(course)) == rows(db(undisturbed))
+
+
+def test_a_busy_machine_gives_the_same_rows(handed_in, undisturbed, tmp_path):
+    """Guards against grades that depend on who else uses the machine."""
+    course = Path(shutil.copytree(handed_in, tmp_path / "course"))
+    with busy_machine():
+        assert grade(course, UNIT, workers=2).fine
+    assert rows(db(course)) == rows(db(undisturbed))
+
+
+def test_learners_who_burn_cost_the_others_nothing(handed_in, undisturbed, tmp_path):
+    """Guards against points that a learner's neighbours lose by forty processes, each of a session of its own."""
+    course = Path(shutil.copytree(handed_in, tmp_path / "course"))
+    unit = find_units(course, [UNIT])[0]
+    right = answers_of(find_units(ROOT, [UNIT])[0], [])
+    for number in range(0, CLASS, 4):
+        burning = {name: f"{source}\n# {number}\n{BURN}" for name, source in right.items()}
+        submit(unit, f"student-{number:03}-burns", burning)
+    grade(course, UNIT, workers=2)
+    honest = [row for row in scores(course) if "burns" not in row[0]]
+    assert len(honest) > CLASS
+    assert honest == scores(undisturbed)
 
 
 def test_postgresql_gives_the_same_grades(handed_in, undisturbed, tmp_path, postgres):  # noqa: F811
