@@ -80,9 +80,12 @@ class Limit:
         return time.monotonic() - self._began
 
     def _had(self) -> float:
-        # No more than the clock says, nor less than nothing: threads wait beside one another.
-        clock, used = self._clock(), self._meter() - (self._before or Usage())
-        return min(clock, max(used.processor / PROCESSORS, clock - used.delay))
+        return had(self._clock(), self._meter() - (self._before or Usage()))
+
+
+def had(clock: float, used: Usage) -> float:
+    """What counts of so many seconds by the clock; no more than those, though threads wait beside one another."""
+    return min(clock, max(used.processor / PROCESSORS, clock - used.delay))
 
 
 def endless() -> float:

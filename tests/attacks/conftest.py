@@ -7,6 +7,7 @@ import resource
 import secrets as random_secrets
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ import nbformat  # noqa: E402
 
 from autograder.course import find_units  # noqa: E402
 from autograder.isolation.children import in_child  # noqa: E402
+from autograder.isolation.patience import WIDE, had  # noqa: E402
 from autograder.isolation.sandbox import Sandbox, SandboxError  # noqa: E402
 from autograder.notebooks import read_master  # noqa: E402
 from autograder.submissions import split  # noqa: E402
@@ -39,6 +41,7 @@ class Grading:
 
     graded: Graded
     peak_mb: float  # the grading process's largest resident memory
+    seconds: float  # that it took, without what a busy machine took from it
 
 
 @pytest.fixture(scope="session")
@@ -98,15 +101,18 @@ def grade(master: NotebookNode, sandbox: Sandbox) -> Callable[[NotebookNode], Gr
     def job(notebook: NotebookNode) -> dict:
         split.SECONDS_PER_CELL, split.SECONDS_PER_TEST = SECONDS_PER_CELL, SECONDS_PER_TEST
         split.SECONDS_PER_NOTEBOOK = SECONDS_PER_NOTEBOOK
+        began, before = time.monotonic(), sandbox.usage()
         graded = split.grade(notebook, paper, sandbox).as_json()
-        return {"graded": graded, "peak": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        seconds = had(time.monotonic() - began, sandbox.usage() - before)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return {"graded": graded, "peak": peak, "seconds": seconds}
 
     def grade_(notebook: NotebookNode) -> Grading:
         try:
-            answer = in_child(lambda: job(notebook), SECONDS_PER_NOTEBOOK + 30)
+            answer = in_child(lambda: job(notebook), WIDE * SECONDS_PER_NOTEBOOK)
         finally:
             sandbox.prepare()
-        return Grading(Graded.from_json(answer["graded"]), answer["peak"])
+        return Grading(Graded.from_json(answer["graded"]), answer["peak"], answer["seconds"])
 
     return grade_
 
