@@ -48,6 +48,8 @@ _RELATIVES = {
     for one, other in (pair, pair[::-1])
 }
 _COPIES = {"clone", "copy", "contiguous", "detach", "float", "double", "half", "to", "long", "int", "view_as", "cpu"}
+_SYMMETRIC = {"min", "max", "minimum", "maximum", "gcd", "lcm"}
+LARGE = 1000  # one more or less is no mistake that anybody makes
 _DTYPES = {"float32": "float16", "float64": "float32", "int64": "int32", "int8": "int32", "uint8": "int16"}
 _DTYPES |= {"bfloat16": "float32", "int32": "int16", "float16": "float32", "bool": "int64"}
 
@@ -195,10 +197,10 @@ def _count(node: ast.AST) -> Iterator[Change]:
         return
     if type(node.value) is bool:
         others = [not node.value]
-    elif type(node.value) is int:
+    elif type(node.value) is int and abs(node.value) < LARGE:
         others = [node.value + 1, node.value - 1]
-    elif type(node.value) is float:
-        others = [node.value * 2, node.value + 1]
+    elif type(node.value) in (int, float):
+        others = [node.value * 2, node.value / 2] if node.value else [1.0]
     else:
         others = []
     for value in others:
@@ -208,12 +210,13 @@ def _count(node: ast.AST) -> Iterator[Change]:
 def _call(node: ast.AST) -> Iterator[Change]:
     if not isinstance(node, ast.Call):
         return
+    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
     for index in range(len(node.args) - 1):
-        yield lambda there, _, index=index: _swap(there.args, index)
+        if name not in _SYMMETRIC:
+            yield lambda there, _, index=index: _swap(there.args, index)
     for index, keyword in enumerate(node.keywords):
         if keyword.arg != "device":  # tests run where there is one alone
             yield lambda there, _, index=index: there.keywords.pop(index)
-    name = getattr(node.func, "attr", getattr(node.func, "id", ""))
     if name in _RELATIVES:
         field = "attr" if isinstance(node.func, ast.Attribute) else "id"
         yield lambda there, _: setattr(there.func, field, _RELATIVES[name])
