@@ -48,7 +48,8 @@ _RELATIVES = {
     for one, other in (pair, pair[::-1])
 }
 _COPIES = {"clone", "copy", "contiguous", "detach", "float", "double", "half", "to", "long", "int", "view_as", "cpu"}
-_SYMMETRIC = {"min", "max", "minimum", "maximum", "gcd", "lcm"}
+_SYMMETRIC = {"min", "max", "minimum", "maximum", "gcd", "lcm", "transpose"}
+_UNSEEN = {"device", "strict"}  # keywords: tests run where there is one device; no zip of a right answer is uneven
 LARGE = 1000  # one more or less is no mistake that anybody makes
 _DTYPES = {"float32": "float16", "float64": "float32", "int64": "int32", "int8": "int32", "uint8": "int16"}
 _DTYPES |= {"bfloat16": "float32", "int32": "int16", "float16": "float32", "bool": "int64"}
@@ -122,6 +123,8 @@ def _walk(node: ast.AST, place: Place = ()) -> Iterator[tuple[Place, ast.AST]]:
         passed |= {*node.exc.args, node.exc}
     if isinstance(node, ast.Assert):
         passed.add(node.msg)
+    if isinstance(node, ast.Call):
+        passed |= {keyword for keyword in node.keywords if keyword.arg in _UNSEEN}
     for index, child in enumerate(ast.iter_child_nodes(node)):
         if child not in passed and not isinstance(child, ast.Import | ast.ImportFrom | ast.JoinedStr):
             yield from _walk(child, (*place, index))
@@ -215,7 +218,7 @@ def _call(node: ast.AST) -> Iterator[Change]:
         if name not in _SYMMETRIC:
             yield lambda there, _, index=index: _swap(there.args, index)
     for index, keyword in enumerate(node.keywords):
-        if keyword.arg != "device":  # tests run where there is one alone
+        if keyword.arg not in _UNSEEN:
             yield lambda there, _, index=index: there.keywords.pop(index)
     if name in _RELATIVES:
         field = "attr" if isinstance(node.func, ast.Attribute) else "id"

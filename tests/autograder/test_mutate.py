@@ -1,6 +1,7 @@
 """Small mistakes in the master's answers, and what is said of those that no test notices."""
 
 import pytest
+from conftest import ROOT
 
 from autograder.authoring import mutate as mutate_module
 from autograder.authoring.mutants import mutants
@@ -41,6 +42,7 @@ def lines(source: str) -> set[str]:
         ("x = 4000", {"x = 8000", "x = 2000.0"}),
         ("x = max(a, b)", {"x = min(a, b)"}),
         ("x = torch.empty(n, device=d)", set()),
+        ("x = zip(a, *b, strict=True)", {"x = zip(*b, a, strict=True)"}),
         ("raise ValueError('no')", {"pass"}),
         ("import os", set()),
         ("x: int | str = y", set()),
@@ -124,3 +126,9 @@ def test_a_sample_is_the_same_at_every_call(summed):
     assert one == other
     assert one.mutants == 2
     assert table({UNIT: {"add": one}})
+
+
+def test_a_unit_of_the_course_notices_all_of_a_sample():
+    """Guards against cases that were lost; the whole of it: autograder mutate 03-kv-cache."""
+    units = mutate(ROOT, ["03-kv-cache"], sample=8)
+    assert all(exercise.score == 1.0 for exercise in units["03-kv-cache"].values()), table(units)
