@@ -125,9 +125,10 @@ def _build(root: Path, options: argparse.Namespace) -> int:
 
 
 def _lint(root: Path, options: argparse.Namespace) -> int:
-    from autograder.authoring.lint import lint
+    from autograder.authoring.lint import lint, notes
 
     findings = lint(root, options.units)
+    print("\n".join(notes(root, options.units)))
     print("\n".join(findings) or "The masters are in order.")
     return int(bool(findings))
 

@@ -1,7 +1,8 @@
 """`autograder check`: do a unit's tests tell good answers from bad ones?
 
 Grades the master (must get everything), the handout (nothing, and no crash), every wrong sample (loses exactly what it
-says) and every right one (loses nothing), and counts per exercise.
+says) and every right one (loses nothing), answers each exercise without a thought (`degenerate`: gains nothing) and
+with the library's functions (`borrowed`: none that isn't on record), and counts per exercise.
 """
 
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from autograder.authoring import borrowed, degenerate
 from autograder.authoring.runner import run_all
 from autograder.authoring.samples import Sample, answered, read_samples, untouched
 from autograder.course import Unit, find_units, nbgrader_configuration
@@ -27,6 +29,8 @@ class Exercise:
     wrong_total: int = 0
     right_accepted: int = 0
     right_total: int = 0
+    degenerate_refused: int = 0
+    degenerate_total: int = 0
 
     @property
     def fine(self) -> bool:
@@ -93,12 +97,13 @@ def table(report: Report) -> str:
         crashed = ", crashed" if unit.handout_crashed else ""
         lines.append(
             f"{name}: master {unit.master_score:g} of {unit.max_score:g}, handout {unit.handout_score:g}{crashed}\n"
-            f"  {'exercise':<24}{'points':>7}{'wrong caught':>15}{'right accepted':>17}"
+            f"  {'exercise':<24}{'points':>7}{'wrong caught':>15}{'right accepted':>17}{'degenerate refused':>21}"
         )
         for exercise, counts in unit.exercises.items():
             caught = f"{counts.wrong_caught} of {counts.wrong_total}"
             accepted = f"{counts.right_accepted} of {counts.right_total}"
-            lines.append(f"  {exercise:<24}{counts.points:>7g}{caught:>15}{accepted:>17}")
+            refused = f"{counts.degenerate_refused} of {counts.degenerate_total}"
+            lines.append(f"  {exercise:<24}{counts.points:>7g}{caught:>15}{accepted:>17}{refused:>21}")
         lines += [f"  {name:<24}{points:>7g}   graded by a person" for name, points in unit.by_hand.items()]
         lines += [f"  ! {finding}" for finding in unit.findings]
     return "\n".join(lines)
@@ -113,7 +118,10 @@ def _check_unit(unit: Unit, mode: str) -> UnitReport:
     notebooks = {"master": master, "handout": untouched(master, clear_solutions)}
     for kind, found in samples.items():
         notebooks |= {f"{kind}/{sample.name}": answered(master, sample.answers) for sample in found}
-    verdicts = run_all(notebooks, master, mode)
+    drills = {f"drill/{drill.exercise}": drill for drill in degenerate.drills(master, without_tests=mode == "split")}
+    trials = {f"trial/{trial.name}": trial for trial in borrowed.trials(master, without_tests=mode == "split")}
+    by_themselves = {name: both.notebook for name, both in (drills | trials).items()}
+    verdicts = run_all(notebooks, master, mode, by_themselves)
 
     exercises = {name: Exercise(points) for name, points in tested_points(master).items()}
     report = UnitReport(
@@ -130,6 +138,12 @@ def _check_unit(unit: Unit, mode: str) -> UnitReport:
     tests_of = _tests_of(master)
     for sample in samples["right"]:
         _judge_right(report, sample, verdicts[f"right/{sample.name}"], tests_of)
+    record = degenerate.on_record(unit)
+    for name, drill in drills.items():
+        _judge_drill(report, drill, verdicts[name], record.get(drill.exercise, {}))
+    borrowed_record = borrowed.on_record(unit.root, unit.name)
+    for name, trial in trials.items():
+        _judge_trial(report, trial, verdicts[name], borrowed_record.get(trial.name, {}))
     for name, counts in exercises.items():
         if counts.wrong_total < FEWEST_WRONG or counts.right_total < FEWEST_RIGHT:
             report.findings.append(
@@ -173,6 +187,34 @@ def _judge_right(
     for test, verdict in verdicts.items():
         if not verdict.passed:
             report.findings.append(f"right/{sample.name}: loses {test}, too strict a test: {verdict.message}")
+
+
+def _judge_drill(
+    report: UnitReport, drill: degenerate.Drill, verdicts: dict[str, Verdict], record: dict[str, str]
+) -> None:
+    outcome = degenerate.judge(drill, verdicts)
+    if outcome.broken:
+        report.findings.append(f"drill/{drill.exercise}: the master's own answer loses points: {outcome.broken}")
+    for test in drill.tests:
+        counts = report.exercises[test.removesuffix(TEST_SUFFIX)]
+        counts.degenerate_total = outcome.tried
+        counts.degenerate_refused = outcome.tried - len(outcome.gained)
+    for answer, points in outcome.gained.items():
+        if answer not in record:
+            report.findings.append(f"drill/{drill.exercise}: {answer}: gets {points:g} points: too weak a test")
+    for answer in record.keys() - outcome.gained.keys():
+        report.findings.append(f"drill/{drill.exercise}: {answer} is on record as right, and gets no points")
+
+
+def _judge_trial(
+    report: UnitReport, trial: borrowed.Trial, verdicts: dict[str, Verdict], record: dict[str, str]
+) -> None:
+    passed = trial.passed(verdicts)
+    for name in passed:
+        if name not in record:
+            report.findings.append(f"{trial.name}: {name} answers it, which is not on record in {borrowed.RECORD}")
+    for name in record.keys() - set(passed):
+        report.findings.append(f"{trial.name}: {name} is on record in {borrowed.RECORD}, and doesn't answer it")
 
 
 def _tests_of(master: NotebookNode) -> dict[str, list[str]]:

@@ -1,10 +1,11 @@
-"""`autograder lint`: what a reader can't see at a glance in a master: ids, points, markers, tests that exist, and words
-that a learner is shown: what hidden tests look at, why an answer is right, questions to recall a unit by.
+"""`autograder lint`: what a reader can't see at a glance in a master: ids, points, markers, tests that exist and ask
+values alone, and words that a learner is shown: what hidden tests look at, why an answer is right, questions to recall.
 
 `solutions/grade_ids.json` lists every grade_id ever released. Grades in the gradebook hang on them, so a renamed or
 vanished id is a finding until that file says that it is meant.
 """
 
+import ast
 import json
 import re
 from collections import Counter
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
+from autograder.authoring import borrowed
+from autograder.authoring.asked import asked
 from autograder.authoring.widths import too_wide
 from autograder.course import Unit, find_units
 from autograder.notebooks import (
@@ -20,6 +23,7 @@ from autograder.notebooks import (
     because,
     grade_id,
     is_by_hand,
+    is_exercise,
     is_solution,
     is_task,
     is_test,
@@ -43,6 +47,11 @@ def lint(root: Path, names: list[str] | None = None) -> list[str]:
         own += [*too_wide(notebook), *_recall(root, unit)]
         findings += [f"{unit.name}: {finding}" for finding in own]
     return findings
+
+
+def notes(root: Path, names: list[str] | None = None) -> list[str]:
+    """What is as it should be, and an instructor should know: answers that the library has under another name."""
+    return [note for unit in find_units(root, names) for note in borrowed.notes(root, unit.name)]
 
 
 def _duplicates(masters: dict[Unit, NotebookNode]) -> list[str]:
@@ -114,6 +123,7 @@ def _markers(notebook: NotebookNode) -> list[str]:
 
 def _tests(notebook: NotebookNode) -> list[str]:
     findings = []
+    functions, classes = _defined(notebook)
     for cell in filter(is_test, notebook.cells):
         name = grade_id(cell)
         if not name.endswith(TEST_SUFFIX) or f'with exercise("{name.removesuffix(TEST_SUFFIX)}"):' not in cell.source:
@@ -127,9 +137,17 @@ def _tests(notebook: NotebookNode) -> list[str]:
             if not re.search(r"expect_\w+\(", part)
         ]
         findings += _words(cell)
+        findings += [f"{name}, {finding}" for finding in asked(cell.source, functions, classes)]
         if not cell.metadata.nbgrader.locked:
             findings.append(f"{name}: a test cell must be locked")
     return findings
+
+
+def _defined(notebook: NotebookNode) -> tuple[set[str], set[str]]:
+    """Functions and classes that the exercises define."""
+    nodes = [node for cell in notebook.cells if is_exercise(cell) for node in ast.parse(cell.source).body]
+    functions = {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
+    return functions, {node.name for node in nodes if isinstance(node, ast.ClassDef)}
 
 
 def _words(cell: NotebookNode) -> list[str]:

@@ -33,8 +33,10 @@ SECONDS_PER_NOTEBOOK = 400
 _sandbox = None  # one for each worker process in split mode
 
 
-def run_all(notebooks: dict[str, NotebookNode], master: NotebookNode, mode: str) -> dict[str, dict[str, Verdict]]:
-    """Name -> variant of the master to name -> grade_id -> verdict, two at a time."""
+def run_all(
+    notebooks: dict[str, NotebookNode], master: NotebookNode, mode: str, drills: dict[str, NotebookNode]
+) -> dict[str, dict[str, Verdict]]:
+    """Name -> variant of the master to name -> grade_id -> verdict, two at a time. Drills have tests of their own."""
     # Imported once, before the forks: what the notebooks import, and what runs them.
     import IPython.core.interactiveshell  # noqa: F401
 
@@ -46,8 +48,10 @@ def run_all(notebooks: dict[str, NotebookNode], master: NotebookNode, mode: str)
     if mode == "split":
         with ProcessPoolExecutor(WORKERS, context, initializer=_make_sandbox, initargs=(master,)) as pool:
             jobs = [(notebook, master, SECONDS_PER_CELL) for notebook in notebooks.values()]
-            return dict(zip(notebooks, pool.map(_run_split, *zip(*jobs, strict=True)), strict=True))
-    shares = [dict(list(notebooks.items())[worker::WORKERS]) for worker in range(WORKERS)]
+            jobs += [(drill, drill, SECONDS_PER_CELL) for drill in drills.values()]
+            return dict(zip([*notebooks, *drills], pool.map(_run_split, *zip(*jobs, strict=True)), strict=True))
+    variants = list((notebooks | drills).items())
+    shares = [dict(variants[worker::WORKERS]) for worker in range(WORKERS)]
     with ProcessPoolExecutor(WORKERS, context) as pool:
         return dict(collections.ChainMap(*pool.map(_run_share, shares, [master] * WORKERS)))
 
@@ -93,34 +97,34 @@ def _run_share(notebooks: dict[str, NotebookNode], master: NotebookNode) -> dict
         shell, graded, results = _shell(), Graded(), {}
         for index in range(len(master.cells) + 1):
             for name in (name for name, start in starts.items() if start == index):
-                results[name] = branch(shell, notebooks[name].cells[index:], graded)
+                results[name] = branch(shell, notebooks[name], index, graded)
             _run_cells(shell, master.cells[index : index + 1], graded)
         return results
 
-    def branch(shell: "InteractiveShell", cells: list[NotebookNode], graded: Graded) -> dict[str, Any]:
+    def branch(shell: "InteractiveShell", notebook: NotebookNode, start: int, graded: Graded) -> dict[str, Any]:
         def rest() -> dict[str, Any]:
-            _run_cells(shell, cells, graded)
+            _run_cells(shell, notebook.cells[start:], graded)
             return graded.as_json()
 
         try:
             return in_child(rest, SECONDS_PER_NOTEBOOK)
         except ChildFailed as failed:
-            return _all_lost(master, failed).as_json()
+            return _all_lost(notebook, failed).as_json()
 
     try:
         results = in_child(trunk, SECONDS_PER_NOTEBOOK * (1 + len(notebooks)))
     except ChildFailed as failed:
-        return dict.fromkeys(notebooks, _all_lost(master, failed).verdicts)
+        return {name: _all_lost(notebook, failed).verdicts for name, notebook in notebooks.items()}
     return {name: Graded.from_json(result).verdicts for name, result in results.items()}
 
 
 def _first_difference(notebook: NotebookNode, master: NotebookNode) -> int:
-    pairs = enumerate(zip(notebook.cells, master.cells, strict=True))
+    pairs = enumerate(zip(notebook.cells, master.cells, strict=False))  # a drill is longer or shorter
     return next((index for index, (cell, original) in pairs if cell.source != original.source), len(master.cells))
 
 
-def _all_lost(master: NotebookNode, failed: ChildFailed) -> Graded:
-    tests = [cell for cell in master.cells if is_test(cell)]
+def _all_lost(notebook: NotebookNode, failed: ChildFailed) -> Graded:
+    tests = [cell for cell in notebook.cells if is_test(cell)]
     return Graded({grade_id(cell): Verdict(0.0, cell.metadata.nbgrader.points, str(failed)) for cell in tests})
 
 
@@ -136,12 +140,13 @@ def _run_split(notebook: NotebookNode, master: NotebookNode, seconds_per_cell: i
 
     def job() -> dict[str, Any]:
         split.SECONDS_PER_CELL = seconds_per_cell
+        split.SECONDS_PER_NOTEBOOK = SECONDS_PER_NOTEBOOK
         return split.grade(notebook, Paper(master), _sandbox).as_json()
 
     try:
         return Graded.from_json(in_child(job, WIDE * SECONDS_PER_NOTEBOOK)).verdicts
     except ChildFailed as failed:
-        return _all_lost(master, failed).verdicts
+        return _all_lost(notebook, failed).verdicts
     finally:
         _sandbox.prepare()
 

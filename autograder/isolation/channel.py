@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from autograder.isolation.wire import MAX_FRAME, WireError
+from autograder.isolation.wire import MAX_FRAME, Late, Left, WireError
 
 _HEADER = struct.Struct(">I")
 _Step = TypeVar("_Step", int, bytes)
@@ -14,13 +14,6 @@ _Step = TypeVar("_Step", int, bytes)
 
 class PeerGone(WireError):
     """The other process closed its end."""
-
-
-class Late(WireError):
-    """No whole message in its time."""
-
-
-Left = Callable[[], float]  # seconds that may pass before it is asked again; 0 when the time is over (`patience`)
 
 
 class Channel:

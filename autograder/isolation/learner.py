@@ -154,7 +154,7 @@ class Server:
         self._channel.send(data, endless)
 
     def _receive(self) -> list:
-        return decode(self._channel.receive(endless), self._from_reference)
+        return decode(self._channel.receive(endless), self._from_reference, endless)
 
     def _to_reference(self, value: Any) -> Reference:
         if isinstance(value, TestObject):

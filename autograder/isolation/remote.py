@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from autograder.isolation.channel import Channel, Late, Left, PeerGone
+from autograder.isolation.channel import Channel, PeerGone
 from autograder.isolation.errors import in_words, learners_error
 from autograder.isolation.patience import Limit, Meter
-from autograder.isolation.wire import Reference, WireError, decode, encode
+from autograder.isolation.wire import Late, Left, Reference, WireError, decode, encode
 
 MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
 MAX_INNER = 20  # requests in callbacks in requests: the learner's cache in the test's model in the learner's loop
@@ -201,7 +201,7 @@ class Session:
             self._received += len(data)
             if self._received > MAX_RECEIVED:
                 raise LearnerLost(f"the code sent more than {MAX_RECEIVED >> 20} MB in one test")
-            message = decode(data, self._from_reference)
+            message = decode(data, self._from_reference, left)
         except MemoryError as error:
             raise LearnerLost("the answer was too large") from error
         except Late:

@@ -2,8 +2,8 @@
 
 None, bool, int, float, str, bytes, list, tuple, dict, tensors and arrays (dtype, shape, little-endian bytes), dtypes
 by name, and references: numbers for objects that stay where they are. Scalars and containers are MessagePack. There is
-no pickle, and nothing that a peer sends is looked up as an attribute, imported or evaluated. Sizes are checked before
-anything is built: `_measure` walks over a message's tags first.
+no pickle, and nothing that a peer sends is looked up as an attribute, imported or evaluated. Sizes, keys and codes are
+checked before anything is built: `_measure` walks over a message's tags first.
 """
 
 import math
@@ -19,7 +19,9 @@ MAX_FRAME = 32 * 2**20  # bytes of one message
 MAX_DEPTH = 24  # containers in containers
 MAX_ITEMS = 500_000  # elements of all containers of one message together
 MAX_NESTED = 4 * MAX_FRAME  # bytes of extensions in extensions: each level is copied once
+MAX_EMPTY = MAX_ITEMS  # elements that a tensor without any would have if its sides of 0 were of 1: lists, as a list
 MAX_KIND = 100  # characters of a type's name
+LOOKS = 4096  # elements between two looks at the time
 
 _TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT = range(1, 7)
 _TORCH_DTYPES = {
@@ -36,7 +38,14 @@ _NUMPY_DTYPES = (
 
 
 class WireError(Exception):
-    """A message is not in the format, too large or too deep; or, in `channel`, late."""
+    """A message is not in the format, too large or too deep; or late."""
+
+
+class Late(WireError):
+    """No whole message in its time, or none that could be read in it."""
+
+
+Left = Callable[[], float]  # seconds that may pass before it is asked again; 0 when the time is over (`patience`)
 
 
 @dataclass(frozen=True)
@@ -73,21 +82,30 @@ def encode(value: Any, to_reference: ToReference) -> bytes:
     return data
 
 
-def decode(data: bytes, from_reference: FromReference) -> Any:
-    """The value of bytes; references become what `from_reference` says.
+def decode(data: bytes, from_reference: FromReference, left: Left) -> Any:
+    """The value of bytes, read while time is left; references become what `from_reference` says.
 
     Raises:
         WireError: the bytes are not in the format.
+        Late: they take too long to read.
     """
-    return _unpack(data, from_reference, 0, _Budget())
+    return _unpack(data, from_reference, 0, _Budget(left))
 
 
 class _Budget:
     """What one message may still cost."""
 
-    def __init__(self) -> None:
+    def __init__(self, left: Left) -> None:
         self.items = MAX_ITEMS
         self.nested = MAX_NESTED
+        self._left = left
+        self._looks = 0
+
+    def look(self) -> None:
+        """At the time, now and then."""
+        self._looks += 1
+        if self._looks % LOOKS == 0 and self._left() <= 0:
+            raise Late("a message that can't be read in its time")
 
 
 def _pack(value: Any, to_reference: ToReference, depth: int) -> Any:
@@ -141,23 +159,35 @@ _FIXED = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2
 _FIXED |= {0xC0: 0, 0xC2: 0, 0xC3: 0} | {0xD4 + power: 1 + 2**power for power in range(5)}
 _BLOBS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bytes, extensions, text
 _CONTAINERS = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}  # lists, and maps with two elements an entry
+_CODES = (_TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT)
+_FIXED_EXTENSIONS, _EXTENSIONS = range(0xD4, 0xD9), (0xC7, 0xC8, 0xC9)
+# What a key may be: a small int, a short text, a truth value, bytes, an int, a text. Keys of other kinds can be made to
+# collide, all of them, and a dict of those takes the square of its size.
+_KEY_TAGS = frozenset((*range(0x80), *range(0xE0, 0x100), *range(0xA0, 0xC0), 0xC2, 0xC3, 0xC4, 0xC5, 0xC6))
+_KEY_TAGS |= frozenset((*range(0xCC, 0xD4), 0xD9, 0xDA, 0xDB))
 
 
 def _measure(data: bytes, depth: int, budget: _Budget) -> None:
     # Walks over the tags and builds nothing: a few bytes can ask MessagePack for gigabytes of empty containers.
     position, size = 0, len(data)
     open_containers = [1]  # elements that are still to come in each
+    maps = [False]  # which of them have a key before each value
     while open_containers:
         if not open_containers[-1]:
             open_containers.pop()
+            maps.pop()
             continue
+        is_key = maps[-1] and open_containers[-1] % 2 == 0
         open_containers[-1] -= 1
         budget.items -= 1
+        budget.look()
         if position >= size or budget.items < 0:
             raise WireError("a message that is cut off, or with too many elements")
         tag = data[position]
         position += 1
         elements = 0
+        if is_key and tag not in _KEY_TAGS:
+            raise WireError("a dict with keys of another kind")
         if tag < 0x80 or tag >= 0xE0:
             continue
         if tag < 0x90:
@@ -167,11 +197,15 @@ def _measure(data: bytes, depth: int, budget: _Budget) -> None:
         elif tag < 0xC0:
             position += tag & 31
         elif tag in _FIXED:
+            if tag in _FIXED_EXTENSIONS:
+                _check_code(data, position)
             position += _FIXED[tag]
         elif tag in _BLOBS:
             width = _BLOBS[tag]
             length = int.from_bytes(data[position : position + width], "big")
-            position += width + (tag in (0xC7, 0xC8, 0xC9)) + length
+            if tag in _EXTENSIONS:
+                _check_code(data, position + width)
+            position += width + (tag in _EXTENSIONS) + length
         elif tag in _CONTAINERS:
             width, each = _CONTAINERS[tag]
             elements = each * int.from_bytes(data[position : position + width], "big")
@@ -182,8 +216,14 @@ def _measure(data: bytes, depth: int, budget: _Budget) -> None:
             if elements > size - position or depth + len(open_containers) > MAX_DEPTH:
                 raise WireError("a message that announces more than it holds, or is too deep")
             open_containers.append(elements)
+            maps.append(tag < 0x90 or tag in (0xDE, 0xDF))
     if position != size:
         raise WireError("a message of another length than its elements have")
+
+
+def _check_code(data: bytes, place: int) -> None:
+    if place >= len(data) or data[place] not in _CODES:  # MessagePack's own are negative, timestamps among them
+        raise WireError("an extension that is not in the format")
 
 
 def _unpack(data: bytes, from_reference: FromReference, depth: int, budget: _Budget) -> Any:
@@ -207,6 +247,7 @@ def _unpack(data: bytes, from_reference: FromReference, depth: int, budget: _Bud
 def _build(packed: Any, from_reference: FromReference, depth: int, budget: _Budget) -> Any:
     if depth > MAX_DEPTH:
         raise WireError(f"more than {MAX_DEPTH} containers in one another")
+    budget.look()
     kind = type(packed)
     if kind is list:
         return [_build(item, from_reference, depth + 1, budget) for item in packed]
@@ -220,8 +261,6 @@ def _build(packed: Any, from_reference: FromReference, depth: int, budget: _Budg
         return _big_int(packed.data)
     if packed.code == _DTYPE:
         return _known(_TORCH_DTYPES, packed.data.decode("ascii", "replace"))
-    if packed.code not in (_TUPLE, _TENSOR, _ARRAY, _REFERENCE):
-        raise WireError(f"extension {packed.code} is not in the format")
     budget.nested -= len(packed.data)
     if budget.nested < 0:
         raise WireError(f"more than {MAX_NESTED} bytes in extensions of one another")
@@ -285,6 +324,8 @@ def _buffer(fields: list) -> tuple[str, list[int], bytes]:
 def _check_size(shape: list[int], itemsize: int, raw: bytes) -> None:
     if math.prod(shape) * itemsize != len(raw):
         raise WireError(f"a tensor of shape {shape} with {len(raw)} bytes")
+    if not raw and math.prod(size or 1 for size in shape) > MAX_EMPTY:
+        raise WireError(f"an empty tensor of shape {shape}: as lists it would be large")
 
 
 def _check_truth(name: str, raw: bytes) -> None:

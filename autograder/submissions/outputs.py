@@ -6,6 +6,7 @@ from typing import Any
 MIME_TYPES = ("text/plain", "text/html", "text/markdown", "text/latex", "image/png", "image/jpeg")
 PER_CELL, PER_NOTEBOOK = 2**20, 4 * 2**20  # characters
 MOST_OUTPUTS = 100
+EACH = 100  # characters that an output takes in the notebook besides its own
 CUT = "\n… the rest was cut: a cell may show 1 MB, a notebook 4 MB\n"
 
 
@@ -19,19 +20,23 @@ class Budget:
         """nbformat outputs from what the learner's process sent; whatever has another form is left out."""
         if type(shown) is not list:
             return []
-        cleaned, room = [], min(PER_CELL, self._left)
-        for output in shown[:MOST_OUTPUTS]:
-            known = _known(output)
-            size = _size(known)
-            if known is None or (size > room and known["output_type"] == "display_data"):
+        known = (_known(output) for output in shown[:MOST_OUTPUTS])
+        return self.take([output for output in known if output is not None])
+
+    def take(self, shown: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Outputs of one cell, as far as there is room: then one that is cut, then none."""
+        taken, room = [], min(PER_CELL, self._left)
+        for output in shown:
+            size = EACH + _size(output)
+            if size > room and (output["output_type"] == "display_data" or room <= EACH):
                 continue
             if size > room:
-                known = _cut(known, room)
+                output = _cut(output, room - EACH)
                 size = room
             room -= size
             self._left -= size
-            cleaned.append(known)
-        return cleaned
+            taken.append(output)
+        return taken
 
 
 def error(kind: str, message: str, lines: list[str] | None = None) -> dict[str, Any]:
@@ -70,17 +75,17 @@ def _is_base64(text: str) -> bool:
     return re.fullmatch(r"[A-Za-z0-9+/=\s]*", text) is not None
 
 
-def _size(output: dict[str, Any] | None) -> int:
-    if output is None:
-        return 0
+def _size(output: dict[str, Any]) -> int:
     if output["output_type"] == "display_data":
         return sum(map(len, output["data"].values()))
     if output["output_type"] == "stream":
         return len(output["text"])
-    return sum(len(line) + 1 for line in output["traceback"])
+    return len(output["ename"]) + len(output["evalue"]) + sum(len(line) + 1 for line in output["traceback"])
 
 
 def _cut(output: dict[str, Any], room: int) -> dict[str, Any]:
     if output["output_type"] == "stream":
         return output | {"text": output["text"][:room] + CUT}
-    return output | {"traceback": ["\n".join(output["traceback"])[:room] + CUT]}
+    name, words = output["ename"][:room], output["evalue"][: max(0, room - len(output["ename"]))]
+    room = max(0, room - len(name) - len(words))
+    return output | {"ename": name, "evalue": words, "traceback": ["\n".join(output["traceback"])[:room] + CUT]}

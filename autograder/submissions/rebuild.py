@@ -7,6 +7,8 @@ that was done to it (a changed test, a tag, a grade_id) earns any. `fridge.regio
 
 import ast
 import copy
+import functools
+import itertools
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -28,6 +30,7 @@ from fridge.regions import Match, match
 
 REPAIRS, REVEALED = "repairs", "revealed"  # keys in the rebuilt notebook's metadata
 MOST_REPAIRS = 50
+MOST_PICTURES = 100  # in one answer in text; each is looked for in the text
 # What needs a network. It would wait for one that a grader doesn't have, and an answer in its cell with it.
 _INSTALLS = re.compile(
     r"^(?P<indent>[ \t]*)(?P<line>[!%](?:\S*python[\d.]* +-m +)?(?:\{sys\.executable\} +-m +)?(?:uv +)?"
@@ -147,6 +150,8 @@ def _write_text(cell: NotebookNode, answer: str, parts: list[NotebookNode]) -> N
         source = cell_source(part)
         renamed = source
         for name, bundle in _attachments(part).get("attachments", {}).items():
+            if len(pictures) == MOST_PICTURES:
+                break
             free = _free_name(name, bundle, pictures)
             pictures[free] = bundle
             renamed = renamed.replace(f"attachment:{name}", f"attachment:{free}")
@@ -157,7 +162,7 @@ def _write_text(cell: NotebookNode, answer: str, parts: list[NotebookNode]) -> N
 
 
 def _free_name(name: str, bundle: Any, taken: dict[str, Any]) -> str:
-    names = (name, *(f"{number}-{name}" for number in range(2, len(taken) + 3)))
+    names = itertools.chain([name], (f"{number}-{name}" for number in range(2, len(taken) + 3)))
     return next(free for free in names if free not in taken or taken[free] == bundle)
 
 
@@ -197,13 +202,18 @@ def _own_part(cell: Cell, version: NotebookNode, found: Match) -> NotebookNode |
 
 def _definitions(cell: Cell, known: str) -> str:
     """Imports, functions, classes and constants at the top level that the known text doesn't have."""
-    tree, old = parsed(cell.source), parsed(known)
+    tree = parsed(cell.source)
     if tree is None:
         return ""
-    lines, old_lines = cell.source.split("\n"), known.split("\n")
-    have = {_segment(node, old_lines) for node in old.body} if old else set()
+    lines, have = cell.source.split("\n"), _statements(known)
     own = [_segment(node, lines) for node in tree.body if _is_definition(node)]
     return "\n".join(segment for segment in own if segment not in have)
+
+
+@functools.lru_cache(maxsize=200)  # a handout's cell, of which a notebook may have a thousand changed copies
+def _statements(known: str) -> frozenset[str]:
+    tree, lines = parsed(known), known.split("\n")
+    return frozenset(_segment(node, lines) for node in tree.body) if tree else frozenset()
 
 
 def _is_definition(node: ast.stmt) -> bool:

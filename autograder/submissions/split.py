@@ -33,6 +33,7 @@ SECONDS_PER_TEST = 60  # a test cell as a whole; each of its calls has SECONDS_P
 SECONDS_PER_NOTEBOOK = 300
 MAX_MEMORY = 2 * 2**30  # bytes that grading one notebook may take in this process
 MAX_MESSAGE = 10_000  # characters
+MOST_REPLAYS = 20  # new processes in a row that cells end which ran before; each takes some time to make
 LARGE = 10 * 2**20  # bytes from a learner's process over which a test may take its time
 
 NOT_A_TEST = "This cell is not one of the course's tests. It is worth no points."
@@ -110,17 +111,17 @@ class _Run:
                 self._run_cell(index, source)
                 return
             self._lost.stopped(source, str(lost))
-            self._graded.outputs[index] = [outputs.error("Lost", f"This cell was stopped: {lost}")]
+            self._graded.outputs[index] = self._budget.take([outputs.error("Lost", f"This cell was stopped: {lost}")])
             return
         except Exception as error:
-            self._graded.outputs[index] = [outputs.error(type(error).__name__, str(error))]
+            self._graded.outputs[index] = self._budget.take([outputs.error(type(error).__name__, str(error))])
             return
         self._lost.found(source)
         self._lost.failed(source, result.get("failures"))
         self._replay.append(source)
         shown = self._budget.clean(result.get("outputs"))
         if any(output.get("ename") in NOT_FOUND for output in shown):
-            shown.append(outputs.stream(ONLY_THE_NOTEBOOK))
+            shown += self._budget.take([outputs.stream(ONLY_THE_NOTEBOOK)])
         self._graded.outputs[index] = shown
 
     def _give_up(self, index: int, test: Test) -> None:
@@ -184,24 +185,30 @@ class _Run:
         return isinstance(error, ImportError | SyntaxError)
 
     def _learner(self) -> Session:
-        if not self._limit.left():
-            words = f"the whole notebook may run for {SECONDS_PER_NOTEBOOK} seconds, and they are over"
-            raise LearnerLost(words, late=True, starved=self._limit.starved)
-        if self._session is not None:
-            return self._session
+        for _ in range(MOST_REPLAYS):
+            if not self._limit.left():
+                words = f"the whole notebook may run for {SECONDS_PER_NOTEBOOK} seconds, and they are over"
+                raise LearnerLost(words, late=True, starved=self._limit.starved)
+            if self._session is not None or self._replayed():
+                return self._session
+        words = f"{MOST_REPLAYS} cells in a row, which ran before, ended the process when they were run again"
+        raise LearnerLost(words, late=True)
+
+    def _replayed(self) -> bool:
+        """Make a process in which all cells so far have run; or leave out the one that ended it."""
         connection, layers = self._sandbox.learner()
         self._graded.layers = vars(layers).copy()
         session = Session(Channel(connection), SECONDS_PER_CELL, self._limit, self._sandbox.usage)
-        for source in list(self._replay):
+        for place, source in enumerate(self._replay):
             try:
                 session.run_cell(source)
             except LearnerLost as lost:
                 self._graded.starved |= lost.starved
-                self._replay.remove(source)  # it ran the first time and doesn't now: leave it out
+                del self._replay[place]  # it ran the first time and doesn't now
                 session.close()
-                return self._learner()
+                return False
         self._session = session
-        return session
+        return True
 
     def _end(self) -> None:
         self._tested = False

@@ -4,6 +4,8 @@ the yardstick that the learner's caches are compared with (transformers' `Dynami
 import torch
 from torch import Tensor
 
+from fridge import arguments
+
 
 class ConcatCache:
     """Keys and values per layer, joined to the new ones by `torch.cat`. Follows `fridge.llama.Cache`.
@@ -22,11 +24,24 @@ class ConcatCache:
         return min((k.shape[2] for k, _ in self._kv.values()), default=0)
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """Append k, v [batch, kv_heads, new, head_dim]; return all [batch, kv_heads, length + new, head_dim]."""
-        if layer in self._kv:
-            old_k, old_v = self._kv[layer]
+        """Append k, v [batch, kv_heads, new, head_dim]; return all [batch, kv_heads, length + new, head_dim].
+
+        Raises:
+            ValueError: no such layer can be, or k and v are no tensors of one shape that the others of the layer allow.
+        """
+        number = arguments.whole(layer)
+        if number is None or number < 0:
+            raise ValueError(f"layer must be a number, 0 or more, not {arguments.said(layer)}")
+        old_k, old_v = self._kv.get(number, (k, v))
+        for name, value, old in (("k", k, old_k), ("v", v, old_v)):
+            if arguments.tensor(value) is None or value.ndim != 4 or _sides(value) != _sides(old):
+                said = arguments.said(value)
+                raise ValueError(f"{name} must be a tensor [batch, kv_heads, new, head_dim], as before, not {said}")
+        if k.shape[2] != v.shape[2]:
+            raise ValueError(f"k and v must have as many positions, not {k.shape[2]} and {v.shape[2]}")
+        if number in self._kv:
             k, v = torch.cat((old_k, k), dim=2), torch.cat((old_v, v), dim=2)
-        self._kv[layer] = k, v
+        self._kv[number] = k, v
         return k, v
 
     @property
@@ -46,6 +61,13 @@ class RewindableCache(ConcatCache):
         Raises:
             ValueError: `length` is negative or larger than len(self); nothing has changed.
         """
-        if not 0 <= length <= len(self):
-            raise ValueError(f"can't rewind to {length}: the cache holds {len(self)} positions")
-        self._kv = {layer: (k[:, :, :length], v[:, :, :length]) for layer, (k, v) in self._kv.items()}
+        number = arguments.whole(length)
+        if number is None or not 0 <= number <= len(self):
+            said = arguments.said(length)
+            raise ValueError(f"can't rewind to length {said}: the cache holds {len(self)} positions")
+        self._kv = {layer: (k[:, :, :number], v[:, :, :number]) for layer, (k, v) in self._kv.items()}
+
+
+def _sides(value: Tensor) -> tuple:
+    """What all pieces of a layer have in common."""
+    return (*value.shape[:2], *value.shape[3:], value.dtype)

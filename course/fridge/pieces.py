@@ -10,6 +10,7 @@ from fridge.cells import STUB, Cell, likeness, parsed
 ALIKE = 0.5  # share in common from which a changed cell is taken for the handout's
 MOST_COMPARED = 100  # of a learner's cells, by likeness
 MOST_HALVES = 8  # cells into which one was split
+MOST_READ = 1_000_000  # characters that are parsed in looking for halves, of all cells together
 _LEAVES = re.compile(r"^[ \t]+(return|yield)\b", re.MULTILINE)  # what only a function's body has
 
 
@@ -36,14 +37,17 @@ class Piece:
 def join_halves(cells: list[Cell], claim_of: Callable[[Cell], int | None]) -> list[Piece]:
     """Make one piece of a cell that was split inside a function or class."""
     pieces: list[Piece] = []
+    left = MOST_READ
     for cell in cells:
         claim = claim_of(cell)
         before = pieces[-1] if pieces else None
-        if before and claim in (None, before.claim) and _is_other_half(before, cell, claim is not None):
-            before.cells.append(cell)
-            before.source += f"\n{cell.source}"
-            before.defines |= cell.defines
-            continue
+        if before and left > 0 and claim in (None, before.claim) and _may_be_other_half(before, cell):
+            left -= 2 * len(before.source) + len(cell.source)
+            if _is_other_half(before, cell, claim is not None):
+                before.cells.append(cell)
+                before.source += f"\n{cell.source}"
+                before.defines |= cell.defines
+                continue
         pieces.append(Piece([cell], claim, cell.source, cell.defines))
     return pieces
 
@@ -71,11 +75,14 @@ def of_kind(pieces: list[Piece], region: Cell) -> list[Piece]:
     return right or [piece for piece in pieces if piece.claim == region.index or piece.cells[0].is_python]
 
 
+def _may_be_other_half(before: Piece, cell: Cell) -> bool:
+    """Whether a cell begins with an indentation, behind code."""
+    first = next(line for line in cell.source.splitlines() if line.strip())
+    return first[0] in " \t" and {before.cells[-1].kind, cell.kind} == {"code"} and len(before.cells) < MOST_HALVES
+
+
 def _is_other_half(before: Piece, cell: Cell, certain: bool) -> bool:
     """Whether a cell begins inside a function or class that the piece before it leaves open."""
-    first = next(line for line in cell.source.splitlines() if line.strip())
-    if first[0] not in " \t" or {before.cells[-1].kind, cell.kind} != {"code"} or len(before.cells) >= MOST_HALVES:
-        return False
     certain = certain or _is_open(before.source) or _LEAVES.search(cell.source) is not None
     return certain and parsed(f"{before.source}\n{cell.source}") is not None
 

@@ -335,18 +335,18 @@ def active_parameters(config):
 
 # %% nbgrader={"grade": true, "grade_id": "parameters-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 from fridge import model_configs
-from fridge.testing import exercise, expect_equal
+from fridge.testing import exercise, expect_equal, expect_number
 
 PARTS = ("embedding", "attention", "mlp", "norms", "biases", "head")
 
 with exercise("parameters"):
     parts = count_parameters(model_configs.read("SmolLM2-135M"))
-    for part, expected in zip(PARTS, (28_311_552, 26_542_080, 79_626_240, 35_136, 0, 0)):
+    right = (28_311_552, 26_542_080, 79_626_240, 35_136, 0, 0)
+    for part, expected in zip(PARTS, right, strict=True):
         expect_equal(parts[part], expected, f"SmolLM2-135M (tied embeddings): {part}")
     parts = count_parameters(model_configs.read("Llama-2-7B"))
-    expect_equal(
-        sum(parts[part] for part in PARTS), 6_738_415_616, "Llama-2-7B: sum of all parts"
-    )
+    numbers = [expect_number(parts[part], f"Llama-2-7B: {part}") for part in PARTS]
+    expect_equal(sum(numbers), 6_738_415_616, "Llama-2-7B: sum of all parts")
 
     ### BEGIN HIDDEN TESTS
     # Looks at: each part of every dense model that model_configs has; tied heads and heads of
@@ -358,7 +358,7 @@ with exercise("parameters"):
     def counts(name, expected, what="", causes=(), **changes):
         """The parts of one model's config, some fields of it changed."""
         parts = count_parameters(model_configs.read(name) | changes)
-        for part, number in zip(PARTS, expected):
+        for part, number in zip(PARTS, expected, strict=True):
             cause = dict(causes).get(part, "")
             expect_equal(parts[part], number, f"{name}{what}: {part}", cause)
 
@@ -448,16 +448,21 @@ with exercise("parameters"):
 
 # %% nbgrader={"grade": true, "grade_id": "experts-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 from fridge import model_configs
-from fridge.testing import exercise, expect_equal
+from fridge.testing import exercise, expect_equal, expect_number
 
 with exercise("experts"):
+
+    def counted(config, what):
+        """The six parts, as numbers."""
+        parts = count_parameters(config)
+        names = ("embedding", "attention", "mlp", "norms", "biases", "head")
+        return {name: expect_number(parts[name], f"{what}: {name}") for name in names}
+
     mixtral, mistral = (
         model_configs.read(name) for name in ("Mixtral-8x7B", "Mistral-7B-v0.1")
     )
-    mixed, dense = (
-        count_parameters(mixtral),
-        count_parameters(mistral),
-    )  # the same shapes but the MLPs
+    # The same shapes but the MLPs.
+    mixed, dense = counted(mixtral, "Mixtral-8x7B"), counted(mistral, "Mistral-7B")
     expect_equal(
         mixed["mlp"],
         8 * dense["mlp"] + 32 * 8 * 4096,
@@ -491,16 +496,16 @@ with exercise("experts"):
     for experts, met in ((8, 1), (8, 8), (4, 2), (16, 4)):
         changed = mixtral | {"num_local_experts": experts, "num_experts_per_tok": met}
         what = f"Mixtral with {experts} experts, {met} of them for each token"
-        counted = count_parameters(changed)
+        parts = counted(changed, what)
         expect_equal(
-            counted["mlp"],
+            parts["mlp"],
             experts * dense["mlp"] + 32 * experts * 4096,
             f"{what}: mlp",
             cause="num_local_experts says how many there are, and how many rows the router has",
         )
         expect_equal(
             active_parameters(changed),
-            sum(counted.values()) - (experts - met) * dense["mlp"],
+            sum(parts.values()) - (experts - met) * dense["mlp"],
             f"{what}: active parameters",
             cause="num_experts_per_tok says how many work; the whole router always does",
         )
@@ -1213,29 +1218,26 @@ def fastest_step(parameters, weights, tokens, kv, bandwidth, flops):
 
 
 # %% nbgrader={"grade": true, "grade_id": "roofline-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-from numbers import Real
-
-import torch
-
-from fridge.testing import exercise, expect_equal
+from fridge.testing import exercise, expect_equal, expect_number
 
 
-def near(got, expected):
-    """The expected number if `got` is within a millionth of it; else what was got."""
-    number = isinstance(got, Real) or (isinstance(got, torch.Tensor) and got.numel() == 1)
-    return expected if number and abs(float(got) - expected) <= 1e-6 * expected else got
+def expect_near(got, expected, what, cause=""):
+    """`got` is a number within a millionth of the expected one."""
+    number = expect_number(got, what, cause)
+    number = expected if abs(number - expected) <= 1e-6 * expected else number
+    expect_equal(number, expected, what, cause)
 
 
 with exercise("roofline"):
     for tokens in (1, 512):
-        expect_equal(
-            near(intensity(parameters=1000, weights=2000, tokens=tokens), tokens),
+        expect_near(
+            intensity(parameters=1000, weights=2000, tokens=tokens),
             tokens,
             f"intensity of 1000 parameters of 2 bytes, {tokens} tokens",
             cause="a multiplication and an addition for each parameter and token",
         )
     got = fastest_step(1000, 2000, tokens=1, kv=500, bandwidth=100, flops=1000)
-    expect_equal(near(got, 25), 25, "seconds to read 2500 bytes at 100 a second")
+    expect_near(got, 25, "seconds to read 2500 bytes at 100 a second")
     ### BEGIN HIDDEN TESTS
     # Looks at: a real model in decode, alone and in a batch; weights of fewer bits; steps in
     #   which reading decides, computing decides, and both take equally long; KV caches, large
@@ -1244,22 +1246,22 @@ with exercise("roofline"):
     #   behind the longer, and neither can take less than its bytes or its operations need.
     seven = {"parameters": 6_607_077_376, "weights": 13_214_154_752}  # Llama-2-7B, FP16
     got = intensity(**seven, tokens=1)
-    expect_equal(near(got, 1), 1, "intensity of decode, Llama-2-7B in FP16, one sequence")
+    expect_near(got, 1, "intensity of decode, Llama-2-7B in FP16, one sequence")
     got = intensity(**seven, tokens=16, kv=16 * 2**31)
-    expect_equal(
-        near(got, 32 * 6_607_077_376 / (13_214_154_752 + 2**35)),
+    expect_near(
+        got,
         32 * 6_607_077_376 / (13_214_154_752 + 2**35),
         "intensity of decode, 16 sequences of 4096 tokens",
         cause="the weights are read once for all of them, the KV cache of each is read too",
     )
     got = intensity(1000, 500, tokens=3, kv=100)
-    expect_equal(near(got, 10), 10, "intensity with weights of 4 bits")
+    expect_near(got, 10, "intensity with weights of 4 bits")
 
     def bound(expected, what, cause="", **arguments):
         """A step of 1000 2-byte parameters on a machine of 100 bytes and 1000 FLOPs a second."""
         usual = {"parameters": 1000, "weights": 2000, "tokens": 1, "kv": 0}
         got = fastest_step(**usual | {"bandwidth": 100, "flops": 1000} | arguments)
-        expect_equal(near(got, expected), expected, what, cause)
+        expect_near(got, expected, what, cause)
 
     bound(20, "seconds of a decode step without a KV cache")
     overlap = "reading and computing go on at once: the longer of the two decides"

@@ -281,32 +281,38 @@ def quantize_int8(weight, per_channel=False):
 import torch
 
 from fridge.testing import (
+    as_tensor,
     exercise,
     expect_close,
     expect_equal,
+    expect_number,
+    expect_parts,
     expect_raises,
+    expect_tensor,
     expect_true,
     randn,
 )
 
 with exercise("int8-absmax"):
+
+    def quantized_parts(weight, **options):
+        got = quantize_int8(weight.clone(), **options)
+        return expect_parts(got, "codes, scale", "what quantize_int8 returns")
+
     weight = torch.tensor([[127.0, -64.2, 3.4], [0.4, 0.0, -2.0]])
-    codes, scale = quantize_int8(weight)
+    codes, scale = quantized_parts(weight)
     expect_equal(
         codes,
         [[127, -64, 3], [0, 0, -2]],
         "codes of [[127, -64.2, 3.4], [0.4, 0, -2]], one scale",
         cause="the largest absolute value gets 127 and the others the nearest code",
     )
-    expect_equal(torch.as_tensor(scale).reshape(-1), [1.0], "its scale")
-    codes, scale = quantize_int8(weight, per_channel=True)
+    expect_equal(expect_number(scale, "its scale"), 1.0, "its scale")
+    codes, scale = quantized_parts(weight, per_channel=True)
     expect_equal(codes, [[127, -64, 3], [25, 0, -127]], "its codes with a scale a row")
     expect_close(scale, torch.tensor([[1.0], [2 / 127]]), "its scales, one a row")
-    expect_true(
-        codes.dtype == torch.int8,
-        "the codes' dtype",
-        "torch.int8, one byte each",
-        str(codes.dtype),
+    expect_tensor(
+        codes, "the codes' dtype", dtype=torch.int8, cause="a code is to take one byte"
     )
 
     ### BEGIN HIDDEN TESTS
@@ -316,25 +322,30 @@ with exercise("int8-absmax"):
     #   and rounding to the nearest code moves a weight by half a step at most.
     def check(weight, per_channel, what):
         """Codes in range, the right scale, and no error above half a step."""
-        codes, scale = quantize_int8(weight.clone(), per_channel=per_channel)
+        codes, scale = quantized_parts(weight, per_channel=per_channel)
         absmax = weight.abs().amax(1, keepdim=True) if per_channel else weight.abs().max()
         if per_channel:
+            scale = expect_tensor(
+                scale,
+                f"{what}: the scales",
+                absmax.shape,
+                cause="each row has a scale of its own, shape [out, 1]",
+            )
             expect_close(
                 scale / absmax * 127,
                 torch.ones_like(absmax),
                 f"{what}: scales as parts of absmax / 127",
-                cause="each row has a scale of its own, shape [out, 1]",
+                cause="each row has a scale of its own",
             )
         else:
-            scale = torch.as_tensor(scale)
-            expect_equal(scale.numel(), 1, f"{what}: number of scales")
+            scale = torch.tensor(expect_number(scale, f"{what}: the scale"))
             expect_close(
-                scale.reshape(()) / absmax * 127,
+                scale / absmax * 127,
                 torch.tensor(1.0),
                 f"{what}: the scale as a part of absmax / 127",
                 cause="the absmax is the largest absolute value; it may be a negative number's",
             )
-        expect_equal(list(codes.shape), list(weight.shape), f"{what}: the codes' shape")
+        codes = expect_tensor(codes, f"{what}: the codes", weight.shape, torch.int8)
         largest = int(codes.int().abs().max())
         expect_true(largest == 127, f"{what}: the largest absolute code", "127", largest)
         scale = scale.double().reshape(-1, 1)
@@ -356,10 +367,11 @@ with exercise("int8-absmax"):
         check(randn(1, 1, seed=4), per_channel, f"a single weight, {words}")
         check(randn(5, 5, seed=5) * 1000, per_channel, f"a square matrix, {words}")
         zeros = torch.zeros(2, 3)
-        codes, scale = quantize_int8(zeros, per_channel=per_channel)
+        codes, scale = quantized_parts(zeros, per_channel=per_channel)
         expect_equal(codes, zeros.tolist(), f"codes of zeros, {words}")
+        scale = expect_tensor(as_tensor(scale), f"the scale of zeros, {words}")
         expect_true(
-            bool(torch.as_tensor(scale).isfinite().all()),
+            bool(scale.isfinite().all()),
             f"the scale of zeros, {words}",
             "a finite number",
             scale,
@@ -374,9 +386,16 @@ with exercise("int8-absmax"):
                 f"a weight of {bad}, {words}",
             )
     mixed = torch.tensor([[0.0, 0.0, 0.0], [1.0, -0.5, 0.25]])
-    codes, scale = quantize_int8(mixed, per_channel=True)
+
+    def dequantized(weight, what):
+        """Codes times scales, a scale a row."""
+        codes, scale = quantized_parts(weight, per_channel=True)
+        codes = expect_tensor(codes, f"{what}: the codes", weight.shape, torch.int8)
+        scale = expect_tensor(scale, f"{what}: the scales", (len(weight), 1))
+        return codes.double() * scale.double()
+
     expect_close(
-        codes.double() * scale.double(),
+        dequantized(mixed, "a row of zeros beside another"),
         mixed,
         "a row of zeros beside another, dequantized",
         atol=1 / 254 + 1e-6,
@@ -385,9 +404,8 @@ with exercise("int8-absmax"):
     # One outlier: with one scale the other rows are lost, with a scale a row they are not.
     spoilt = randn(8, 32, seed=6)
     spoilt[3, 7] = 1000.0
-    codes, scale = quantize_int8(spoilt, per_channel=True)
     expect_close(
-        (codes.double() * scale.double())[4:],
+        dequantized(spoilt, "an outlier")[4:],
         spoilt[4:],
         "rows beside an outlier's row, a scale a row",
         atol=0.02,
@@ -504,14 +522,21 @@ from fridge.testing import (
     exercise,
     expect_close,
     expect_equal,
+    expect_parts,
     expect_raises,
+    expect_tensor,
     expect_true,
     randn,
 )
 
 with exercise("int4-groups"):
+
+    def groups_of(weight, group_size, **options):
+        got = quantize_groups(weight.clone(), group_size, **options)
+        return expect_parts(got, "codes, scale, minimum", "what quantize_groups returns")
+
     weight = torch.tensor([[0.0, 15.0, 3.2], [-1.0, 0.5, 1.1]])
-    codes, scale, minimum = quantize_groups(weight, group_size=3)
+    codes, scale, minimum = groups_of(weight, 3)
     expect_equal(
         codes, [0, 15, 3, 0, 11, 15], "codes of [[0, 15, 3.2], [-1, 0.5, 1.1]] in groups of 3"
     )
@@ -533,23 +558,18 @@ with exercise("int4-groups"):
     #   further; padding or a neighbour's outlier would lengthen it, and with it every step.
     def check(weight, group_size, what, bits=4):
         """The contract for each group, by itself, in float64."""
-        codes, scale, minimum = quantize_groups(weight.clone(), group_size, bits=bits)
+        codes, scale, minimum = groups_of(weight, group_size, bits=bits)
         flat = weight.flatten().double()
         groups, top = -(-len(flat) // group_size), 2**bits - 1
-        expect_equal(
-            list(codes.shape),
+        codes = expect_tensor(
+            codes,
+            f"{what}: the codes",
             [len(flat)],
-            f"{what}: the codes' shape",
-            cause="one code a number, flat",
+            torch.uint8,
+            cause="one code a number, flat, in a byte",
         )
-        expect_equal(list(scale.shape), [groups], f"{what}: shape of the scales")
-        expect_equal(list(minimum.shape), [groups], f"{what}: shape of the minima")
-        expect_true(
-            codes.dtype == torch.uint8,
-            f"{what}: the codes' dtype",
-            "torch.uint8",
-            str(codes.dtype),
-        )
+        scale = expect_tensor(scale, f"{what}: the scales", [groups])
+        minimum = expect_tensor(minimum, f"{what}: the minima", [groups])
         for g in range(groups):
             part = slice(g * group_size, (g + 1) * group_size)
             mine, c = flat[part], codes[part].double()
@@ -725,7 +745,7 @@ def unpack_4bit(packed, count):
 # %% nbgrader={"grade": true, "grade_id": "packing-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_equal, expect_raises, expect_true
+from fridge.testing import exercise, expect_equal, expect_raises, expect_tensor
 
 with exercise("packing"):
     codes = torch.tensor([3, 10, 15, 0, 7], dtype=torch.uint8)
@@ -755,12 +775,7 @@ with exercise("packing"):
     for dtype in (torch.uint8, torch.int8, torch.int32, torch.int64):
         got = pack_4bit(every.flatten().to(dtype))
         expect_equal(got, list(range(256)), f"all pairs of codes, given as {dtype}")
-        expect_true(
-            got.dtype == torch.uint8,
-            f"the dtype of packed {dtype}",
-            "torch.uint8",
-            str(got.dtype),
-        )
+        expect_tensor(got, f"the dtype of packed {dtype}", dtype=torch.uint8)
     expect_equal(
         unpack_4bit(torch.arange(256, dtype=torch.uint8), 512),
         every.flatten().tolist(),
@@ -878,13 +893,10 @@ def dequantize_nf4(codes, absmax, code_book, block_size, shape):
 # %% nbgrader={"grade": true, "grade_id": "nf4-code-book-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, expect_equal
+from fridge.testing import exercise, expect_close, expect_tensor
 
 with exercise("nf4-code-book"):
-    code_book = nf4_code_book()
-    expect_equal(
-        list(code_book.shape), [16], "shape of the code book", cause="7 + 1 + 8 levels"
-    )
+    code_book = expect_tensor(nf4_code_book(), "the code book", [16], cause="7 + 1 + 8 levels")
     expect_close(code_book[[0, 7, 15]], torch.tensor([-1.0, 0.0, 1.0]), "levels 0, 7 and 15")
     expect_close(
         code_book[[6, 8]],
@@ -915,8 +927,9 @@ from fridge.testing import (
     exercise,
     expect_close,
     expect_equal,
+    expect_parts,
     expect_raises,
-    expect_true,
+    expect_tensor,
     randn,
 )
 
@@ -925,14 +938,16 @@ with exercise("nf4"):
 
     nf4_levels = get_4bit_type("nf4", device="cpu")
 
+    def nf4_parts(weight, code_book, *block_size):
+        got = quantize_nf4(weight.clone(), code_book.clone(), *block_size)
+        return expect_parts(got, "codes, absmax", "what quantize_nf4 returns")
+
     def same_as_bitsandbytes(weight, what):
-        codes, absmax = quantize_nf4(weight.clone(), nf4_levels.clone())
+        codes, absmax = nf4_parts(weight, nf4_levels)
         packed, state = quantize_4bit(weight, blocksize=64, quant_type="nf4")
         theirs = torch.stack((packed.flatten() >> 4, packed.flatten() & 15), dim=1).flatten()
         expect_equal(codes, theirs[: weight.numel()].tolist(), f"codes of {what}")
-        expect_equal(
-            list(absmax.shape), list(state.absmax.shape), f"number of absmax values of {what}"
-        )
+        absmax = expect_tensor(absmax, f"absmax values of {what}", state.absmax.shape)
         expect_close(
             absmax, state.absmax, f"absmax of {what}", atol=0 if weight.any() else 1e-30
         )
@@ -966,7 +981,7 @@ with exercise("nf4"):
     same_as_bitsandbytes(nf4_levels.repeat(4), "the levels themselves")
     halfway = torch.tensor([1.0, float(nf4_levels[8]) / 2, float(nf4_levels[6]) / 2])
     expect_equal(
-        quantize_nf4(halfway, nf4_levels.clone())[0],
+        nf4_parts(halfway, nf4_levels)[0],
         [15, 7, 6],
         "codes of 1 and of the numbers halfway between 0 and its two neighbours",
         cause="halfway between two levels, the lower one is taken",
@@ -974,18 +989,12 @@ with exercise("nf4"):
 
     def check(weight, block_size, what, code_book=nf4_levels):
         """Nearest level in float64, and the way back, with another block size or code book."""
-        codes, absmax = quantize_nf4(weight.clone(), code_book.clone(), block_size)
+        codes, absmax = nf4_parts(weight, code_book, block_size)
         numbers = weight.flatten().double()
         block = torch.arange(len(numbers)) // block_size
         expected = torch.stack([part.abs().max() for part in numbers.split(block_size)])
         expect_close(absmax, expected, f"{what}: absmax", atol=0)
-        expect_equal(list(codes.shape), [len(numbers)], f"{what}: the codes' shape")
-        expect_true(
-            codes.dtype == torch.uint8,
-            f"{what}: the codes' dtype",
-            "torch.uint8",
-            str(codes.dtype),
-        )
+        codes = expect_tensor(codes, f"{what}: the codes", [len(numbers)], torch.uint8)
         scaled = numbers / expected[block]
         nearest = (scaled[:, None] - code_book.double()).abs().argmin(dim=1)
         expect_equal(
@@ -1084,16 +1093,30 @@ def double_dequantize(codes, scale, offset, block_size=256):
 # %% nbgrader={"grade": true, "grade_id": "double-quant-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, expect_equal, expect_true, randn
+from fridge.testing import (
+    as_tensor,
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_number,
+    expect_parts,
+    expect_tensor,
+    expect_true,
+    randn,
+)
 
 with exercise("double-quant"):
+
+    def doubly_quantized(absmax, **options):
+        got = double_quantize(absmax.clone(), **options)
+        return expect_parts(got, "codes, scale, offset", "what double_quantize returns")
+
     absmax = torch.tensor([1.0, 2.0, 3.0, 2.0])  # mean 2; differences -1, 0, 1, 0
-    codes, scale, offset = double_quantize(absmax)
-    expect_close(
-        torch.as_tensor(offset).reshape(()), torch.tensor(2.0), "offset of [1, 2, 3, 2]"
-    )
+    codes, scale, offset = doubly_quantized(absmax)
+    offset = expect_number(offset, "offset of [1, 2, 3, 2]")
+    expect_close(offset, torch.tensor(2.0), "offset of [1, 2, 3, 2]")
     expect_equal(codes, [-127, 0, 127, 0], "codes of [1, 2, 3, 2]")
-    expect_close(torch.as_tensor(scale), torch.tensor([1 / 127]), "scale of [1, 2, 3, 2]")
+    expect_close(as_tensor(scale), torch.tensor([1 / 127]), "scale of [1, 2, 3, 2]")
     expect_close(
         double_dequantize(
             torch.tensor([-127, 0, 127, 4], dtype=torch.int8),
@@ -1112,31 +1135,22 @@ with exercise("double-quant"):
     # Right because: absmax values lie close together, so without their mean they are small and
     #   of both signs, and 255 codes a block divide what is left finely.
     def check(absmax, what, **options):
-        codes, scale, offset = double_quantize(absmax.clone(), **options)
+        codes, scale, offset = doubly_quantized(absmax, **options)
         block_size = options.get("block_size", 256)
         mean = absmax.double().mean()
         size = float(absmax.abs().max())
         expect_close(
-            torch.as_tensor(offset).double().reshape(()),
+            expect_number(offset, f"{what}: offset"),
             mean,
             f"{what}: offset",
             cause="the mean of all absmax values, of the whole tensor",
             atol=1e-5 * size,
         )
-        expect_equal(list(codes.shape), [len(absmax)], f"{what}: shape of the codes")
-        expect_true(
-            codes.dtype == torch.int8,
-            f"{what}: the codes' dtype",
-            "torch.int8",
-            str(codes.dtype),
-        )
+        codes = expect_tensor(codes, f"{what}: the codes", [len(absmax)], torch.int8)
         rest = absmax.double() - mean
         peaks = torch.stack([part.abs().max() for part in rest.split(block_size)])
-        expect_equal(
-            list(scale.shape),
-            list(peaks.shape),
-            f"{what}: shape of the scales",
-            cause="one scale a block",
+        scale = expect_tensor(
+            scale, f"{what}: the scales", peaks.shape, cause="one scale a block"
         )
         expect_true(
             bool(scale.isfinite().all()),
@@ -1682,32 +1696,25 @@ from fridge.testing import (
     exercise,
     expect_close,
     expect_equal,
+    expect_number,
     expect_raises,
+    expect_tensor,
     randn,
     tiny_llama,
 )
 
 with exercise("perplexity"):
 
-    def one_number(value):
-        """A number or a tensor of one element as a float64 tensor; anything else as it is."""
-        if isinstance(value, torch.Tensor) and value.numel() == 1:
-            return value.detach().double().reshape(())
-        return (
-            torch.tensor(float(value), dtype=torch.float64)
-            if isinstance(value, (int, float))
-            else value
-        )
-
     def calls_of(tokens, window, stride, logits_of):
         """(perplexity, the tokens fed in each call) when the test's own model answers."""
         fed = []
 
         def model(ids, *_, **__):
+            ids = expect_tensor(ids, "the ids given to the model")
             fed.append(ids[0].tolist())
             return logits_of(ids)
 
-        value = one_number(perplexity(model, tokens, window, stride))
+        value = expect_number(perplexity(model, tokens, window, stride), "the perplexity")
         return value, [call for call in fed if call]
 
     text_of_ten = torch.tensor([5, 9, 2, 61, 33, 7, 12, 40, 3, 8])
@@ -1820,6 +1827,7 @@ with exercise("perplexity"):
 
         def model(ids, *_, **__):
             called.append(1)
+            ids = expect_tensor(ids, "the ids given to the model")
             return torch.zeros(1, ids.shape[1], 64)
 
         expect_raises(

@@ -140,10 +140,12 @@ def positions_processed(prompt_tokens, new_tokens):
 
 
 # %% nbgrader={"grade": true, "grade_id": "work-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-from fridge.testing import exercise, expect_equal
+from fridge.testing import exercise, expect_equal, expect_parts
 
 with exercise("work"):
-    without_cache, with_cache = positions_processed(4, 4)
+    without_cache, with_cache = expect_parts(
+        positions_processed(4, 4), "without_cache, with_cache", "what is returned"
+    )
     expect_equal(
         without_cache,
         4 + 5 + 6 + 7,
@@ -461,7 +463,7 @@ import math
 
 import torch
 
-from fridge.testing import exercise, expect_close, randn
+from fridge.testing import exercise, expect_close, expect_tensor, randn
 
 with exercise("rope"):
     east = torch.tensor([1.0, 0.0]).reshape(
@@ -475,7 +477,8 @@ with exercise("rope"):
         cause="the first new token stands at position `start`",
     )
     x = randn(1, 2, 6, 8, seed=1)
-    alone, all_six = apply_rope(x[:, :, 4:].clone(), 4), apply_rope(x.clone(), 0)
+    alone = apply_rope(x[:, :, 4:].clone(), 4)
+    all_six = expect_tensor(apply_rope(x.clone(), 0), "six positions", x.shape)
     expect_close(alone, all_six[:, :, 4:], "positions 4 and 5 alone, and as part of six")
     ### BEGIN HIDDEN TESTS
     # Looks at: other head sizes, batches and numbers of heads; other starts; another theta;
@@ -607,14 +610,26 @@ class KVCache:
 # %% nbgrader={"grade": true, "grade_id": "kv-update-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, expect_equal, randn
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_number,
+    expect_parts,
+    randn,
+)
 
 with exercise("kv-update"):
+
+    def updated(cache, layer, k, v):
+        """All keys and all values of a layer."""
+        return expect_parts(cache.update(layer, k, v), "keys, values", "what update returns")
+
     cache = KVCache(layers=2, batch=1, kv_heads=2, capacity=8, head_dim=4)
     expect_equal(len(cache), 0, "length of a new cache")
     k, v = randn(1, 2, 3, 4, seed=1), randn(1, 2, 3, 4, seed=2)
     for layer in (0, 1):
-        got_k, got_v = cache.update(layer, k + layer, v + layer)
+        got_k, got_v = updated(cache, layer, k + layer, v + layer)
         expect_close(
             got_k,
             k + layer,
@@ -630,7 +645,7 @@ with exercise("kv-update"):
         "length after three positions in both layers",
         cause="both layers hold the same three positions: they count once",
     )
-    got_k, got_v = cache.update(0, k[:, :, :1], v[:, :, :1])
+    got_k, got_v = updated(cache, 0, k[:, :, :1], v[:, :, :1])
     expect_close(got_k[:, :, :3], k, "the first three keys of layer 0 after a fourth")
     expect_close(got_k[:, :, 3:], k[:, :, :1], "the fourth key of layer 0")
     ### BEGIN HIDDEN TESTS
@@ -654,7 +669,7 @@ with exercise("kv-update"):
     def chunks_agree(chunks, capacity, what):
         """Feed chunks of positions to the learner's cache and to a concatenating one."""
         mine, oracle = KVCache(3, 2, 2, capacity, 4), ConcatCache()
-        reserved = mine.nbytes
+        reserved = expect_number(mine.nbytes, f"{what}: nbytes")
         expect_equal(
             reserved,
             2 * 3 * 2 * 2 * capacity * 4 * 4,
@@ -668,7 +683,7 @@ with exercise("kv-update"):
                     randn(2, 2, new, 4, seed=10 * step + layer + 5),
                 )
                 (got_k, got_v), (all_k, all_v) = (
-                    mine.update(layer, k, v),
+                    updated(mine, layer, k, v),
                     oracle.update(layer, k, v),
                 )
                 expect_close(
@@ -694,7 +709,7 @@ with exercise("kv-update"):
 
     ahead = KVCache(layers=2, batch=1, kv_heads=2, capacity=5, head_dim=4)
     ahead.update(0, k, v)
-    got_k, got_v = ahead.update(0, v[:, :, :2], k[:, :, :2])
+    got_k, got_v = updated(ahead, 0, v[:, :, :2], k[:, :, :2])
     expect_close(
         got_k,
         torch.cat((k, v[:, :, :2]), dim=2),
@@ -720,7 +735,7 @@ with exercise("kv-update"):
         "bytes reserved in float16",
         cause="dtype is an argument: 2 bytes a number",
     )
-    got_k, got_v = half.update(1, k.half(), v.half())
+    got_k, got_v = updated(half, 1, k.half(), v.half())
     expect_close(got_k, k.half(), "keys stored in float16")
     expect_close(got_v, v.half(), "values stored in float16")
 
@@ -729,8 +744,8 @@ with exercise("kv-update"):
     expect_equal(
         len(other), 0, "length of a second cache", cause="caches must not share memory"
     )
-    other_k, _ = other.update(0, -k[:, :, :2], v[:, :, :2])
-    one_k, _ = one.update(0, k[:, :, 2:3], v[:, :, 2:3])
+    other_k, _ = updated(other, 0, -k[:, :, :2], v[:, :, :2])
+    one_k, _ = updated(one, 0, k[:, :, 2:3], v[:, :, 2:3])
     expect_close(
         one_k,
         k,
@@ -758,9 +773,23 @@ with exercise("kv-update"):
 # %% nbgrader={"grade": true, "grade_id": "kv-state-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, expect_equal, expect_raises, randn
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_number,
+    expect_parts,
+    expect_raises,
+    expect_tensor,
+    randn,
+)
 
 with exercise("kv-state"):
+
+    def updated(cache, layer, k, v):
+        """All keys and all values of a layer."""
+        return expect_parts(cache.update(layer, k, v), "keys, values", "what update returns")
+
     cache = KVCache(layers=1, batch=1, kv_heads=1, capacity=4, head_dim=2)
     k, v = randn(1, 1, 5, 2, seed=1), randn(1, 1, 5, 2, seed=2)
     cache.update(0, k[:, :, :3], v[:, :, :3])
@@ -768,7 +797,7 @@ with exercise("kv-state"):
     expect_equal(
         len(cache), 1, "length after rewind(1)", cause="the argument is the length to keep"
     )
-    got_k, _ = cache.update(0, k[:, :, 3:4], v[:, :, 3:4])
+    got_k, _ = updated(cache, 0, k[:, :, 3:4], v[:, :, 3:4])
     expect_close(
         got_k,
         torch.cat((k[:, :, :1], k[:, :, 3:4]), dim=2),
@@ -792,15 +821,17 @@ with exercise("kv-state"):
     # Right because: the counts alone say what the cache holds: an error that comes before the
     #   first write leaves them true, and a lower count forgets without moving data, since new
     #   positions are written over what lies beyond it.
-    before_k, before_v = (part.clone() for part in cache.update(0, k[:, :, :0], v[:, :, :0]))
-    expect_equal(before_k.shape[2], 2, "positions returned when no new one is stored")
+    before_k, before_v = (
+        expect_tensor(part, "what is returned when no new position is stored", (1, 1, 2, 2))
+        for part in updated(cache, 0, k[:, :, :0], v[:, :, :0])
+    )
     expect_raises(ValueError, lambda: cache.update(0, k, v), "more than the whole capacity")
     expect_raises(
         ValueError, lambda: cache.rewind(3), "a rewind forwards", cause="rewind only takes back"
     )
     expect_raises(ValueError, lambda: cache.rewind(-1), "a rewind to a negative length")
     expect_equal(len(cache), 2, "length after three errors", cause="an error changes nothing")
-    got_k, got_v = cache.update(0, k[:, :, 4:], v[:, :, 4:])
+    got_k, got_v = updated(cache, 0, k[:, :, 4:], v[:, :, 4:])
     expect_close(
         got_k,
         torch.cat((before_k, k[:, :, 4:]), dim=2),
@@ -815,7 +846,7 @@ with exercise("kv-state"):
     expect_equal(len(cache), 3, "length after a rewind to the present length")
     cache.rewind(0)
     expect_equal(len(cache), 0, "length after rewind(0)")
-    got_k, got_v = cache.update(0, v[:, :, :4], k[:, :, :4])
+    got_k, got_v = updated(cache, 0, v[:, :, :4], k[:, :, :4])
     expect_close(
         got_k,
         v[:, :, :4],
@@ -834,10 +865,10 @@ with exercise("kv-state"):
     deep = KVCache(layers=3, batch=1, kv_heads=1, capacity=2, head_dim=2)
     for layer in range(3):
         deep.update(layer, k[:, :, :2], v[:, :, :2])
-    reserved = deep.nbytes
+    reserved = expect_number(deep.nbytes, "bytes reserved")
     deep.rewind(1)
     for layer in range(3):
-        got_k, got_v = deep.update(layer, k[:, :, 4:], v[:, :, 4:])
+        got_k, got_v = updated(deep, layer, k[:, :, 4:], v[:, :, 4:])
         expect_close(
             got_k,
             k[:, :, [0, 4]],
@@ -878,7 +909,7 @@ with exercise("kv-state"):
     expect_equal(len(torn), 2, "length of an interrupted pass after two errors")
     torn.rewind(2)
     for layer in range(2):
-        got_k, got_v = torn.update(layer, k[:, :, 4:], v[:, :, 4:])
+        got_k, got_v = updated(torn, layer, k[:, :, 4:], v[:, :, 4:])
         expect_close(
             got_k,
             k[:, :, [0, 1, 4]],

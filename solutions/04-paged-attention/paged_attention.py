@@ -698,10 +698,16 @@ from fridge.testing import (
     exercise,
     expect_close,
     expect_equal,
+    expect_parts,
     expect_raises,
     expect_true,
     randn,
 )
+
+
+def gathered(cache, layer, name):
+    """A sequence's keys and values."""
+    return expect_parts(cache.gather(layer, name), "k, v", "what gather returns")
 
 
 def in_numbers(slots):
@@ -716,7 +722,8 @@ with exercise("paged-cache"):
     slots = in_numbers(cache.append("ann", 6))
     expect_equal(len(slots), 6, "slots of six new positions")
     expect_equal(allocator.num_free, 4, "free blocks of 6 after six positions, blocks of 4")
-    first, second = in_numbers(cache.block_table("ann"))
+    table = in_numbers(cache.block_table("ann"))
+    first, second = expect_parts(table, "first, second", "ann's block table")
     expect_equal(
         slots,
         [4 * first, 4 * first + 1, 4 * first + 2, 4 * first + 3, 4 * second, 4 * second + 1],
@@ -724,7 +731,7 @@ with exercise("paged-cache"):
         cause="slot = block * block_size + offset",
     )
     pool.write(0, slots, k, v)
-    got_k, got_v = cache.gather(0, "ann")
+    got_k, got_v = gathered(cache, 0, "ann")
     expect_close(
         got_k,
         k.transpose(0, 1),
@@ -816,7 +823,7 @@ with exercise("paged-cache"):
                     f"{what}, step {step}: length of a sequence",
                 )
                 layer = step % 2
-                got_k, got_v = cache.gather(layer, name)
+                got_k, got_v = gathered(cache, layer, name)
                 empty = torch.zeros(1, 2, 0, 3)
                 all_k, all_v = oracle.update(layer, empty, empty)
                 expect_close(
@@ -1049,7 +1056,7 @@ with exercise("paged-attention"):
         shape = (sum(needed) + 2, block_size, kv_heads, head_dim)
         k_blocks, v_blocks = 40 * randn(*shape, seed=1), 1000 * randn(*shape, seed=2)
         tables, queries, expected = [], [], []
-        for index, ((length, new), count) in enumerate(zip(sequences, needed)):
+        for index, ((length, new), count) in enumerate(zip(sequences, needed, strict=True)):
             table = [order.pop() for _ in range(count)]
             k, v = (
                 randn(length, kv_heads, head_dim, seed=10 * index + part) for part in (3, 4)
@@ -1208,13 +1215,32 @@ def as_ints(table):
     return [int(block) for block in table]
 
 
+def writable(table, start, end, allocator, pool):
+    """The block table after make_writable, which replaces blocks and adds none."""
+    got = as_ints(make_writable(list(table), start, end, allocator, pool))
+    expect_equal(len(got), len(table), "blocks in the table that make_writable returns")
+    return got
+
+
+def forked(table, allocator):
+    """The second sequence's block table."""
+    got = as_ints(fork(list(table), allocator))
+    expect_equal(len(got), len(table), "blocks in the table that fork returns")
+    return got
+
+
+def shared(table, other):
+    """Which blocks of two tables are the same."""
+    return [a == b for a, b in zip(table, other, strict=True)]
+
+
 with exercise("copy-on-write"):
     # A prompt of six tokens in two blocks of four; a second sample of it shares both.
     pool, allocator = CountingPool(layers=1, num_blocks=6, block_size=4), SpareAllocator(6, 4)
     ann = allocator.allocate(2)
     k = randn(8, 1, 2, seed=1)
     pool.write(0, [4 * block + offset for block in ann for offset in range(4)], k, -k)
-    bob = as_ints(fork(list(ann), allocator))
+    bob = forked(ann, allocator)
     expect_equal(bob, ann, "bob's block table after a fork")
     expect_equal(
         allocator.num_free, 4, "free blocks after a fork", cause="sharing takes no memory"
@@ -1223,7 +1249,7 @@ with exercise("copy-on-write"):
         [allocator.ref_count(block) for block in ann], [2, 2], "owners of the two blocks"
     )
     # Bob writes position 6, in the second block.
-    bob = as_ints(make_writable(list(bob), 6, 7, allocator, pool))
+    bob = writable(bob, 6, 7, allocator, pool)
     expect_equal(
         bob[0],
         ann[0],
@@ -1246,7 +1272,7 @@ with exercise("copy-on-write"):
     #   own; and as the copy comes before the write, every other owner still reads what it has
     #   always read.
     # The last owner of a block writes without a copy.
-    ann = as_ints(make_writable(list(ann), 6, 7, allocator, pool))
+    ann = writable(ann, 6, 7, allocator, pool)
     expect_equal(
         [ann == bob, pool.blocks_copied, allocator.num_free],
         [False, 1, 3],
@@ -1265,7 +1291,7 @@ with exercise("copy-on-write"):
         for layer in (0, 1):
             k = randn(len(slots), 1, 2, seed=layer)
             pool.write(layer, slots, k, -k)
-        tables = [first] + [as_ints(fork(list(first), allocator)) for _ in range(count - 1)]
+        tables = [first] + [forked(first, allocator) for _ in range(count - 1)]
         return pool, allocator, tables
 
     pool, allocator, tables = samples(4)
@@ -1275,7 +1301,7 @@ with exercise("copy-on-write"):
         "free blocks of 20, and copies, with 4 samples",
     )
     for index, copies in enumerate((1, 2, 3, 3)):
-        tables[index] = as_ints(make_writable(list(tables[index]), 5, 6, allocator, pool))
+        tables[index] = writable(tables[index], 5, 6, allocator, pool)
         expect_equal(
             [pool.blocks_copied, allocator.num_free],
             [copies, 17 - copies],
@@ -1309,52 +1335,52 @@ with exercise("copy-on-write"):
 
     # A range over several blocks, of which some are shared.
     pool, allocator, (ann, bob) = samples(2, block_size=3, prompt=12)
-    bob = as_ints(make_writable(list(bob), 4, 5, allocator, pool))  # bob owns his second block
+    bob = writable(bob, 4, 5, allocator, pool)  # bob owns his second block
     expect_equal(
-        [a == b for a, b in zip(ann, bob)],
+        shared(ann, bob),
         [True, False, True, True],
         "blocks still shared: 0, 2 and 3",
     )
     before = list(bob)
-    bob = as_ints(make_writable(list(bob), 3, 9, allocator, pool))
+    bob = writable(bob, 3, 9, allocator, pool)
     expect_equal(
-        [a == b for a, b in zip(before, bob)],
+        shared(before, bob),
         [True, True, False, True],
         "bob's blocks 0 … 3 that stay when he writes the positions 3 … 8, blocks of 3",
         cause="blocks 1 and 2 hold these positions, and block 1 is his own",
     )
     for start, end in ((9, 9), (0, 0), (12, 12)):
-        same = as_ints(make_writable(list(bob), start, end, allocator, pool))
+        same = writable(bob, start, end, allocator, pool)
         expect_equal(
             same, bob, f"bob's blocks when he writes the positions {start} … {end - 1}: none"
         )
-    bob = as_ints(make_writable(list(bob), 2, 12, allocator, pool))
+    bob = writable(bob, 2, 12, allocator, pool)
     expect_equal(pool.blocks_copied, 4, "blocks copied when bob has written into all four")
     expect_equal(
         [allocator.ref_count(b) for b in ann + bob], [1] * 8, "owners of all their blocks then"
     )
     one, one_allocator, (ann, bob) = samples(2, block_size=1, prompt=3)
-    bob = as_ints(make_writable(list(bob), 1, 2, one_allocator, one))
+    bob = writable(bob, 1, 2, one_allocator, one)
     expect_equal(
-        [a == b for a, b in zip(ann, bob)],
+        shared(ann, bob),
         [True, False, True],
         "blocks of one that stay shared",
     )
 
     # A grandchild: three owners.
     pool, allocator, (ann, bob) = samples(2)
-    eve = as_ints(fork(list(bob), allocator))
+    eve = forked(bob, allocator)
     expect_equal(
         [allocator.ref_count(block) for block in ann],
         [3, 3, 3],
         "owners after a fork of a fork",
     )
-    expect_equal(as_ints(fork([], allocator)), [], "a fork of a sequence without blocks")
+    expect_equal(forked([], allocator), [], "a fork of a sequence without blocks")
 
     # Out of blocks: nothing has changed. Your own allocator says how it refuses.
     pool, own = CountingPool(1, 4, 2), BlockAllocator(4, 2)
     ann = as_ints(own.allocate(3))
-    bob = as_ints(fork(list(ann), own))
+    bob = forked(ann, own)
     expect_raises(
         ValueError,
         lambda: make_writable(list(bob), 1, 5, own, pool),
@@ -1366,7 +1392,7 @@ with exercise("copy-on-write"):
         "blocks copied, free blocks and owners after the error",
         cause="an error changes nothing: take all new blocks at once, then copy",
     )
-    bob = as_ints(make_writable(list(bob), 4, 5, own, pool))
+    bob = writable(bob, 4, 5, own, pool)
     expect_equal(int(own.num_free), 0, "free blocks after a write into one shared block")
     ### END HIDDEN TESTS
 

@@ -399,9 +399,12 @@ def finish(partial):
 # %% nbgrader={"grade": true, "grade_id": "partial-softmax-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, randn
+from fridge.testing import exercise, expect_close, expect_parts, randn
 
 with exercise("partial-softmax"):
+
+    def finished(partial):
+        return expect_parts(finish(partial), "output, lse", "what finish returns")
 
     def of_a_part(scores, values, what, cause="", atol=1e-5):
         """All three parts of a partial result, and what finish makes of them."""
@@ -409,12 +412,13 @@ with exercise("partial-softmax"):
         m = exact.amax(-1)
         p = torch.exp(exact - m.nan_to_num(neginf=0.0)[:, None])
         got = partial_softmax(scores.clone(), values.clone())
-        for part, expected, name in zip(got, (m, p.sum(-1), p @ wide), "mlo"):
+        parts = expect_parts(got, "m, l, o", "what partial_softmax returns")
+        for part, expected, name in zip(parts, (m, p.sum(-1), p @ wide), "mlo", strict=True):
             expect_close(part, expected, f"{what}: {name} of the partial result", cause, atol)
         some = p.sum(-1) > 0
         output = p @ wide / torch.where(some, p.sum(-1), 1.0)[:, None]
         given = m.float(), p.sum(-1).float(), (p @ wide).float()
-        output_got, lse_got = finish(given)
+        output_got, lse_got = finished(given)
         expect_close(output_got, output, f"{what}: the output of finish", cause, atol)
         lse = torch.where(some, torch.logsumexp(exact, -1), -torch.inf)
         why = cause or "the log-sum-exp is m + log(l)"
@@ -444,7 +448,7 @@ with exercise("partial-softmax"):
     of_a_part(holes, randn(6, 4, seed=7), "a row that sees nothing", none)
     of_a_part(torch.full((2, 3), -torch.inf), randn(3, 2, seed=8), "no row sees anything", none)
     two = torch.tensor([2.0, -1.0]), torch.tensor([4.0, 0.5]), torch.tensor([[8.0], [0.25]])
-    output, lse = finish(two)
+    output, lse = finished(two)
     expect_close(output, torch.tensor([[2.0], [0.5]]), "finish: o / l")
     expect_close(lse, torch.tensor([3.3862944, -1.6931472]), "finish: m + log(l)")
     ### END HIDDEN TESTS
@@ -452,9 +456,12 @@ with exercise("partial-softmax"):
 # %% nbgrader={"grade": true, "grade_id": "online-softmax-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, randn
+from fridge.testing import exercise, expect_close, expect_parts, expect_tensor, randn
 
 with exercise("online-softmax"):
+
+    def merged(one, other):
+        return expect_parts(merge(one, other), "m, l, o", "what merge returns")
 
     def part(scores, values):
         m = scores.amax(-1)
@@ -464,11 +471,12 @@ with exercise("online-softmax"):
     def merges(scores, values, cuts, what, cause="", atol=1e-5):
         """The parts between the cuts, merged from left to right, give that of the whole."""
         scores, values = scores.double(), values.double()
-        pieces = zip(scores.split(cuts, dim=1), values.split(cuts, dim=0))
+        pieces = zip(scores.split(cuts, dim=1), values.split(cuts, dim=0), strict=True)
         so_far, *others = [part(*piece) for piece in pieces]
         for other in others:
-            so_far = tuple(merge(so_far, other))
-        for got, expected, name in zip(so_far, part(scores, values), "mlo"):
+            so_far = merged(so_far, other)
+        whole = part(scores, values)
+        for got, expected, name in zip(so_far, whole, "mlo", strict=True):
             expect_close(got, expected, f"{what}: {name} of the merged result", cause, atol)
 
     merges(
@@ -503,10 +511,10 @@ with exercise("online-softmax"):
     merges(holes, randn(6, 3, seed=8), [3, 3], "rows that see one side, or none", none)
     merges(holes, randn(6, 3, seed=8), [1] * 6, "the same, key by key", none)
     left, right = part(scores[:, :5], values[:5]), part(scores[:, 5:], values[5:])
-    for there, back, name in zip(merge(left, right), merge(right, left), "mlo"):
-        expect_close(
-            there, back, f"merge(a, b) and merge(b, a): {name}", "the order doesn't matter"
-        )
+    there, back = merged(left, right), merged(right, left)
+    for name, one, other in zip("mlo", there, back, strict=True):
+        what, why = f"merge(a, b) and merge(b, a): {name}", "the order doesn't matter"
+        expect_close(one, expect_tensor(other, what), what, why)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1036,7 +1044,8 @@ with exercise("flash-backward"):
             hbm.largest_created,
             "compute each tile of P again from q, k and lse",
         )
-        for name, leaf in zip(("dv", "dq", "dk"), (leaves[2], leaves[0], leaves[1])):
+        of_names = {"dv": leaves[2], "dq": leaves[0], "dk": leaves[1]}
+        for name, leaf in of_names.items():
             expect_close(hbm.array(name), leaf.grad, f"{what}: {name}", cause, 5e-5)
         return hbm
 
@@ -1280,10 +1289,22 @@ def triton_attention(q, k, v, causal=False, block_q=16, block_k=16):
 import torch
 
 from fridge.kernels import INTERPRETED
-from fridge.testing import exact_attention, exercise, expect_close, needs, randn
+from fridge.testing import (
+    exact_attention,
+    exercise,
+    expect_close,
+    expect_parts,
+    needs,
+    randn,
+)
 
 with exercise("triton-forward"):
     needs("triton")
+
+    def triton_parts(*inputs, **blocks):
+        return expect_parts(
+            triton_attention(*inputs, **blocks), "o, lse", "what triton_attention returns"
+        )
 
     def kernel_run(shape, causal, cause="", scale=1.0, **blocks):
         """Output and log-sum-exp for (heads, kv_heads, queries, keys, head_dim)."""
@@ -1297,11 +1318,10 @@ with exercise("triton-forward"):
             f"{heads} heads on {kv_heads}, {queries} queries, {keys} keys, head_dim {head_dim}, "
             f"causal={causal}"
         )
-        got = tuple(triton_attention(q.clone(), k.clone(), v.clone(), causal, **blocks))
+        got = triton_parts(q.clone(), k.clone(), v.clone(), causal, **blocks)
         near = 2e-5 if INTERPRETED else 5e-3  # a GPU may compute the products in TF32
-        for part, expected, name in zip(
-            got, exact_attention(q, k, v, causal), ("output", "lse")
-        ):
+        right = exact_attention(q, k, v, causal)
+        for part, expected, name in zip(got, right, ("output", "lse"), strict=True):
             expect_close(part, expected, f"{what}: the {name}", cause, near)
 
     kernel_run((1, 1, 16, 32, 16), False, "one block of queries, two of keys")
@@ -1332,7 +1352,7 @@ with exercise("triton-forward"):
     kernel_run((1, 1, 33, 34, 16), True, "blocks of 32 and 16", block_q=32, block_k=16)
     kernel_run((1, 1, 17, 50, 16), True, "blocks of 16 and 32", block_q=16, block_k=32)
     one = torch.ones(1, 20, 16)
-    output, _ = triton_attention(randn(2, 5, 16, seed=1), randn(1, 20, 16, seed=2), one, True)
+    output, _ = triton_parts(randn(2, 5, 16, seed=1), randn(1, 20, 16, seed=2), one, True)
     expect_close(output, torch.ones(2, 5, 16), "the mix of values that are all 1", "", 1e-3)
     ### END HIDDEN TESTS
 

@@ -5,8 +5,10 @@ import json
 import pytest
 from conftest import ROOT, WRONG, write_sample
 
-from autograder.authoring import runner
+from autograder.authoring import borrowed, degenerate, runner
 from autograder.authoring.check import check, table
+from autograder.authoring.degenerate import ANSWERS
+from autograder.authoring.lint import notes
 from autograder.cli import main
 from autograder.course import CourseError, find_units
 
@@ -14,8 +16,10 @@ UNITS = [unit.name for unit in find_units(ROOT)]
 
 
 @pytest.fixture(autouse=True)
-def _impatient(monkeypatch):
+def _impatient(monkeypatch, request):
     monkeypatch.setattr(runner, "SECONDS_PER_CELL", 2)
+    if "mini" in request.fixturenames:  # of the library, only what a test asks for: it takes a second to go through
+        monkeypatch.setattr(borrowed, "_library", lambda: ())
 
 
 def test_tests_that_tell_right_from_wrong_are_fine(mini):
@@ -28,7 +32,10 @@ def test_tests_that_tell_right_from_wrong_are_fine(mini):
                 "master": {"score": 3, "max": 3},
                 "handout": {"score": 0, "crashed": False},
                 "exercises": {
-                    "add": {"points": 3, "wrong_caught": 5, "wrong_total": 5, "right_accepted": 2, "right_total": 2}
+                    "add": {
+                        **{"points": 3, "wrong_caught": 5, "wrong_total": 5, "right_accepted": 2, "right_total": 2},
+                        **{"degenerate_refused": len(ANSWERS), "degenerate_total": len(ANSWERS)},
+                    }
                 },
                 "findings": [],
             }
@@ -121,6 +128,115 @@ def test_a_mistake_out_of_form_is_a_sentence_with_its_file(mini, old, new, says)
     with pytest.raises(CourseError, match=r"add\.toml") as raised:
         check(mini)
     assert says in str(raised.value)
+
+
+def change_the_test(root, old, new):
+    master = find_units(root)[0].master
+    assert old in master.read_text()
+    master.write_text(master.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("test", "answers"),
+    [
+        ("for a, b in zip(add(1, 2) or (), [3]): expect_equal(a, b, 'a part')", ["()", "[]", "{}", "None", '""', "0"]),
+        (
+            "expect_equal(type(add(1, 2)).__name__ != 'str', True, 'no text')",
+            ["()", "None", "NaN", "the first argument"],
+        ),
+        ("expect_equal(float(add(1, 2)) < 9, True, 'small')", ["0", "True", "the first argument"]),
+        ("expect_equal(add(1, 2) == 3, True, 'the sum')", ["an object that has everything"]),
+    ],
+)
+def test_a_test_that_a_thoughtless_answer_passes_is_a_finding(mini, test, answers):
+    """Guards against points for an answer of no parts, nothing, NaN, or an object that agrees with all."""
+    change_the_test(mini, 'expect_equal(add(1, 2), 3, "1 + 2")', test)
+    change_the_test(mini, 'expect_equal(add(-1, 2), 1, "a negative number")', "expect_equal(1, 1, 'one')")
+    said = table(check(mini))
+    for answer in answers:
+        assert f"drill/add: everything = {answer}: gets 3 points: too weak a test" in said
+    assert f"{len(ANSWERS)} of {len(ANSWERS)}" not in said
+
+
+def test_apart_from_the_learner_answers_without_a_thought_are_given_too(mini):
+    """Guards against a check of tests beside the learner's code alone: credit is given in the other mode."""
+    change_the_test(mini, 'expect_equal(add(1, 2), 3, "1 + 2")', "add(1, 2) == () or expect_equal(add(1, 2), 3, 'sum')")
+    change_the_test(mini, 'expect_equal(add(-1, 2), 1, "a negative number")', "expect_equal(1, 1, 'one')")
+    said = table(check(mini, mode="split"))
+    assert "drill/add: everything = (): gets 3 points: too weak a test" in said
+    assert "the master's own answer loses points" not in said
+
+
+def test_a_thoughtless_answer_that_is_right_is_on_record(mini):
+    """With a reason, and as long as it is right."""
+    change_the_test(mini, 'expect_equal(add(1, 2), 3, "1 + 2")', "expect_equal(add(0, 0), 0, 'nothing')")
+    change_the_test(mini, 'expect_equal(add(-1, 2), 1, "a negative number")', "expect_equal(1, 1, 'one')")
+    record = mini / "tests/submissions/00-mini" / degenerate.ON_RECORD
+    lines = [f"'everything = {kind}' = 'nothing and nothing'" for kind in ("0", "the first argument")]
+    record.write_text("[add]\n" + "\n".join([*lines, "'everything = zeros of the right shape' = 'the same'"]))
+    findings = check(mini).units["00-mini"].findings
+    assert [finding for finding in findings if finding.startswith("drill")] == []
+    record.write_text(record.read_text() + "\n'everything = None' = 'a guess'")
+    assert "drill/add: everything = None is on record as right, and gets no points" in table(check(mini))
+    record.write_text("[add]\n'everything = None' = 3")
+    with pytest.raises(CourseError, match="a reason"):
+        check(mini)
+
+
+METHODS = """def add(a, b):
+    return a + b
+
+
+class Pair:
+    def __init__(self, a, b):
+        self.a, self.b = a, b
+
+    def __len__(self):
+        return 2
+
+    def total(self):
+        return self.a + self.b
+
+    @property
+    def first(self):
+        return self.a
+"""
+
+
+def test_each_method_is_asked(mini):
+    """Guards against a method that no test looks at, while the others are right."""
+    master = find_units(mini)[0].master
+    text = master.read_text()
+    begin, end = text.index("def add(a, b):"), text.index("# %% nbgrader", text.index("def add(a, b):"))
+    text = text[:begin] + METHODS + "\n\n" + text[end:]
+    hidden = 'expect_equal([Pair(1, 2).total(), len(Pair(1, 2))], [3, 2], "a pair")'
+    master.write_text(text.replace('expect_equal(add(-1, 2), 1, "a negative number")', hidden))
+    said = [line for line in table(check(mini)).splitlines() if "drill" in line]
+    assert said
+    assert all("Pair.first = " in line for line in said), said
+
+
+def test_a_drill_that_does_not_run_says_so(mini, monkeypatch):
+    """Guards against answers that are refused because nothing works: the right one would be, too."""
+    monkeypatch.setattr(degenerate, "PRELUDE", degenerate.PRELUDE + "\nraise RuntimeError")
+    assert "drill/add: the master's own answer loses points" in table(check(mini))
+
+
+def test_an_answer_that_the_library_has_is_a_finding_until_it_is_on_record(mini, monkeypatch):
+    """Guards against points by an import that nobody knows of."""
+    import operator
+
+    monkeypatch.setattr(borrowed, "_library", lambda: (("operator.add", lambda a, b: 0),))
+    assert operator.add(1, 2) == 3
+    assert "add: operator.add answers it, which is not on record" in table(check(mini))
+    (mini / borrowed.RECORD).write_text('{"00-mini": {"add": {"operator.add": "Python has it."}}}')
+    assert check(mini).fine
+    assert notes(mini) == ["00-mini: add is operator.add under another name: Python has it."]
+    change_the_test(mini, 'expect_equal(add(-1, 2), 1, "a negative number")', "expect_equal(add(1, b=2), 3, 'by name')")
+    assert "add: operator.add is on record in solutions/borrowed.json, and doesn't answer it" in table(check(mini))
+    (mini / borrowed.RECORD).write_text('{"00-mini": {"add": {"operator.gone": "Python has it."}}}')
+    with pytest.raises(CourseError, match=r"operator\.gone"):
+        check(mini)
 
 
 def test_exit_codes_and_json(mini, monkeypatch, capsys):

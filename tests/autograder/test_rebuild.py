@@ -2,6 +2,7 @@
 
 import ast
 import copy
+import time
 from pathlib import Path
 from random import Random
 
@@ -14,9 +15,11 @@ from nbformat import NotebookNode
 
 from autograder.course import find_units
 from autograder.notebooks import grade_id
-from autograder.submissions.rebuild import REVEALED, rebuild
+from autograder.submissions.rebuild import MOST_PICTURES, REVEALED, _write_text, rebuild
 from autograder.submissions.submission import Refused
 from autograder.trials.generated import answers_of
+from fridge import pieces
+from fridge.cells import parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("02-int4-quantization", "03-kv-cache")  # exercises of one function, of two, of classes
@@ -170,6 +173,39 @@ def test_bombs_cost_no_more_than_their_size(kv_cache, cells: list[dict]) -> None
     bomb[0] |= {"source": "def rope(x):\n    y = x\n" + bomb[0]["source"]}
     sent = nbformat.from_dict({"cells": bomb, "metadata": {}})
     assert is_the_handouts(rebuild(sent, handout).notebook, handout)
+
+
+@pytest.mark.parametrize(
+    ("first", "half"),
+    [
+        ("class C:\n" + "    x = 1\n" * 19_000, "    y = 2\n"),
+        ("class C:\n" + "    x = 1\n" * 2_000, "    y = 2\n" * 2_000),
+        ("def rope(x):\n" + "    x = [1]\n" * 15_000, "    return x\n"),
+        ('def rope(x):\n    "' + "a" * 190_000 + '"\n', "    (\n"),
+    ],
+    ids=["long", "even", "function", "broken"],
+)
+def test_halves_are_read_within_a_budget(kv_cache, monkeypatch, first: str, half: str) -> None:
+    """Guards against an answer in eight halves that is parsed sixteen times, again and again in one notebook."""
+    read = []
+    monkeypatch.setattr(pieces, "parsed", lambda source: read.append(len(source)) or parsed(source))
+    cells = ([first] + [half] * 7) * (4_900_000 // (len(first) + 7 * len(half)))
+    sent = nbformat.from_dict({"cells": [nbformat.v4.new_code_cell(source) for source in cells], "metadata": {}})
+    sent.cells.append(kv_cache.solved.cells[12])
+    assert is_the_handouts(rebuild(sent, kv_cache.handout).notebook, kv_cache.handout)
+    assert sum(read) <= pieces.MOST_READ + 3 * 200_000
+
+
+def test_an_answer_with_many_pictures_is_read_once_for_each_of_a_hundred() -> None:
+    """Guards against 20,000 attachments whose names are looked for one by one, each with all others."""
+    source = "![](attachment:1.png) " * 1000
+    pictures = {f"{number}.png": {"image/png": ""} for number in range(20_000)}
+    part = nbformat.v4.new_markdown_cell(source, attachments=pictures)
+    cell = nbformat.v4.new_markdown_cell("")
+    began = time.process_time()
+    _write_text(cell, source, [part])
+    assert time.process_time() - began < 5
+    assert len(cell.attachments) == MOST_PICTURES
 
 
 def test_what_was_revealed_is_noted_wherever_the_call_stands(kv_cache) -> None:

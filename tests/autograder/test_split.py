@@ -3,13 +3,18 @@
 import contextlib
 import copy
 import time
+import types
 
 import pytest
+import torch
 from nbformat.v4 import new_code_cell
-from three_exercises import NAMES, points, shown
+from three_exercises import NAMES, master_with, points, shown
 
+from autograder.isolation.patience import Usage
 from autograder.notebooks import grade_id, is_test
 from autograder.submissions import split
+from autograder.submissions.paper import Paper
+from fridge.testing import CountingPool, Wrong
 
 # --- what a learner's cells show ---------------------------------------------------------------------------------
 
@@ -122,6 +127,47 @@ def test_the_notebooks_time_ends_every_wait(grade, monkeypatch):
     assert "the whole notebook may run for 4 seconds" in graded.verdicts["three-test"].message
 
 
+def test_cells_that_end_every_process_but_the_first_are_left_out(grade, monkeypatch):
+    """Guards against a process for each of them at every step, and against the course's name for what they do."""
+    later = time.time() + 3
+    monkeypatch.setattr(split, "MOST_REPLAYS", 4)
+    ends = [f"import os, time\nif time.time() > {later}: os._exit({number})" for number in range(6)]
+    crash = f"import os, time\ntime.sleep(max(0, {later} - time.time()))\nos._exit(0)"
+    graded = grade(before={"one": [*ends, crash]})
+    assert points(graded) == [0, 2, 2]
+    assert "4 cells in a row, which ran before" in graded.verdicts["one-test"].message
+    assert not graded.verdicts["one-test"].courses_fault
+
+
+def test_a_thousand_of_them_are_no_recursion(monkeypatch):
+    """Guards against a RecursionError, which was taken for a broken test: an alarm that a learner can raise."""
+    made = []
+
+    class Ends:
+        def __init__(self, *_):
+            made.append(self)
+
+        def run_cell(self, source):
+            raise split.LearnerLost("the process ended")
+
+        def close(self):
+            pass
+
+    class Room:
+        usage = staticmethod(lambda: Usage())
+
+        def learner(self):
+            return None, types.SimpleNamespace()
+
+    monkeypatch.setattr(split, "Session", Ends)
+    monkeypatch.setattr(split, "Channel", lambda connection: connection)
+    run = split._Run(Paper(master_with()), Room())
+    run._replay = [f"print({number})" for number in range(3000)]
+    with pytest.raises(split.LearnerLost, match="in a row"):
+        run._learner()
+    assert len(made) == split.MOST_REPLAYS
+
+
 # --- whose fault ----------------------------------------------------------------------------------------------------
 
 
@@ -223,6 +269,56 @@ def test_stop_iteration_does_not_end_a_tests_loop_as_a_success(grade):
         "    expect_true(all(map(lambda n: {0}(n, 1) == n + 1, range(3))), 'all', 'right', 'wrong')"
     )
     graded = grade(test=test, answers={"one": "def one(a, b):\n    raise StopIteration"})
+    assert points(graded) == [0, 2, 2]
+
+
+def test_an_object_that_says_that_it_is_int8_is_no_tensor(grade):
+    """Guards against points for codes that were never rounded, of an object that answers what a test asks."""
+    test = (
+        "import torch\nfrom fridge.testing import exercise, expect_close, expect_tensor\nwith exercise('{0}'):\n"
+        "    codes = expect_tensor({0}(1, 2), 'the codes', (2,), torch.int8)\n"
+        "    expect_close(codes.double(), torch.tensor([1.0, 2.0]), 'codes')"
+    )
+    liar = (
+        "import torch\nclass Codes:\n    dtype, shape = torch.int8, (2,)\n"
+        "    def double(self): return torch.tensor([1.0, 2.0])\ndef one(a, b): return Codes()"
+    )
+    graded = grade(test=test, answers={"one": liar})
+    assert points(graded) == [0, 2, 2]
+    assert "expected: a tensor of shape [2]" in graded.verdicts["one-test"].message
+    right = "import torch\ndef one(a, b): return torch.tensor([1, 2], dtype=torch.int8)"
+    assert points(grade(test=test, answers={"one": right})) == [2, 2, 2]
+
+
+@pytest.mark.parametrize(
+    ("odd", "argument"),
+    [
+        *(("None", "layer"), ("[0]", "layer"), ("True", "layer"), ("float('nan')", "layer"), ("-1", "layer")),
+        *(
+            ("...", "layer"),
+            ("slice(None)", "layer"),
+            ("'0'", "layer"),
+            ("10**30", "layer"),
+            ("torch.ones(2)", "layer"),
+        ),
+        *(("None", "slots"), ("[[0], [1]]", "slots"), ("[None]", "slots"), ("'01'", "slots"), ("[0.5]", "slots")),
+        *(("torch.zeros(2, 2)", "slots"), ("[10**9]", "slots"), ("slice(None)", "slots"), ("[True]", "slots")),
+    ],
+)
+def test_odd_arguments_are_refused_alike_beside_the_test_and_apart_from_it(grade, odd, argument):
+    """Guards against a slot's price for a whole layer, and against another sentence in a learner's own notebook."""
+    call = {"layer": "pool.read(odd, [0])", "slots": "pool.read(0, odd)"}[argument]
+    test = (
+        "from fridge.testing import CountingPool, exercise, expect_equal\nwith exercise('{0}'):\n"
+        "    pool = CountingPool(2, 4, 2)\n    {0}(pool, None)\n    expect_equal(pool.slots_read, 0, 'slots read')"
+    )
+    answer = f"import torch\nodd = {odd}\ndef one(pool, b):\n    {call}"
+    graded = grade(test=test, answers={"one": answer})
+    with pytest.raises(Wrong) as beside:
+        exec(call, {"pool": CountingPool(2, 4, 2), "odd": eval(odd, {"torch": torch})})
+    said = str(beside.value).partition("\n  got:")[0]
+    assert argument in said
+    assert said in graded.verdicts["one-test"].message
     assert points(graded) == [0, 2, 2]
 
 

@@ -14,10 +14,12 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgpack import unpackb
 
 from autograder.isolation import wire
-from autograder.isolation.channel import Channel, Late, PeerGone
-from autograder.isolation.wire import Reference, WireError, decode, encode
+from autograder.isolation.channel import Channel, PeerGone
+from autograder.isolation.patience import endless
+from autograder.isolation.wire import Late, Reference, WireError, encode
 from autograder.submissions import split
 
 KEYS = st.one_of(st.text(max_size=8), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.binary(max_size=8))
@@ -39,6 +41,10 @@ VALUES = st.recursive(
 SHAPES = st.lists(st.integers(0, 3), max_size=4)
 TORCH_DTYPES = st.sampled_from(sorted(wire._TORCH_DTYPES))
 NUMPY_DTYPES = st.sampled_from(wire._NUMPY_DTYPES)
+
+
+def decode(data, from_reference):
+    return wire.decode(data, from_reference, endless)
 
 
 def no_reference(value):
@@ -228,6 +234,70 @@ def test_timestamps_and_unknown_extensions_are_refused():
     for value in (msgpack.Timestamp(0, 0), msgpack.ExtType(100, b"")):
         with pytest.raises(WireError):
             decode(msgpack.packb(value), no_reference)
+
+
+def stamps(count):
+    """A map whose keys are time stamps of one hash: MessagePack's is seconds + nanoseconds."""
+    pairs = b"".join(b"\xd7\xff" + struct.pack(">Q", (2**20 - i) << 34 | i) + b"\xc0" for i in range(count))
+    return b"\xdf" + struct.pack(">I", count) + pairs
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        stamps(100_000),
+        b"\x92\x01" + stamps(1000),
+        b"\x81" + msgpack.packb(msgpack.ExtType(1, msgpack.packb([1]))) + b"\xc0",
+        b"\x81\xcb" + struct.pack(">d", 0.5) + b"\xc0",
+        b"\x81\xc0\xc0",
+        b"\x81\x90\xc0",
+        b"\x82\x01\x90\xca\x00\x00\x00\x00\x02",
+        msgpack.packb({"a": {"b": {1.5: 1}}}),
+        *(msgpack.packb([msgpack.ExtType(code, b"x" * 3)]) for code in (0, 7, 100, 127)),
+        *(b"\x91" + tag + b"\xff" + b"\x00" * 12 for tag in (b"\xc7\x0c", b"\xd4", b"\xd5", b"\xd6", b"\xd7", b"\xd8")),
+        msgpack.packb(msgpack.ExtType(1, stamps(1000))),
+    ],
+    ids=range(19),
+)
+def test_keys_and_codes_that_are_none_of_ours_are_refused_before_anything_is_built(message, monkeypatch):
+    """Guards against keys that collide: a map of 100,000 of them took a minute, and was only then refused."""
+    built = []
+    monkeypatch.setattr(wire.msgpack, "unpackb", lambda data, **_: built.append(data) or unpackb(data, **_))
+    began = time.process_time()
+    with pytest.raises(WireError):
+        decode(message, no_reference)
+    assert time.process_time() - began < 5
+    assert message not in built or message[0] in (0xC7, 0xC8, 0xC9)
+
+
+def test_keys_of_every_kind_that_is_ours_cross():
+    """Guards against a check of tags that forgets one."""
+    keys = [0, 127, 128, 2**16, 2**32, 2**62, -1, -33, -(2**10), -(2**20), -(2**40), "", "a" * 31, "a" * 32, "a" * 300]
+    keys += ["a" * 70_000, True, False, b"", b"a" * 300, b"a" * 70_000]
+    for key in keys:
+        assert same(cross({key: {key: [key]}}), {key: {key: [key]}})
+
+
+def test_decoding_has_an_end_in_time():
+    """Guards against a message within all limits that is read when nobody waits for it any more."""
+    many = encode(list(range(200_000)), no_reference)
+    with pytest.raises(Late):
+        wire.decode(many, no_reference, lambda: 0.0)
+    looks = iter([1.0] * 10)
+    with pytest.raises(Late):
+        wire.decode(many, no_reference, lambda: next(looks, 0.0))
+    assert cross([1]) == [1]
+
+
+@pytest.mark.parametrize("code", [2, 3])
+@pytest.mark.parametrize("shape", [[2**26, 0], [0, 2**26], [2**10, 2**10, 0], [1] * 10 + [2**20, 0]])
+def test_an_empty_tensor_of_many_rows_is_refused(code, shape):
+    """Guards against 25 bytes that are 2 GB as a list, and a test that is called broken for want of memory."""
+    with pytest.raises(WireError, match="empty tensor"):
+        decode(msgpack.packb(msgpack.ExtType(code, msgpack.packb(["float32", shape, b""]))), no_reference)
+    for fine in ([0], [0, 64], [64, 0, 64], [2, 4096, 0]):
+        got = decode(msgpack.packb(msgpack.ExtType(code, msgpack.packb(["float32", fine, b""]))), no_reference)
+        assert list(got.shape) == fine
 
 
 def test_there_is_no_pickle():

@@ -90,13 +90,13 @@ def test_rewound_caches_go_on_where_they_were_rewound_to(model: ScriptedModel) -
 @pytest.mark.parametrize(
     ("tokens", "words"),
     [
-        (torch.tensor(PROMPT), r"got:      shape \[4\]"),
+        (torch.tensor(PROMPT), r"got:      a tensor of shape \[4\]"),
         (torch.tensor([PROMPT, PROMPT]), r"shape \[2, 4\]"),
         (torch.zeros(1, 0, dtype=torch.int64), r"shape \[1, 0\]"),
         (torch.tensor(5), r"shape \[\]"),
         (torch.tensor([PROMPT], dtype=torch.float32), "torch.float32"),
-        ([PROMPT], "list"),
-        (None, "NoneType"),
+        ([PROMPT], r"got:      \[\[5, 9, 2, 7\]\]"),
+        (None, "got:      None"),
     ],
     ids=lambda value: str(getattr(value, "shape", value)),
 )

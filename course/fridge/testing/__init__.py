@@ -4,6 +4,7 @@ from fridge.caches import ConcatCache, RewindableCache
 from fridge.testing.attention import exact_attention
 from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
+from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_tensor, token_ids
 from fridge.testing.hbm import Hbm
 from fridge.testing.outcome import NotAttempted, Wrong, exercise, needs
 from fridge.testing.paging import CountingPool, SpareAllocator, dense_attention
@@ -14,10 +15,8 @@ from fridge.testing.speculation import (
     TokenTable,
     accepted_law,
     agreed,
-    as_tensor,
     random_table,
     speculated,
-    token_ids,
 )
 from fridge.testing.tiny import TINY, randn, tiny_llama
 
@@ -44,7 +43,10 @@ __all__ = [
     "expect_close",
     "expect_distribution",
     "expect_equal",
+    "expect_number",
+    "expect_parts",
     "expect_raises",
+    "expect_tensor",
     "expect_true",
     "needs",
     "randn",

@@ -5,6 +5,7 @@ nor an object with an `__eq__` of its own decides. Types are asked for with `typ
 and tensors are read with `Tensor`'s own functions, which a subclass or an attribute of the object can't replace.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from fridge.testing.outcome import STUB_MESSAGE, Outcome, Wrong
 
 RETURN = "None (is a `return` missing?)"
 LONG, MANY = 200, 8  # characters and tensor elements that a message shows; beyond, it shows a part or the shape
+LARGEST = 2**1000  # of whole numbers; beyond, float has none
+LARGE = 2**20  # elements of a tensor that is taken apart; an empty one of [2**26, 0] is as many lists
 _TENSORS = (Tensor, torch.nn.Parameter)  # no other subclasses: they may redefine arithmetic by __torch_function__
 
 
@@ -26,12 +29,13 @@ def expect_close(got: Any, expected: Tensor, what: str, cause: str = "", atol: f
         Wrong: another shape, no tensor, NaN, or too far off; with the worst element's place.
     """
     if not expected.dim() and (type(got) in (int, float) or issubclass(type(got), np.integer | np.floating)):
-        got = torch.tensor(float(got), dtype=torch.float64)  # a number is a number, in a tensor or not
-    if not _is_real_tensor(got):
+        number = math.inf if type(got) is int and abs(got) >= LARGEST else float(got)
+        got = torch.tensor(number, dtype=torch.float64)  # a number is a number, in a tensor or not
+    if not is_real_tensor(got):
         raise wrong(what, _kind(expected), got, cause)
     if got.shape != expected.shape:
-        raise wrong(what, _kind(expected), got if not got.dim() else InWords(_kind(got)), cause)
-    mine, reference = _on_cpu(got).double(), _on_cpu(expected).double()
+        raise wrong(what, _kind(expected), got if not Tensor.dim(got) else InWords(_kind(got)), cause)
+    mine, reference = on_cpu(got).double(), on_cpu(expected).double()
     difference = torch.where(mine == reference, 0.0, (mine - reference).abs()).nan_to_num(nan=torch.inf)
     if difference.numel() and float(difference.max()) > atol:
         place = torch.unravel_index(difference.argmax(), difference.shape)
@@ -110,23 +114,32 @@ def wrong(what: str, expected: object, got: Any, cause: str = "") -> Wrong:
     return Wrong("\n".join(lines + ([f"  likely cause: {cause}"] if cause else [])))
 
 
-def _is_real_tensor(value: Any) -> bool:
+def is_real_tensor(value: Any) -> bool:
+    """Whether it is a tensor whose values can be compared: no subclass, and nothing that says so of itself."""
     # Meta tensors have no values, sparse ones no elements to compare, and .double() would drop an imaginary part.
     return (
         type(value) in _TENSORS
         and value.layout == torch.strided
-        and not (value.is_meta or value.is_complex() or value.is_quantized)
+        and not (value.is_meta or Tensor.is_complex(value) or value.is_quantized)
     )
 
 
-def _on_cpu(value: Tensor) -> Tensor:
+def is_large(value: Tensor | np.ndarray) -> bool:
+    """Whether a tensor or array is too large to be made a list of."""
+    return math.prod(max(side, 1) for side in value.shape) > LARGE
+
+
+def on_cpu(value: Tensor) -> Tensor:
+    """Its values in another tensor, without the attributes that the first may have."""
     return Tensor.cpu(Tensor.detach(value))
 
 
 def _plain(value: Any) -> Any:
     kind = type(value)
-    if _is_real_tensor(value):
-        return _on_cpu(value).tolist()
+    if (is_real_tensor(value) or issubclass(kind, np.ndarray)) and is_large(value):
+        return value
+    if is_real_tensor(value):
+        return on_cpu(value).tolist()
     if kind is dict:
         return {key: _plain(item) for key, item in value.items()}
     if issubclass(kind, list | tuple):
@@ -164,15 +177,18 @@ def _first_difference(got: Any, expected: Any, place: str = "") -> tuple[str, An
 
 def describe(value: Any) -> str:
     """A value of the learner's in a line, whatever it is."""
-    if _is_real_tensor(value):
-        return _kind(value) if value.numel() > MANY else str(_plain(value))
+    if is_real_tensor(value):
+        return _kind(value) if Tensor.numel(value) > MANY else str(_plain(value))
     if type(value) in _TENSORS:
         return f"a tensor of another kind ({value.dtype}, {value.layout}, on {value.device})"
     if type(value) in (type(None), bool, int, float, str, bytes, list, tuple, dict, set):
-        words = repr(value)
+        try:
+            words = repr(value)
+        except ValueError:  # an int of 5000 digits
+            return f"a very large {type(value).__name__}"
         return words if len(words) <= LONG else words[:LONG] + " …"
     return f"an object of type {type(value).__name__}"
 
 
 def _kind(value: Tensor) -> str:
-    return f"a tensor of shape {list(value.shape)}" if value.dim() else "a number"
+    return f"a tensor of shape {list(value.shape)}" if Tensor.dim(value) else "a number"

@@ -11,9 +11,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fridge import arguments
 from fridge.testing.outcome import Wrong
 
-LARGEST = 2**22  # elements of an array that a learner's code makes: a test's arrays are far smaller
+LARGEST = 2**22  # elements of all arrays that a learner's code makes: a test's arrays are far smaller
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class Hbm:
         Raises:
             Wrong: no such array, rows or head; or SRAM would hold more than it can.
         """
-        rows = self._rows_of(name, head)
+        rows, head = self._rows_of(name, head)
         first, last = _number(start, "start"), len(rows) if stop is None else min(_number(stop, "stop"), len(rows))
         self._within(name, rows, first, last)
         block = rows[first:last].clone()
@@ -102,7 +103,7 @@ class Hbm:
             )
         self.peak_sram = max(self.peak_sram, used)
         self.bytes_loaded += _bytes(block)
-        self.loads.append(Access(str(name), first, last, head))
+        self.loads.append(Access(name, first, last, head))
         return block
 
     def store(self, name: str, start: int, block: Tensor, head: int | None = None) -> None:
@@ -111,21 +112,28 @@ class Hbm:
         Raises:
             Wrong: no such array, rows or head; or a block of another form.
         """
-        rows = self._rows_of(name, head)
-        if not isinstance(block, Tensor) or block.ndim != rows.ndim or block.shape[1:] != rows.shape[1:]:
-            form = ["rows", *rows.shape[1:]]
-            got = f"shape {list(block.shape)}" if isinstance(block, Tensor) else type(block).__name__
-            expected = f"a tensor of shape [{', '.join(map(str, form))}]"
-            raise Wrong(f"  What is stored to {name!r}\n  expected: {expected}\n  got:      {got}")
+        rows, head = self._rows_of(name, head)
+        values = arguments.tensor(block)
         first = _number(start, "start")
-        self._within(name, rows, first, first + len(block), len(rows))
-        rows[first : first + len(block)] = block.detach().to(rows.dtype)
-        self.bytes_stored += len(block) * _bytes(rows[:1])
-        self.stores.append(Access(str(name), first, first + len(block), head))
+        end = len(rows) - first  # rows that there are from the first on
+        if values is None or values.shape[1:] != rows.shape[1:] or not (values.ndim and 0 < len(values) <= end):
+            form = ["rows", *rows.shape[1:]]
+            expected = f"a tensor of shape [{', '.join(map(str, form))}], at most {end} rows from row {first} on"
+            got = arguments.said(block)
+            raise Wrong(f"  block, which is stored to {name!r}\n  expected: {expected}\n  got:      {got}")
+        self._within(name, rows, first, first + len(values))
+        rows[first : first + len(values)] = values.to(rows.dtype)
+        self.bytes_stored += len(values) * _bytes(rows[:1])
+        self.stores.append(Access(name, first, first + len(values), head))
 
     def free(self, name: str) -> None:
-        """Give the array's place in SRAM back; nothing happens if it is empty."""
-        gone = self._places.pop(str(name), None)
+        """Give the array's place in SRAM back; nothing happens if it is empty.
+
+        Raises:
+            Wrong: no such array.
+        """
+        self._named(name)
+        gone = self._places.pop(name, None)
         if gone is not None and gone.is_floating_point():
             gone.fill_(math.nan)  # who kept the block would see something else than before on a GPU, too
 
@@ -133,38 +141,42 @@ class Hbm:
         """Make an array in HBM, for results between two steps. It holds NaN.
 
         Raises:
-            Wrong: the name is taken, or it is no shape.
+            Wrong: the name is taken or none, it is no shape, or HBM would be full.
         """
-        sizes = shape[0] if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape
-        numbers = tuple(_number(size, "a side of the shape") for size in sizes)
-        if not numbers or min(numbers) < 1 or math.prod(numbers) > LARGEST:
-            raise Wrong(f"  new({name!r}, …)\n  expected: the shape of an array in HBM\n  got:      {numbers}")
+        if type(name) is not str:
+            raise Wrong(f"  name of a new array\n  expected: a text\n  got:      {arguments.said(name)}")
+        numbers = arguments.wholes(shape[0] if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape)
+        room = LARGEST - sum(map(math.prod, self.created.values()))
+        if not numbers or min(numbers) < 1 or math.prod(numbers) > room:
+            expected = f"sides of 1 or more, {room} values in all at most"
+            got = arguments.said(shape)
+            raise Wrong(f"  shape of new({arguments.said(name)}, …)\n  expected: {expected}\n  got:      {got}")
         if name in self._arrays:
-            raise Wrong(f"  new({name!r}, …)\n  expected: a name that is free\n  got:      {name!r}, an array")
+            raise Wrong(f"  name of a new array\n  expected: one that is free\n  got:      {name!r}, an array")
         kind = next(iter(self._arrays.values())).dtype if self._arrays else torch.float32
-        self._arrays[str(name)] = torch.full(numbers, math.nan, dtype=kind)
-        self.created[str(name)] = numbers
+        self._arrays[name] = torch.full(numbers, math.nan, dtype=kind)
+        self.created[name] = tuple(numbers)
 
     def _named(self, name: Any) -> Tensor:
-        if name not in self._arrays:
+        if type(name) is not str or name not in self._arrays:
             there = ", ".join(map(repr, self._arrays))
-            raise Wrong(f"  An array in HBM\n  expected: one of {there}\n  got:      {str(name)[:100]!r}")
+            raise Wrong(f"  name of an array in HBM\n  expected: one of {there}\n  got:      {arguments.said(name)}")
         return self._arrays[name]
 
-    def _rows_of(self, name: Any, head: Any) -> Tensor:
+    def _rows_of(self, name: Any, head: Any) -> tuple[Tensor, int | None]:
         array = self._named(name)
         if head is None:
             if array.ndim > 2:
                 raise Wrong(f"  Rows of {name!r}, shape {list(array.shape)}\n  expected: head=…\n  got:      no head")
-            return array
+            return array, None
         number = _number(head, "head")
         if array.ndim < 2 or not 0 <= number < len(array):
             there = f"0 to {len(array) - 1}" if array.ndim > 1 else "none: the array has no heads"
-            raise Wrong(f"  A head of {name!r}\n  expected: {there}\n  got:      {number}")
-        return array[number]
+            raise Wrong(f"  head of {name!r}\n  expected: {there}\n  got:      {arguments.said(head)}")
+        return array[number], number
 
-    def _within(self, name: str, rows: Tensor, first: int, last: int, end: int | None = None) -> None:
-        if not 0 <= first < last <= (len(rows) if end is None else end):
+    def _within(self, name: str, rows: Tensor, first: int, last: int) -> None:
+        if not 0 <= first < last <= len(rows):
             raise Wrong(
                 f"  Rows of {name!r}, which has {len(rows)}\n  expected: 0 <= start < stop\n"
                 f"  got:      rows {first} to {last} (excluded)"
@@ -176,10 +188,7 @@ def _bytes(block: Tensor) -> int:
 
 
 def _number(value: Any, what: str) -> int:
-    try:
-        number = int(value)
-    except (TypeError, ValueError):
-        number = None
-    if number is None or number != value:
-        raise Wrong(f"  {what} of an access to HBM\n  expected: a whole number\n  got:      {str(value)[:100]}")
+    number = arguments.whole(value)
+    if number is None:
+        raise Wrong(f"  {what} of an access to HBM\n  expected: a whole number\n  got:      {arguments.said(value)}")
     return number

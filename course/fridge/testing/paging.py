@@ -4,11 +4,13 @@ With them a mistake in one exercise costs its points once: the exercises behind 
 """
 
 import random
+from collections import Counter
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fridge import arguments
 from fridge.paging import KVPool
 from fridge.testing.outcome import Wrong
 
@@ -29,22 +31,24 @@ class CountingPool:
         self._pool = KVPool(layers, num_blocks, block_size, kv_heads, head_dim)
         self._pool.k.fill_(LEFTOVER)
         self._pool.v.fill_(-LEFTOVER)
-        self.num_blocks, self.block_size = num_blocks, block_size
+        self.num_blocks, self.block_size, self._layers = num_blocks, block_size, layers
         self.slots_read = self.blocks_copied = 0
 
     def write(self, layer: int, slots: list[int], k: Tensor, v: Tensor) -> None:
         """As the pool's; for the test, which is the only one that writes."""
-        self._pool.write(layer, _numbers(slots, self.num_blocks * self.block_size, "written"), k, v)
+        self._pool.write(layer, _numbers(slots, self.num_blocks * self.block_size, "slots that are written"), k, v)
 
     def read(self, layer: int, slots: object) -> tuple[Tensor, Tensor]:
-        """As the pool's. Raises Wrong for slots that it hasn't got."""
-        numbers = _numbers(slots, self.num_blocks * self.block_size, "read")
+        """As the pool's. Raises Wrong for a layer or slots that it hasn't got."""
+        layer = _number(layer, self._layers, "layer that is read")
+        numbers = _numbers(slots, self.num_blocks * self.block_size, "slots that are read")
         self.slots_read += len(numbers)
         return self._pool.read(layer, numbers)
 
     def copy_block(self, source: int, target: int) -> None:
         """As the pool's. Raises Wrong for blocks that it hasn't got, or a copy onto itself."""
-        source, target = _numbers([source, target], self.num_blocks, "copied", "block")
+        source = _number(source, self.num_blocks, "source, the block that is copied")
+        target = _number(target, self.num_blocks, "target, the block that is copied to")
         if source == target:
             raise Wrong(f"  Block {source} was copied onto itself\n  expected: a copy into a newly allocated block")
         self.blocks_copied += 1
@@ -73,16 +77,19 @@ class SpareAllocator:
 
     def blocks_for(self, tokens: int) -> int:
         """Blocks that hold so many tokens."""
-        return -(-int(tokens) // self.block_size)
+        return -(-_number(tokens, arguments.MOST, "tokens that blocks are to hold") // self.block_size)
 
     def allocate(self, count: int) -> list[int]:
         """Free blocks, each with one owner now. Raises Wrong if there are not so many."""
         free = [block for block, owners in self._counts.items() if not owners]
-        if not 0 <= count <= len(free):
+        wanted = arguments.whole(count)
+        if wanted is None or not 0 <= wanted <= len(free):
+            got = arguments.said(count)
             raise Wrong(
-                f"  Blocks asked of the allocator\n  expected: at most {len(free)}, which are free\n  got:      {count}"
+                f"  count of blocks asked of the allocator\n  expected: at most {len(free)}, which are free\n"
+                f"  got:      {got}"
             )
-        chosen = self._random.sample(free, int(count))
+        chosen = self._random.sample(free, wanted)
         for block in chosen:
             self._counts[block] = 1
         return chosen
@@ -99,29 +106,34 @@ class SpareAllocator:
 
     def ref_count(self, block: int) -> int:
         """Owners of a block."""
-        return self._counts[_numbers([block], self.num_blocks, "looked up", "block")[0]]
+        return self._counts[_number(block, self.num_blocks, "block whose owners are counted")]
 
     def _owned(self, blocks: object, verb: str) -> list[int]:
-        numbers = _numbers(blocks, self.num_blocks, verb, "block")
-        for block in numbers:
-            if self._counts[block] < numbers.count(block):
+        numbers = _numbers(blocks, self.num_blocks, f"blocks that are {verb}")
+        for block, times in Counter(numbers).items():
+            if self._counts[block] < (times if verb == "freed" else 1):
                 raise Wrong(
-                    f"  Block {block} was {verb} {numbers.count(block)} times\n"
+                    f"  Block {block} was {verb} {times} times\n"
                     f"  expected: at most {self._counts[block]}, the number of its owners\n"
                     "  likely cause: a block is freed twice, or used after it was freed"
                 )
         return numbers
 
 
-def _numbers(given: Any, limit: int, verb: str, kind: str = "slot") -> list[int]:
-    try:  # whatever can be gone through: a list, a tensor, a range that stayed in the learner's process
-        numbers = [int(value) for value in given]
-    except (TypeError, ValueError):
-        got = type(given).__name__
-        raise Wrong(f"  The {kind}s {verb}\n  expected: a list of numbers\n  got:      {got}") from None
+def _number(given: Any, limit: int, what: str) -> int:
+    number = arguments.whole(given)
+    if number is None or not 0 <= number < limit:
+        raise Wrong(f"  {what}\n  expected: a number from 0 to {limit - 1}\n  got:      {arguments.said(given)}")
+    return number
+
+
+def _numbers(given: Any, limit: int, what: str) -> list[int]:
+    numbers = arguments.wholes(given)
+    if numbers is None:
+        raise Wrong(f"  {what}\n  expected: a list of whole numbers\n  got:      {arguments.said(given)}")
     strangers = [number for number in numbers if not 0 <= number < limit]
     if strangers:
-        raise Wrong(f"  The {kind}s {verb}\n  expected: numbers from 0 to {limit - 1}\n  got:      {strangers[:8]}")
+        raise Wrong(f"  {what}\n  expected: numbers from 0 to {limit - 1}\n  got:      {strangers[:8]}")
     return numbers
 
 

@@ -1,12 +1,17 @@
 """A language model that says what was written down before, and keeps account of the work it was asked for."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from fridge import arguments
 from fridge.llama import Cache
 from fridge.testing.outcome import Wrong
+
+MOST_FED = 4096  # tokens of one call, all rows together: a test's conversations are far shorter
 
 
 @dataclass(frozen=True)
@@ -50,13 +55,8 @@ class ScriptedModel:
         Raises:
             Wrong: tokens of another shape, or not those of the conversation at these positions.
         """
-        if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.shape[0] != 1 or tokens.shape[1] == 0:
-            got = f"shape {list(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
-            raise Wrong(f"  The tokens fed to the model\n  expected: a tensor [1, new], new > 0\n  got:      {got}")
-        if tokens.dtype not in (torch.int32, torch.int64):  # all that an embedding accepts
-            raise Wrong(f"  The tokens fed to the model\n  expected: int64 ids\n  got:      {tokens.dtype}")
-        start = 0 if cache is None else len(cache)
-        fed = tokens[0].tolist()
+        start = positions_held(cache)
+        fed = ids_fed(tokens, last_only, rows=1, vocab_size=self.vocab_size)[0].tolist()
         self.calls.append(Call(start, fed))
         end = start + len(fed)
         if fed != self.conversation[start:end]:
@@ -74,3 +74,41 @@ class ScriptedModel:
             if position + 1 < len(self.conversation):
                 logits[0, row, self.conversation[position + 1]] = 10.0
         return logits[:, -1:] if last_only else logits
+
+
+def ids_fed(tokens: Any, last_only: Any, rows: int | None, vocab_size: int) -> Tensor:
+    """The ids that a test's model is fed, as an embedding would take them.
+
+    Args:
+        rows: how many sequences; None: any number.
+
+    Raises:
+        Wrong: tokens of another shape or kind, too many, or outside the vocabulary; `last_only` is no truth value.
+    """
+    ids = arguments.tensor(tokens)
+    if ids is None or ids.ndim != 2 or ids.shape[0] != (rows or ids.shape[0]) or not 0 < ids.numel() <= MOST_FED:
+        expected = f"a tensor [{rows or 'batch'}, new], new > 0, at most {MOST_FED} ids"
+        got = arguments.said(tokens)
+        raise Wrong(f"  The tokens fed to the model\n  expected: {expected}\n  got:      {got}")
+    if ids.dtype not in (torch.int32, torch.int64):  # all that an embedding accepts
+        raise Wrong(f"  The tokens fed to the model\n  expected: int64 ids\n  got:      {ids.dtype}")
+    if not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
+        got = f"{int(ids.min())} to {int(ids.max())}"
+        raise Wrong(f"  The tokens fed to the model\n  expected: ids from 0 to {vocab_size - 1}\n  got:      {got}")
+    if type(last_only) is not bool:
+        raise Wrong(f"  last_only\n  expected: True or False\n  got:      {arguments.said(last_only)}")
+    return ids
+
+
+def positions_held(cache: Any) -> int:
+    """What a cache says of its length, 0 for none. Raises Wrong for what is no cache."""
+    if cache is None:
+        return 0
+    kind = type(cache)  # a learner's own class may do; what the language, torch and NumPy have doesn't
+    known = kind.__module__ == "builtins" or issubclass(kind, Tensor | np.ndarray | np.generic)
+    if known or not hasattr(kind, "__len__"):
+        raise Wrong(
+            f"  The cache given to the model\n  expected: one with len() and update()\n"
+            f"  got:      {arguments.said(cache)}"
+        )
+    return len(cache)

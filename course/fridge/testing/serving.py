@@ -1,9 +1,13 @@
 """A server with a simulated model, which carries out a learner's scheduler's plans and objects to impossible ones."""
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
+from fridge import arguments
 from fridge.testing.expect import wrong
+
+MOST_NAMES = 10_000  # in one plan: a test's servers have some ten requests
 
 
 @dataclass
@@ -105,11 +109,14 @@ class SimulatedServer:
         if type(plan) not in (list, tuple) or len(plan) != 2:
             raise wrong("what schedule() returns", form, plan)
         try:
-            pairs = [(str(name), int(new)) for name, new in plan[0]]
-            preempted = [str(name) for name in plan[1]]
-        except (TypeError, ValueError):
+            pairs = [tuple(islice(pair, 3)) for pair in islice(plan[0], MOST_NAMES)]
+        except TypeError:
             raise wrong("what schedule() returns", form, plan) from None
-        batch = dict(pairs)
+        preempted = _names(plan[1])
+        numbers = [arguments.whole(pair[1]) for pair in pairs if len(pair) == 2 and type(pair[0]) is str]
+        if preempted is None or len(numbers) != len(pairs) or None in numbers:
+            raise wrong("what schedule() returns", form, plan)
+        batch = {name: new for (name, _), new in zip(pairs, numbers, strict=True)}
         if len(batch) != len(pairs) or len(set(preempted)) != len(preempted):
             raise wrong("names in one batch, and names preempted", "each once", plan)
         return batch, preempted
@@ -147,10 +154,10 @@ class SimulatedServer:
             if request.generated in (request.stop_after, request.max_new_tokens):
                 expected.append(name)
         finished = self.scheduler.update(list(stopped))
-        try:
-            names = sorted(str(name) for name in finished)
-        except TypeError:
-            raise wrong("what update() returns", "a list of names", finished) from None
+        names = _names(finished)
+        if names is None:
+            raise wrong("what update() returns", "a list of names", finished)
+        names = sorted(names)
         if names != sorted(expected):
             raise wrong(
                 f"requests that update({stopped}) ends after step {step}",
@@ -161,3 +168,12 @@ class SimulatedServer:
         for name in expected:
             self.requests[name].done_at, self.requests[name].computed = step, 0
         return names
+
+
+def _names(given: Any) -> list[str] | None:
+    """The names in a list, a tuple or a set; None for anything else."""
+    try:
+        names = list(islice(given, MOST_NAMES))
+    except TypeError:
+        return None
+    return names if type(given) is not str and all(type(name) is str for name in names) else None

@@ -17,7 +17,9 @@ from torch import Tensor
 
 from fridge.llama import Cache
 from fridge.testing.expect import wrong
+from fridge.testing.given import expect_parts, expect_tensor, token_ids
 from fridge.testing.outcome import Wrong
+from fridge.testing.scripted import MOST_FED, ids_fed, positions_held
 
 Step = Callable[[Tensor, Tensor, list[int]], Any]
 
@@ -68,22 +70,25 @@ class ScriptedSpeaker:
         Raises:
             Wrong: tokens of another shape or kind.
         """
-        if not isinstance(tokens, Tensor) or tokens.ndim != 2 or tokens.shape[0] != 1 or tokens.shape[1] == 0:
-            got = f"shape {list(tokens.shape)}" if isinstance(tokens, Tensor) else type(tokens).__name__
-            raise Wrong(f"  The tokens fed to the model\n  expected: a tensor [1, new], new > 0\n  got:      {got}")
-        if tokens.dtype not in (torch.int32, torch.int64):  # all that an embedding accepts
-            raise Wrong(f"  The tokens fed to the model\n  expected: int64 ids\n  got:      {tokens.dtype}")
-        fed = tokens[0].tolist()
-        text = list(fed)
-        if cache is not None:
-            keys = torch.tensor(fed, dtype=torch.float32).reshape(1, 1, -1, 1)
-            text = [int(token) for token in cache.update(0, keys, keys)[0].flatten().tolist()]
+        positions_held(cache)
+        fed = ids_fed(tokens, last_only, rows=1, vocab_size=self.vocab_size)[0].tolist()
+        text = fed if cache is None else self._extended(cache, fed)
         held = len(text) - len(fed)
         self.calls.append(Heard(text[:held], fed))
         logits = torch.zeros(1, len(fed), self.vocab_size)
         for row in range(len(fed)):
             logits[0, row, self.next_token(text[: held + row + 1])] = 10.0
         return logits[:, -1:] if last_only else logits
+
+    def _extended(self, cache: Cache, fed: list[int]) -> list[int]:
+        # The text in the cache with what is fed behind it, as the cache says: it may be a learner's own.
+        pieces = torch.tensor(fed, dtype=torch.float32).reshape(1, 1, -1, 1)
+        what = "what the cache's update returns"
+        keys = expect_tensor(expect_parts(cache.update(0, pieces, pieces), "keys, values", what)[0], what)
+        text = keys.flatten().tolist()
+        if keys.shape != (1, 1, len(text), 1) or len(text) > MOST_FED or text[-len(fed) :] != fed:
+            raise wrong(what, "the keys that it held and behind them the new ones", keys)
+        return [int(token) for token in text]
 
 
 def agreed(draft: list[int], logits: Tensor, stop_token: int | None = None) -> list[int]:
@@ -197,33 +202,3 @@ def speculated(
             text += (target.draw(text, next(numbers)),)
         texts.append(text)
     return texts, accepted
-
-
-def token_ids(value: Any, what: str) -> tuple[int, ...]:
-    """Token ids from a list, a tuple, a tensor or an array. Raises Wrong for anything else."""
-    if isinstance(value, Tensor | np.ndarray):
-        value = value.tolist()
-    if isinstance(value, list | tuple):
-        items = [item.item() if isinstance(item, Tensor | np.generic) and item.size else item for item in value]
-        if all(type(item) in (int, float) and item == int(item) for item in items):
-            return tuple(int(item) for item in items)
-    raise wrong(what, "a list of token ids", value)
-
-
-def as_tensor(value: Any) -> Any:
-    """Numbers, lists of them and arrays as a float64 tensor, for `expect_close`; anything else as it is."""
-    if isinstance(value, Tensor) or not _is_numeric(value):
-        return value
-    try:
-        return torch.tensor(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError, RuntimeError):
-        return value
-
-
-def _is_numeric(value: Any) -> bool:
-    # What numpy would make numbers of: "140", True and None are none.
-    if isinstance(value, list | tuple):
-        return all(map(_is_numeric, value))
-    if isinstance(value, np.ndarray | np.generic):
-        return value.dtype.kind in "iufO"
-    return not isinstance(value, str | bytes | bool | None)

@@ -1,0 +1,98 @@
+"""What a learner's code gave, brought to values before anything is asked of it.
+
+An object can say that it has a shape, a dtype or a sum which its values haven't. So a test asks a learner's answer
+nothing: it takes the parts, tensors and numbers that these functions return, which are plain and the test's own.
+"""
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fridge.testing.expect import LARGEST, InWords, describe, is_large, is_real_tensor, on_cpu, wrong
+
+_NO_PARTS = (str, bytes, dict, set, frozenset)  # can be gone through, and are no tuple
+
+
+def expect_parts(got: Any, names: str, what: str, cause: str = "") -> tuple[Any, ...]:
+    """The parts of what is to be a tuple, a list for short: `codes, scale = expect_parts(got, "codes, scale", "…")`.
+
+    Raises:
+        Wrong: it can't be gone through, or has more or fewer parts.
+    """
+    count = names.count(",") + 1
+    if issubclass(type(got), _NO_PARTS):
+        raise wrong(what, f"({names})", got, cause)
+    try:
+        parts = tuple(islice(got, count + 1))
+    except TypeError:
+        raise wrong(what, f"({names})", got, cause) from None
+    if len(parts) != count:
+        number = f"more than {count} values" if len(parts) > count else f"{len(parts)} values"
+        raise wrong(what, f"({names}), {count} values", InWords(f"{number}: {describe(got)}"), cause)
+    return parts
+
+
+def expect_tensor(
+    got: Any, what: str, shape: Sequence[int] | None = None, dtype: torch.dtype | None = None, cause: str = ""
+) -> Tensor:
+    """A tensor's values, in a tensor on the CPU that nobody else has.
+
+    Raises:
+        Wrong: no tensor, or one of another shape or dtype, where these are given.
+    """
+    if not is_real_tensor(got):
+        raise wrong(what, "a tensor" if shape is None else f"a tensor of shape {list(shape)}", got, cause)
+    value = on_cpu(got).clone()
+    if shape is not None and value.shape != torch.Size(shape):
+        raise wrong(what, f"shape {list(shape)}", InWords(f"shape {list(value.shape)}"), cause)
+    if dtype is not None and value.dtype != dtype:
+        raise wrong(what, dtype, InWords(str(value.dtype)), cause)
+    return value
+
+
+def expect_number(got: Any, what: str, cause: str = "") -> int | float:
+    """A number, or the one element of a tensor, an array or a list, as Python's.
+
+    Raises:
+        Wrong: anything else.
+    """
+    if type(got) is float or (type(got) is int and abs(got) < LARGEST):
+        return got
+    value = as_tensor(got)
+    if not is_real_tensor(value) or value.dtype == torch.bool or (own := on_cpu(value)).numel() != 1:
+        raise wrong(what, "a number", got, cause)
+    return own.item()
+
+
+def token_ids(value: Any, what: str) -> tuple[int, ...]:
+    """Token ids from a list, a tuple, a tensor or an array. Raises Wrong for anything else."""
+    if isinstance(value, Tensor | np.ndarray) and not is_large(value):
+        value = value.tolist()
+    if isinstance(value, list | tuple):
+        items = [item.item() if isinstance(item, Tensor | np.generic) and item.size else item for item in value]
+        if all(type(item) is int or (type(item) is float and item.is_integer()) for item in items):
+            return tuple(int(item) for item in items)
+    raise wrong(what, "a list of token ids", value)
+
+
+def as_tensor(value: Any) -> Any:
+    """Numbers, lists of them and arrays as a float64 tensor, for `expect_close`; anything else as it is."""
+    if isinstance(value, Tensor) or not _is_numeric(value):
+        return value
+    try:
+        return torch.tensor(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        return value
+
+
+def _is_numeric(value: Any) -> bool:
+    # What numpy would make numbers of: "140", True and None are none.
+    if isinstance(value, list | tuple):
+        return all(map(_is_numeric, value))
+    if isinstance(value, np.ndarray | np.generic):
+        return value.dtype.kind in "iufO"
+    return not isinstance(value, str | bytes | bool | None)
