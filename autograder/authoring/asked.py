@@ -161,8 +161,8 @@ class _Reader:
             self._bind(loop.target, loop.iter, self._items(loop.iter, inner), inner, unpacked=False)
             for test in loop.ifs:
                 self._asks(test, "asked for its truth", self._value(test, inner))
-        parts = (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,)
-        return HOLDS if any(_holds(self._value(part, inner)) for part in parts) else PLAIN
+        part = node.value if isinstance(node, ast.DictComp) else node.elt
+        return HOLDS if _holds(self._value(part, inner)) else PLAIN
 
     _setcomp = _generatorexp = _dictcomp = _listcomp
 
