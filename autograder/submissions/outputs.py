@@ -26,8 +26,8 @@ class Budget:
             if known is None or (size > room and known["output_type"] == "display_data"):
                 continue
             if size > room:
-                known = _cut(known, room)
-                size = room
+                self._left -= room
+                return [*cleaned, _cut(known, room)]  # one remark a cell, whatever else it showed
             room -= size
             self._left -= size
             cleaned.append(known)
@@ -77,10 +77,12 @@ def _size(output: dict[str, Any] | None) -> int:
         return sum(map(len, output["data"].values()))
     if output["output_type"] == "stream":
         return len(output["text"])
-    return sum(len(line) + 1 for line in output["traceback"])
+    return len(output["ename"]) + len(output["evalue"]) + sum(len(line) + 1 for line in output["traceback"])
 
 
 def _cut(output: dict[str, Any], room: int) -> dict[str, Any]:
     if output["output_type"] == "stream":
         return output | {"text": output["text"][:room] + CUT}
-    return output | {"traceback": ["\n".join(output["traceback"])[:room] + CUT]}
+    name, words = output["ename"][:room], output["evalue"][: max(0, room - len(output["ename"]))]
+    room -= len(name) + len(words)
+    return output | {"ename": name, "evalue": words, "traceback": ["\n".join(output["traceback"])[:room] + CUT]}
