@@ -6,6 +6,8 @@ import warnings
 from importlib.util import find_spec
 from pathlib import Path
 
+from autograder import walls
+
 ROOT = Path(__file__).resolve().parent
 (ROOT / "grading").mkdir(exist_ok=True)  # the gradebook's folder, before the first command that opens it
 # nbgrader starts `alembic` by name when it makes a gradebook; without an activated environment PATH lacks it.
@@ -27,9 +29,9 @@ c.CourseDirectory.source_with_tests_directory = "grading/source_with_tests"
 c.CourseDirectory.db_url = f"sqlite:///{ROOT}/grading/gradebook.db"
 # The masters (.py, with solutions and hidden tests) and the folders' own pages stay with the instructor.
 c.CourseDirectory.ignore = ["*.py", "README.md", ".ipynb_checkpoints", "*.pyc", "__pycache__", "feedback"]
-# The formgrader would serve a page or a drawing that a learner hands in beside the notebook from the instructor's own
-# origin, scripts and all. Letters in both forms, for nbgrader compares names as they are; `*` leaves out hidden files.
-c.CourseDirectory.ignore += ["*.[hH][tT][mM]*", "*.[xX][hHmMsS]*", "*.[sS][vV][gG]*", "*.[mM][hH][tT]*", ".*"]
+# What a learner hands in beside the notebook goes no further, and the values in formgrader's pages are text: no setting
+# reaches that far.
+walls.put_up()
 # Names with commas and quotes arrive whole in a spreadsheet, and a name that is a formula as a name.
 c.ExportApp.plugin_class = "autograder.results.export.Grades"
 
@@ -74,7 +76,7 @@ c.KernelManager.transport_encryption = "auto"  # other users of the machine can'
 # Outputs come from a stranger's notebook and are shown on the instructor's own Jupyter origin.
 c.HTMLExporter.sanitize_html = True
 c.HTMLExporter.preprocessors = [
-    "autograder.results.feedback.EscapeNames",
+    "autograder.results.feedback.ValuesAreText",
     "autograder.results.feedback.ReadableOutputs",
 ]
 # Ours before nbgrader's: no page loads MathJax from another machine, for formulas are MathML.
@@ -82,8 +84,10 @@ TEMPLATES = {"autograder": "templates/nbgrader", "nbgrader": "server_extensions/
 c.HTMLExporter.extra_template_basedirs = [
     str(Path(find_spec(package).origin).parent / folder) for package, folder in TEMPLATES.items()
 ]
-# nbgrader's pages put Markdown cells through the first of these filters alone.
+# nbgrader's pages put Markdown cells through the first of these filters alone, and code through the third.
 c.HTMLExporter.filters = {
     "markdown2html": "autograder.results.markup.safe_markdown",
     "clean_html": "autograder.results.markup.safe_html",
+    "highlight_code": "autograder.results.plain.coloured",
+    "ansi2html": "autograder.results.plain.terminal",
 }

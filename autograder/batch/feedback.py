@@ -9,8 +9,8 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -27,6 +27,7 @@ from nbgrader.coursedir import CourseDirectory
 from autograder.batch.gradebook import said_plainly
 from autograder.batch.spool import SPOOL, write_lasting
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
+from autograder.failures import ends_the_run, sentence
 from autograder.printing import shown
 
 MAKERS = ("nbgrader", "nbconvert", "mistune", "bleach", "latex2mathml", "Pygments")
@@ -119,20 +120,46 @@ def _is_same(course: CourseDirectory, unit: Unit, root: Path, student: str, key:
 
 
 def _make(root: Path, unit: Unit, course: CourseDirectory, keys: dict[str, str], workers: int, pages: Pages) -> None:
-    if not keys:
-        return
-    width = min(workers, len(keys))
-    with ProcessPoolExecutor(width, get_context("spawn"), initializer=_open, initargs=(root, unit)) as pool:
-        jobs = {student: pool.submit(_make_one, student) for student in keys}
+    def settle(student: str, job: Future[str]) -> None:
         try:
+            if not (why := job.result()):
+                _remember(_note(root, unit, student), keys[student], _page(course, unit, student))
+        except BrokenProcessPool:
+            raise
+        except Exception as error:
+            if ends_the_run(error):
+                raise
+            why = sentence(error)
+        waiting.remove(student)
+        if why:
+            pages.failed[student] = why
+        else:
+            pages.made += 1
+
+    waiting = list(keys)
+    try:
+        _in_pool(root, unit, list(keys), workers, settle)
+        while waiting:  # somebody's page ended a process, which takes the others along: now each has its own
+            student = waiting[0]
+            _in_pool(root, unit, [student], 1, settle)
+            if student in waiting:
+                waiting.remove(student)
+                pages.failed[student] = "the process that made the page was ended, by its page or from outside"
+    except OSError as error:
+        raise CourseError(f"The pages can't be written: {sentence(error)} What is made is kept.") from error
+
+
+def _in_pool(root: Path, unit: Unit, students: list[str], workers: int, settle: Callable) -> None:
+    if not students:
+        return
+    width, how = min(workers, len(students)), get_context("spawn")
+    with ProcessPoolExecutor(width, how, initializer=_open, initargs=(root, unit)) as pool:
+        try:
+            jobs = {student: pool.submit(_make_one, student) for student in students}
             for student, job in jobs.items():
-                if why := job.result():
-                    pages.failed[student] = why
-                else:
-                    pages.made += 1
-                    _remember(_note(root, unit, student), keys[student], _page(course, unit, student))
-        except BrokenProcessPool as error:
-            raise CourseError("A process that makes pages was ended. Run this again: what is made is kept.") from error
+                settle(student, job)
+        except BrokenProcessPool:  # whoever isn't settled waits
+            return
 
 
 def _remember(note: Path, key: str, page: Path) -> None:

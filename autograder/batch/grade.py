@@ -13,13 +13,16 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from autograder.batch.merge import HandedIn, MergeError, Writer
+from autograder.batch.merge import HandedIn, Writer
 from autograder.batch.spool import SPOOL, Spool
 from autograder.batch.verdicts import Summary, Verdicts, Workers
 from autograder.batch.workers import LocalWorkers
 from autograder.course import CourseError, find_units, nbgrader_configuration
+from autograder.failures import ends_the_run, sentence
 from autograder.printing import shown
 from autograder.pythons import HERE
+from autograder.submissions.folder import submissions
+from autograder.submissions.record import Record
 from autograder.submissions.release import Release, read_release
 
 NEWER = f"than this {HERE}: newer syntax fails here. Grade with the newest Python that learners have"
@@ -62,10 +65,7 @@ def grade(
             return True
 
         for folder, record in verdicts(run, crew, summary, is_done=is_done):
-            try:
-                run.writer.merge(folder, record)
-            except MergeError as error:
-                summary.failed[folder.student] = str(error)
+            merge(run, folder, record, summary)
         summary.waiting = run.writer.waiting()
     return summary
 
@@ -106,10 +106,21 @@ def hired(number: int, scheduler: str) -> Iterator[Workers]:
 def verdicts(run: Run, crew: Workers, summary: Summary, **hooks) -> Iterator:
     """`Verdicts` with a progress bar where there is a terminal to show it."""
     with tqdm(total=len(run.folders), unit="submission", disable=not sys.stderr.isatty()) as bar:
-        ignore = run.writer.course.ignore
-        yield from Verdicts(
-            run.folders, run.release, run.spool, crew, summary, ignore=ignore, settled=bar.update, **hooks
-        )
+        yield from Verdicts(run.folders, run.release, run.spool, crew, summary, settled=bar.update, **hooks)
+
+
+def merge(run: Run, folder: HandedIn, record: Record, summary: Summary) -> None:
+    """Merge one record into the gradebook; what fails there costs nobody else anything.
+
+    Raises:
+        CourseError, OSError: the gradebook or the disk stands in everybody's way.
+    """
+    try:
+        run.writer.merge(folder, record)
+    except Exception as error:
+        if ends_the_run(error):
+            raise
+        summary.failed[folder.student] = sentence(error)
 
 
 def table(summary: Summary, name: str) -> str:
@@ -135,18 +146,20 @@ def needs_a_person(summary: Summary) -> str:
     lines += [f"  {shown(student)}: refused: {shown(why)}" for student, why in sorted(summary.refused.items())]
     lines += [f"  {shown(student)}: failed: {shown(why)}" for student, why in sorted(summary.failed.items())]
     for test, students in sorted(summary.faults.items()):
-        lines.append(f"  {test}: broken, which is the course's fault: {len(students)} met it, {min(students)} for one")
+        lines.append(
+            f"  {test}: broken, which is the course's fault: {len(students)} met it, {shown(min(students))} for one"
+        )
     return "\n".join(lines)
 
 
 def _folders(writer: Writer, name: str, students: Sequence[str]) -> list[tuple[str, Path]]:
     course = writer.course
-    pattern = Path(course.format_path(course.submitted_directory, "*", name))
-    found = {path.parent.name: path for path in Path(course.root).glob(str(pattern.relative_to(course.root)))}
+    submitted = Path(course.root) / course.submitted_directory
+    found = {path.parent.name: path for path in submissions(submitted, name)}
     if unknown := [student for student in students if student not in found]:
-        raise CourseError(f"{unknown[0]} handed in nothing: there is no {str(pattern).replace('*', unknown[0])}.")
+        raise CourseError(f"{unknown[0]} handed in nothing: there is no {submitted / unknown[0] / name}.")
     if not found:
-        raise CourseError(f"Nothing is handed in: there is no {pattern}.")
+        raise CourseError(f"Nothing is handed in: there is no {submitted / '*' / name}.")
     return sorted((student, path) for student, path in found.items() if not students or student in students)
 
 

@@ -6,7 +6,6 @@ tables stands one of our own that says which submitted file the grades come from
 so that after a crash it tells the truth.
 """
 
-import hashlib
 import json
 import logging
 from dataclasses import dataclass
@@ -30,8 +29,10 @@ from autograder.batch.spool import write_lasting
 from autograder.collecting.dates import set_own_dates
 from autograder.course import CourseError, Unit
 from autograder.notebooks import by_hand_points, grade_id, is_test
+from autograder.submissions.folder import TIMESTAMP, handed_in_at, timestamp
 from autograder.submissions.record import Record
 from autograder.submissions.release import Release
+from autograder.submissions.submission import Refused
 
 DONE = (  # steps of nbgrader_config.py that the worker has done, or that a record's own check has
     "autograder.submissions.sanitize.RebuildFromHandout",
@@ -64,16 +65,11 @@ class Merged:
 
 @dataclass(frozen=True)
 class HandedIn:
-    """One student's folder.
-
-    Attributes:
-        files: what stands beside the notebook, regular files only.
-    """
+    """One student's folder."""
 
     student: str
     folder: Path
     sha256: str
-    files: tuple[Path, ...]
 
 
 class Writer:
@@ -185,13 +181,14 @@ class Writer:
         Raises:
             CourseError: the gradebook can't be written now.
             MergeError: nbgrader's steps gave other points than the record has.
+            Refused: what lies beside the notebook has changed since it was looked at.
             OSError: grading/autograded can't be written.
         """
         with said_plainly(), self._engine.begin() as connection:
             gradebook = Joined(connection, self.course)
             gradebook.update_or_create_student(handed_in.student)
-            timestamp = self._timestamp(handed_in.folder)
-            known = {"timestamp": timestamp} if timestamp else {}
+            instant = handed_in_at(handed_in.folder)
+            known = {"timestamp": instant} if instant else {}
             submission = gradebook.update_or_create_submission(self._unit.name, handed_in.student, **known)
             text = self._through_nbgrader(gradebook, handed_in.student, record)
             gradebook.db.flush()
@@ -238,8 +235,9 @@ class Writer:
         target = self._folder(handed_in.student)
         target.mkdir(parents=True, exist_ok=True)
         written = {target / f"{self._unit.notebook}.ipynb": text.encode()}
-        for folder, files in ((handed_in.folder, handed_in.files), (self._unit.master.parent, self._source_files)):
-            written |= {target / file: (folder / file).read_bytes() for file in files}
+        if stamp := timestamp(handed_in.folder):
+            written[target / TIMESTAMP] = stamp
+        written |= {target / file: (self._unit.master.parent / file).read_bytes() for file in self._source_files}
         for path, data in written.items():
             path.parent.mkdir(parents=True, exist_ok=True)
             write_lasting(path, data, mode)
@@ -254,18 +252,12 @@ class Writer:
         handed_in = Path(
             self.course.format_path(self.course.submitted_directory, submission.student_id, self._unit.name)
         )
-        timestamp = self._timestamp(handed_in)
-        same = timestamp is None or timestamp == submission.timestamp
-        return same and (self._folder(submission.student_id) / f"{self._unit.notebook}.ipynb").exists()
-
-    def _timestamp(self, folder: Path):
-        file = folder / "timestamp.txt"
-        if not file.is_file() or file.is_symlink() or not (text := file.read_text(errors="replace").strip()):
-            return None
         try:
-            return utils.parse_utc(text)
-        except (ValueError, OverflowError):
-            raise MergeError(f"{file} is no date: write one like 2026-11-22 16:00:00 UTC, or remove it.") from None
+            instant = handed_in_at(handed_in)
+        except Refused:
+            return False
+        same = instant is None or instant == submission.timestamp
+        return same and (self._folder(submission.student_id) / f"{self._unit.notebook}.ipynb").exists()
 
 
 class _Executed(NbGraderPreprocessor):
@@ -297,8 +289,3 @@ def _graded(release: Release) -> dict[str, tuple[float, str | None]]:
 def _files_beside(folder: Path, ignore: list[str]) -> tuple[Path, ...]:
     found = utils.find_all_files(str(folder), [*ignore, "*.ipynb"])
     return tuple(sorted(Path(path).relative_to(folder) for path in found if not Path(path).is_symlink()))
-
-
-def handed_in(student: str, folder: Path, data: bytes, ignore: list[str]) -> HandedIn:
-    """A student's folder with its notebook's bytes."""
-    return HandedIn(student, folder, hashlib.sha256(data).hexdigest(), _files_beside(folder, ignore))

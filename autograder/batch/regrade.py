@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from autograder.batch.grade import hired, opened, verdicts
-from autograder.batch.merge import HandedIn, MergeError
+from autograder.batch.grade import hired, merge, opened, verdicts
+from autograder.batch.merge import HandedIn
 from autograder.batch.verdicts import Summary
 from autograder.notebooks import TEST_SUFFIX
+from autograder.printing import shown
 from autograder.submissions.record import Record
 
 
@@ -65,10 +66,7 @@ def regrade(
             known = merged.get(folder.student)
             if not write or (known and known.key == record.key):
                 continue
-            try:
-                run.writer.merge(folder, record)
-            except MergeError as error:
-                result.summary.failed[folder.student] = str(error)
+            merge(run, folder, record, result.summary)
     result.changes.sort(key=lambda change: change.student)
     return result
 
@@ -78,7 +76,7 @@ def table(result: Regraded, name: str) -> str:
     changes = result.changes
     lines = []
     if changes:
-        width = max(len("student"), *(len(change.student) for change in changes))
+        width = max(len("student"), *(len(shown(change.student)) for change in changes))
         lines.append(f"{'student':<{width}}{'before':>8}{'after':>8}{'change':>8}  tests")
         for change in changes:
             tests = ", ".join(
@@ -86,7 +84,8 @@ def table(result: Regraded, name: str) -> str:
                 for test, (old, new) in change.tests.items()
             )
             difference = change.after - change.before
-            lines.append(f"{change.student:<{width}}{change.before:>8g}{change.after:>8g}{difference:>+8g}  {tests}")
+            student = f"{shown(change.student):<{width}}"
+            lines.append(f"{student}{change.before:>8g}{change.after:>8g}{difference:>+8g}  {tests}")
     up = sum(change.after > change.before for change in changes)
     down = sum(change.after < change.before for change in changes)
     lines.append(f"{len(changes)} change ({up} up, {down} down), {result.same} stay as they are.")

@@ -1,19 +1,21 @@
 """From students' folders to verdict records: what the spool has is taken from there, all else is asked of workers."""
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-from autograder.batch.merge import HandedIn, handed_in
+from autograder.batch.merge import HandedIn
 from autograder.batch.spool import Spool
 from autograder.course import CourseError
 from autograder.pythons import newer_than_here
+from autograder.submissions.folder import handed_in
 from autograder.submissions.pipe import RECORD, STOP
 from autograder.submissions.record import BadRecord, Record, unpack
 from autograder.submissions.release import Release
-from autograder.submissions.submission import Refused, find_notebook, read_bytes
+from autograder.submissions.submission import Refused
 from autograder.submissions.verdict import STARVED
 from autograder.submissions.worker import pack_task
 
@@ -83,7 +85,6 @@ class Verdicts:
 
     Args:
         folders: (student, folder of the unit).
-        ignore: patterns of files that aren't kept beside a notebook.
         is_done: says of a folder and its key that nothing is to be done.
         settled: called once for each student.
     """
@@ -96,23 +97,22 @@ class Verdicts:
         workers: Workers,
         summary: Summary,
         *,
-        ignore: Sequence[str] = (),
         is_done: Callable[[HandedIn, str], bool] = lambda folder, key: False,
         settled: Callable[[], object] = lambda: None,
     ):
         self._folders, self._release, self._spool, self._workers = folders, release, spool, workers
-        self._summary, self._ignore, self._is_done, self._settled = summary, ignore, is_done, settled
+        self._summary, self._is_done, self._settled = summary, is_done, settled
         self._at_work: dict[Future[bytes], _Job] = {}
         self._alone: list[_Job] = []  # what had no time beside others
 
     def __iter__(self) -> Iterator[tuple[HandedIn, Record]]:
         for student, folder in self._folders:
             try:
-                data = read_bytes(find_notebook(folder, f"{self._release.notebook}.ipynb"))
+                data = handed_in(folder, self._release.notebook)
             except Refused as refused:
                 self._refuse(student, str(refused))
                 continue
-            yield from self._settle(handed_in(student, folder, data, self._ignore), data)
+            yield from self._settle(HandedIn(student, folder, hashlib.sha256(data).hexdigest()), data)
             while len(self._at_work) >= AHEAD * self._workers.width:
                 yield from self._answers()
         while self._at_work or self._alone:

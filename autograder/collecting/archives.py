@@ -12,6 +12,7 @@ import re
 import stat
 import struct
 import zipfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,8 @@ from autograder.printing import shown
 from autograder.submissions.submission import IGNORED_FOLDERS, MAX_BYTES, Refused, read_bytes
 
 MAX_ENTRIES = 50_000
+MAX_ENTRIES_OF_ONE = 20_000  # in one folder of a class's folder, with all that lies below it
+TOO_MANY = "holds too many files or folders: leave only the notebook in it"
 MAX_DIRECTORY = 64 * 2**20  # bytes of an archive's table of contents
 MAX_RATIO, RATIO_COUNTS_FROM = 200, 2**20  # a notebook's JSON stays far below
 MAX_DEPTH = 8
@@ -101,19 +104,24 @@ def opened(path: Path) -> Iterator[list[Entry]]:
 
 
 def _of_folder(folder: Path) -> Iterator[Entry]:
-    waiting, seen = [(folder, folder.resolve().name)], 0
+    waiting, seen = [(folder, folder.resolve().name, "")], Counter[str]()
     while waiting:
-        inside, name = waiting.pop()
+        inside, name, whose = waiting.pop()
+        if seen[whose] > MAX_ENTRIES_OF_ONE:
+            continue
         try:
             with os.scandir(inside) as found:
                 listed = sorted(found, key=lambda entry: entry.name)
         except OSError as error:
             yield Entry((name,), None, inside, problem=f"can't be read ({error.strerror})")
             continue
+        seen[whose] += len(listed)
+        if not whose and len(listed) > MAX_ENTRIES:
+            raise CourseError(f"{shown(folder)} holds more than {MAX_ENTRIES} files: give the folder of one unit.")
+        if whose and seen[whose] > MAX_ENTRIES_OF_ONE:
+            yield Entry((f"{folder.resolve().name}/{whose}",), None, inside, problem=TOO_MANY)
+            continue
         for entry in listed:
-            seen += 1
-            if seen > MAX_ENTRIES:
-                raise CourseError(f"{shown(folder)} holds more than {MAX_ENTRIES} files: give the folder of one unit.")
             inner = f"{name}/{entry.name}"
             if not entry.is_dir(follow_symlinks=False):
                 yield _of_file(Path(entry.path), inner)
@@ -121,7 +129,8 @@ def _of_folder(folder: Path) -> Iterator[Entry]:
                 if inner.count("/") > MAX_DEPTH:
                     yield Entry((inner,), None, Path(entry.path), problem="lies in too many folders")
                 else:
-                    waiting.append((Path(entry.path), inner))
+                    around_all = not whose and len(listed) == 1
+                    waiting.append((Path(entry.path), inner, whose or ("" if around_all else entry.name)))
 
 
 def _of_file(path: Path, name: str) -> Entry:
@@ -137,7 +146,14 @@ def _of_file(path: Path, name: str) -> Entry:
     elif status.st_size > MAX_BYTES:
         problem = f"has {status.st_size / 1e6:.0f} MB, more than {MAX_BYTES // 10**6}"
     names = _decoded(os.fsencode(name))
-    return Entry(names, datetime.fromtimestamp(status.st_mtime, UTC), path, problem=problem or _bad_name(name))
+    return Entry(names, _instant(status.st_mtime), path, problem=problem or _bad_name(name))
+
+
+def _instant(seconds: float) -> datetime | None:
+    try:
+        return datetime.fromtimestamp(seconds, UTC)
+    except (ValueError, OverflowError, OSError):  # some disks keep years of six digits
+        return None
 
 
 def _zip(file: BinaryIO, path: Path) -> zipfile.ZipFile:

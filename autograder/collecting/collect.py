@@ -69,9 +69,16 @@ def collect(root: Path, name: str, files: Sequence[Path], students: Path | None 
                 f"grading/submitted can't be written: {error.strerror} ({shown(error.filename)}). What is there stays."
             ) from None
     named = {*sorter.uploads, *sorter.perhaps, *summary.held_back, *summary.left}
-    there = {id for id in roster.learners if (submission_folder(unit, id) / f"{unit.notebook}.ipynb").is_file()}
+    there = {id for id in roster.learners if _is_there(submission_folder(unit, id) / f"{unit.notebook}.ipynb")}
     summary.missing = sorted(set(roster.learners) - named - there) if roster.is_list else []
     return summary
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that can't be read, say
+        return False
 
 
 @dataclass(frozen=True)

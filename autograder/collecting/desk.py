@@ -4,7 +4,6 @@ Of each learner the old submission or the new one is there at any moment. gradin
 which upload that is, so that an older archive, taken in later, changes nothing.
 """
 
-import errno
 import json
 import shutil
 from dataclasses import dataclass
@@ -17,12 +16,13 @@ from autograder.collecting.archives import Entry
 from autograder.collecting.lms import Label
 from autograder.collecting.summary import Summary
 from autograder.course import Unit
+from autograder.failures import ends_the_run, sentence
 from autograder.printing import shown
+from autograder.submissions.folder import TIMESTAMP
 from autograder.submissions.ids import is_id
 from autograder.submissions.submission import Refused, plain_name, read_bytes
 
 LEDGER = Path("grading/collected")
-TIMESTAMP = "timestamp.txt"
 
 
 @dataclass(frozen=True)
@@ -79,12 +79,10 @@ class Desk:
         for student, files in sorted(uploads.items()):
             try:
                 self._take(student, files)
-            except Refused as error:
-                self._summary.left[student] = str(error)
-            except OSError as error:
-                if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            except Exception as error:  # of a stranger's file
+                if ends_the_run(error):
                     raise
-                self._summary.left[student] = f"{error.filename} can't be written ({error.strerror}): have a look at it"
+                self._summary.left[student] = sentence(error)
         if uploads:
             self._ledger_file.parent.mkdir(parents=True, exist_ok=True)
             kept = {student: [age.upload, age.seconds] for student, age in sorted(self._ledger.items())}

@@ -5,13 +5,13 @@ The pictures have their descriptions before (`markup.py`, `feedback.ReadableOutp
 other cells. And most of a class's cells are the handout's: they are coloured once.
 """
 
-from functools import lru_cache
 from typing import Any
 
 from nbconvert.exporters.html import HTMLExporter
-from nbconvert.filters import Highlight2HTML
 from nbconvert.filters.widgetsdatatypefilter import WidgetsDataTypeFilter
 from nbformat import NotebookNode
+
+from autograder.results.plain import coloured
 
 
 class FeedbackPage(HTMLExporter):
@@ -24,15 +24,5 @@ class FeedbackPage(HTMLExporter):
         resources = self._init_resources(resources)
         widgets = WidgetsDataTypeFilter(notebook_metadata=self._nb_metadata, parent=self, resources=resources)
         self.register_filter("filter_data_type", widgets)
-        self.register_filter("highlight_code", _coloured)
+        self.register_filter("highlight_code", coloured)
         return super(HTMLExporter, self).from_notebook_node(nb, resources, **kw)
-
-
-def _coloured(source: str, language: str | None = None, metadata: Any = None) -> str:
-    # A notebook that is graded has the handout's metadata, and so its language.
-    return _python(source)
-
-
-@lru_cache(maxsize=1024)
-def _python(source: str) -> str:
-    return Highlight2HTML(pygments_lexer="python")(source)

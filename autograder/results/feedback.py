@@ -4,7 +4,6 @@ The learner reads results and reasons, never the source of a hidden test. How a 
 `markup.py`.
 """
 
-from html import escape
 from typing import Any
 
 from nbconvert.preprocessors import Preprocessor
@@ -14,6 +13,7 @@ from nbgrader.api import Gradebook
 from nbgrader.preprocessors import NbGraderPreprocessor
 
 from autograder.notebooks import grade_id, is_by_hand, is_test
+from autograder.results.formgrader import as_text
 from autograder.results.markup import NO_DESCRIPTION
 from autograder.results.waiting import waits
 from autograder.submissions.rebuild import REPAIRS, REVEALED
@@ -96,14 +96,14 @@ class ReadableOutputs(Preprocessor):
         return cell, resources
 
 
-class EscapeNames(Preprocessor):
-    """Makes text of a learner's name: the formgrader's page of a submission shows it as it is, scripts and all."""
+class ValuesAreText(Preprocessor):
+    """Makes text of what a page is told beside its notebook: formgrader shows names and ids with their scripts."""
 
     def preprocess(self, nb: NotebookNode, resources: dict[str, Any]) -> tuple[NotebookNode, dict[str, Any]]:
-        """Escape the names that the page is given."""
-        for name in ("first_name", "last_name"):
-            if resources.get(name):
-                resources[name] = escape(resources[name])
+        """Escape the page's values."""
+        for name, value in resources.items():
+            if isinstance(value, str):
+                resources[name] = str(as_text(value))
         return nb, resources
 
 

@@ -13,7 +13,8 @@ from xml.etree import ElementTree
 from latex2mathml.converter import convert_to_element
 
 LONGEST = 2_000  # characters of TeX
-WIDEST = 20  # of any length, whatever its unit: a formula must not cover what isn't its own
+WIDEST = {"px": 300, "pt": 300, "mu": 360, "%": 100}  # of a length: a formula must not cover what isn't its own
+WIDEST_OF_OTHERS = 20
 _ELEMENTS = frozenset(
     (
         *("math", "menclose", "mfrac", "mi", "mmultiscripts", "mn", "mo", "mover", "mpadded", "mphantom"),
@@ -35,7 +36,7 @@ _LENGTHS = frozenset(
     )
 )
 _WORD = re.compile(r"[\w#+. :/-]{0,60}", re.ASCII)
-_LENGTH = re.compile(r"[+-]?(\d{0,4}(?:\.\d{0,6})?)(?:em|ex|px|pt|mu|cm|mm|in|%)?", re.ASCII)
+_LENGTH = re.compile(r"[+-]?(\d{0,4}(?:\.\d{0,6})?)(em|ex|px|pt|mu|cm|mm|in|%)?", re.ASCII)
 
 
 @lru_cache(maxsize=4096)
@@ -81,4 +82,4 @@ def _is_known(name: str, value: str) -> bool:
 
 def _is_short(length: str) -> bool:
     found = _LENGTH.fullmatch(length)
-    return found is not None and (length.endswith(("px", "pt", "mu", "%")) or float(found[1] or 0) <= WIDEST)
+    return found is not None and float(f"0{found[1]}") <= WIDEST.get(found[2], WIDEST_OF_OTHERS)

@@ -16,6 +16,7 @@ from bleach.css_sanitizer import CSSSanitizer
 from bleach.html5lib_shim import Filter
 from bleach.sanitizer import Cleaner
 from jinja2 import pass_context
+from pygments.token import STANDARD_TYPES
 
 from autograder.isolation import namespaces
 from autograder.isolation.children import in_child
@@ -40,8 +41,17 @@ _TAGS = frozenset(
         *("tfoot", "th", "thead", "tr", "ul"),
     )
 )
-# No id: the formgrader finds a test's buttons by it, and a learner's element could pose as a test's.
-_ATTRIBUTES = ("class", "title", "align", "colspan", "rowspan", "width", "height", "alt", "open", "style")
+# No id: the formgrader finds a test's buttons by it, and a learner's element could pose as a test's. Of classes those
+# of coloured code and of tables: what else a page's style sheets know could lie over the instructor's buttons.
+_WORDS = frozenset(("title", "align", "alt", "open"))
+_CLASSES = frozenset(
+    ("highlight", "hl-ipython3", "hl-python", "dataframe", "anchor-link", *filter(None, STANDARD_TYPES.values()))
+)
+_SIZE = re.compile(r"\d{1,3}%?|[12]\d{3}")
+_SPAN = re.compile(r"\d{1,2}")
+_STYLE = re.compile(r"[a-z-]{1,30}|\d{1,3}(\.\d{1,3})?(px|pt|%)|\d{1,2}(\.\d{1,3})?(em|ex)|0")
+# Nothing inside is shown outside of its own box, whatever size or place it has.
+_BOX = '<div style="contain: layout paint; overflow: auto">'
 _PICTURE = re.compile(r"data:image/(png|jpeg|gif);base64,[A-Za-z0-9+/=\s]*")
 _STYLES = ("text-align", "vertical-align", "width", "height", "font-weight", "font-style")
 
@@ -94,7 +104,7 @@ class _Page:
             return _as_text(text)
         finally:
             self._left -= _processor() - began
-        return Safe(kept.put_pictures(made))
+        return Safe(f"{_BOX}{kept.put_pictures(made)}</div>")
 
 
 def _processor() -> float:
@@ -137,7 +147,15 @@ def _is_safe(tag: str, name: str, value: str) -> bool:
         return tag == "img" and _PICTURE.fullmatch(value) is not None
     if name == "href":
         return tag == "a" and value.strip().lower().startswith(("http:", "https:", "mailto:", "#"))
-    return name in _ATTRIBUTES
+    if name == "class":
+        return _CLASSES.issuperset(value.split())
+    if name == "style":  # whose properties the cleaner knows
+        return all(_STYLE.fullmatch(one.partition(":")[2].strip()) for one in value.strip().rstrip(";").split(";"))
+    if name in ("width", "height"):
+        return _SIZE.fullmatch(value) is not None
+    if name in ("colspan", "rowspan"):
+        return _SPAN.fullmatch(value) is not None
+    return name in _WORDS
 
 
 class _Described(Filter):

@@ -15,11 +15,13 @@ from nbformat import NotebookNode
 
 from autograder.authoring.samples import read_samples
 from autograder.course import CourseError, Unit, find_units, nbgrader_configuration
+from autograder.failures import sentence
 from autograder.notebooks import grade_id, is_solution, read_master
 from autograder.printing import shown
 from autograder.results.comparison import Cluster, Comparison, FromSources, Pair
 from autograder.results.fingerprints import Token, read, tokens
-from autograder.submissions.submission import Refused, find_notebook, read_notebook
+from autograder.submissions.folder import handed_in, submissions
+from autograder.submissions.submission import find_notebook, read_notebook
 
 MOST_CHARACTERS = 50_000  # of one exercise that are looked at; a right answer has 2,000
 OTHER_CELLS = "other cells"
@@ -104,15 +106,16 @@ def similar(root: Path, name: str) -> Findings:
     folder = root / nbgrader_configuration(root).CourseDirectory.submitted_directory
     handout = nbformat.read(unit.release, as_version=4)
     learners, unread = {}, []
-    for submission in sorted(folder.glob(f"*/{unit.name}")):
+    for submission in submissions(folder, unit.name):
         learner = submission.parent.name
         try:
-            notebook = read_notebook(find_notebook(submission, f"{unit.notebook}.ipynb"))
-        except (Refused, OSError) as error:
-            unread.append(f"{learner}: {error}")
+            handed_in(submission, unit.notebook)
+            own = own_cells(read_notebook(find_notebook(submission, f"{unit.notebook}.ipynb")), handout)
+        except Exception as error:  # a stranger's file
+            unread.append(f"{shown(learner)}: {sentence(error)}")
         else:
-            learners[learner] = own_cells(notebook, handout)
-            unread += [f"{learner}: {sentence}" for sentence in _cut(learners[learner])]
+            learners[learner] = own
+            unread += [f"{learner}: {cut}" for cut in _cut(own)]
     if len(learners) < 2:
         raise CourseError(f"{folder} holds {len(learners)} submissions of {unit.name}: two are needed to compare")
     sources = public_sources(unit)
@@ -125,7 +128,7 @@ def table(findings: Findings, top: int = TOP) -> str:
     alike = f"{_count(len(findings.pairs), 'pair')} in {_count(len(findings.clusters), 'cluster')}"
     parts = [[f"{findings.unit}: {len(findings.learners)} submissions compared, alike: {alike}"]]
     parts += [list(_clusters(findings.clusters)), list(_sources(findings.from_sources))]
-    parts += [list(_pairs(findings.pairs, top)), [shown(sentence) for sentence in findings.unread], [LIMITS]]
+    parts += [list(_pairs(findings.pairs, top)), [shown(line) for line in findings.unread], [LIMITS]]
     return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 

@@ -12,9 +12,12 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.course import Unit
+from autograder.failures import sentence
 from autograder.isolation.children import ChildFailed, in_child
+from autograder.printing import shown
+from autograder.submissions.folder import handed_in, submissions
 from autograder.submissions.rebuild import rebuild
-from autograder.submissions.submission import Refused, find_notebook, read_bytes, read_notebook
+from autograder.submissions.submission import Refused, find_notebook, read_notebook
 
 SECONDS = 60  # for reading one submission
 WAITS = "not graded yet"
@@ -35,18 +38,18 @@ def ungraded(unit: Unit, submitted: Path, graded: Mapping[str, str | None]) -> d
 def _each(
     unit: Unit, submitted: Path, graded: Mapping[str, str | None], handout: NotebookNode | None
 ) -> Iterator[tuple[str, str]]:
-    for folder in sorted(submitted.glob(f"*/{unit.name}")):
+    for folder in submissions(submitted, unit.name):
         learner = folder.parent.name
         if learner in graded and graded[learner] is None:
             continue
         try:
-            path = find_notebook(folder, f"{unit.notebook}.ipynb")
-            if hashlib.sha256(read_bytes(path)).hexdigest() == graded.get(learner):
+            data = handed_in(folder, unit.notebook)
+            if hashlib.sha256(data).hexdigest() == graded.get(learner):
                 continue
-        except (Refused, OSError) as error:
-            yield learner, _without_folder(str(error), unit.root)
+            why = _refusal(find_notebook(folder, f"{unit.notebook}.ipynb"), handout)
+        except Exception as error:  # a stranger's folder
+            yield shown(learner), shown(_without_folder(sentence(error), unit.root))
             continue
-        why = _refusal(path, handout)
         yield learner, why or (CHANGED if learner in graded else WAITS)
 
 

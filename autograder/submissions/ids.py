@@ -9,7 +9,7 @@ import unicodedata
 from autograder.printing import shown
 
 MAX_CHARACTERS = 128  # nbgrader's column in the gradebook
-MAX_BYTES = 255  # of a folder's name on Linux's disks, in UTF-8
+MAX_BYTES = 240  # in UTF-8: of the 255 that a name has on Linux's disks, with room for `.<id>.json.new`
 SIGNS = frozenset("._-@+")
 _INVISIBLE = frozenset(
     "\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u3164\uffa0"

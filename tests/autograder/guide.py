@@ -2,9 +2,9 @@
 
 import os
 import re
-import resource
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ class Step:
     said: str
     wall: float
     cpu: float
+    megabytes: float  # of the largest of its processes
 
 
 def commands(guide: str) -> list[str]:
@@ -89,26 +90,24 @@ def run(teacher: Path, command: str) -> Step:
     }
     environment["PYTHONSAFEPATH"] = "1"  # the packages are this working tree's, not the clone's copies of them
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    done = subprocess.run(
-        ["bash", "-c", command],
-        cwd=teacher,
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=60 * MINUTES,
-        check=False,
-    )
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Step(command, done.returncode, done.stdout, time.monotonic() - start, cpu)
+    start = time.monotonic()
+    with tempfile.TemporaryFile() as said:
+        shell = subprocess.Popen(["bash", "-c", command], cwd=teacher, env=environment, stdout=said, stderr=said)
+        _, status, used = os.wait4(shell.pid, 0)
+        shell.returncode = os.waitstatus_to_exitcode(status)
+        said.seek(0)
+        words = said.read().decode()
+    cpu, wall = used.ru_utime + used.ru_stime, time.monotonic() - start
+    return Step(command, shell.returncode, words, wall, cpu, used.ru_maxrss / 1024)
 
 
 def table(steps: list[Step]) -> str:
     """Each step's time, and what it said where that is a table of its own."""
-    lines = [f"{'wall s':>8}{'CPU s':>8}  command"]
-    lines += [f"{step.wall:8.1f}{step.cpu:8.1f}  {' '.join(step.command.split())[:110]}" for step in steps]
+    lines = [f"{'wall s':>8}{'CPU s':>8}{'MB':>7}  command"]
+    lines += [
+        f"{step.wall:8.1f}{step.cpu:8.1f}{step.megabytes:7.0f}  {' '.join(step.command.split())[:110]}"
+        for step in steps
+    ]
     for step in steps:
         if step.command.startswith(
             ("autograder students", "autograder collect", "autograder grade", "autograder regrade")

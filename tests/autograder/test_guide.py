@@ -5,10 +5,15 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT
-from grading_class import skip_without_sandbox
+from grading_class import rows, skip_without_sandbox
 from guide import EXCEPTED, MINUTES, clone, commands, run, table, with_a_class
+from hostile_folders import HOSTILE, make_folder
+
+from autograder.course import Unit
+from autograder.printing import shown
 
 GUIDE = (ROOT / "autograder/GUIDE.md").read_text(encoding="utf-8")
+HONEST = 40
 SMALL, LARGE = 16, 120  # the small one has namesakes, a double upload, a late one and two from Colab
 
 
@@ -57,6 +62,68 @@ def test_the_guide_with_a_small_class(tmp_path):
 def test_the_guide_with_a_class_of_120(tmp_path):
     """The tables of a whole class, with each step's wall and CPU time: pytest -m long -s."""
     go_through(tmp_path, LARGE)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(60 * 60 * 3)
+def test_the_guide_with_hostile_folders_between_honest_ones(tmp_path):
+    """A class of 40, each hostile folder between two of them, and the same class without: equal rows for the honest.
+
+    pytest -m long -s shows each step's time and memory.
+    """
+    skip_without_sandbox()
+    found = {}
+    for name in ("calm", "wild"):
+        (tmp_path / name).mkdir()
+        teacher = clone(tmp_path / name)
+        unit, people = with_a_class(teacher, HONEST)
+        honest = [one.id for one in people if one.work is not None]
+        steps, hostile = [], {}
+        for command in commands(GUIDE):
+            if command.startswith("mv grading"):
+                break
+            if name == "wild" and command.startswith("autograder grade") and not hostile:
+                hostile = between(teacher / "grading/submitted", honest, unit)
+            steps.append(run(teacher, command))
+            needs_a_person = bool(hostile) and command.startswith(("autograder grade", "autograder regrade"))
+            assert steps[-1].code == needs_a_person, f"$ {command}\n{steps[-1].said}"
+            assert "Traceback" not in steps[-1].said, f"$ {command}\n{steps[-1].said}"
+            for entry in HOSTILE if needs_a_person else ():
+                line = f"  {shown(hostile[entry.name])}: refused: "
+                assert sum(one.startswith(line) for one in steps[-1].said.splitlines()) == (not entry.counts), entry
+        print(table(steps))
+        slowest, largest = max(steps, key=lambda step: step.wall), max(steps, key=lambda step: step.megabytes)
+        print(f"{name}: slowest {slowest.command}: {slowest.wall:.0f} s", end=", ")
+        print(f"largest {largest.command}: {largest.megabytes:.0f} MB")
+        theirs = tuple(hostile.values())
+        found[name] = {
+            table: [line for line in lines if not any(str(value).startswith(theirs) for _, value in line)]
+            for table, lines in rows(f"sqlite:///{teacher}/grading/gradebook.db").items()
+        }
+        for file in ("grades.csv", "canvas.csv", "moodle.csv"):
+            found[name][file] = of_the_class(teacher / "grading" / file, {one.id for one in people})
+    assert found["wild"] == found["calm"]
+
+
+def between(submitted: Path, honest: list[str], unit: Unit) -> dict[str, str]:
+    """Every hostile folder behind one of the honest learners', and one honest behind the last; name -> id."""
+    places = honest[:-1]
+    return {
+        entry.name: make_folder(
+            submitted,
+            entry,
+            places[number % len(places)],
+            unit.name,
+            submitted / honest[0] / unit.name / f"{unit.notebook}.ipynb",
+        )
+        for number, entry in enumerate(HOSTILE)
+    }
+
+
+def of_the_class(file: Path, ids: set[str]) -> list[dict[str, str]]:
+    """An export's lines of those who are enrolled."""
+    with file.open(encoding="utf-8-sig", newline="") as lines:
+        return [row for row in csv.DictReader(lines) if ids & set(row.values())]
 
 
 def test_what_is_excepted_stands_in_the_guide():

@@ -125,12 +125,18 @@ def test_what_is_no_formula_stays_text(source):
 )
 def test_a_formula_is_no_way_for_scripts(tex):
     """Guards against the library, which writes a `<` in a text as it is, and links and styles."""
-    page = markdown(f"${tex}$") + (mathml(tex) or "")
+    page = markdown(f"${tex}$").removeprefix(markup._BOX) + (mathml(tex) or "")
     for danger in ("<script", "<img", 'javascript:alert(1)"', "href=", "style=", 'class="btn', ' onclick="'):
         assert danger not in page, page
 
 
-@pytest.mark.parametrize("tex", ["\\hspace{9999em}x", "\\hspace{-9999em}x", "\\rule{500em}{500em}", "\\hspace{1e9em}x"])
+@pytest.mark.parametrize(
+    "tex",
+    [
+        *("\\hspace{9999em}x", "\\hspace{-9999em}x", "\\rule{500em}{500em}", "\\hspace{1e9em}x"),
+        *("\\hspace{-9999px}x", "\\hspace{9999pt}x", "\\hspace{-500%}x", "\\rule{9999px}{500pt}"),
+    ],
+)
 def test_a_formula_does_not_cover_the_page(tex):
     """Guards against a learner's box over the instructor's buttons."""
     assert "999" not in (mathml(tex) or "")
@@ -150,6 +156,62 @@ def test_places_cannot_be_forged():
     page = markdown("\ue0000\ue001 \ue00099\ue001 $x$ data:image/png;base64,kept0kept data:image/png;base64,kept99kept")
     assert page.count("<math") == 1
     assert "\ue000" not in page
+
+
+# --- the instructor's buttons --------------------------------------------------------------------------------------
+
+COVERS = {
+    "bootstrap's bar": '<div class="navbar navbar-fixed-top">x</div>',
+    "a button's class among harmless ones": '<span class="highlight full-credit k">x</span>',
+    "a dialog's": '<div class="modal-backdrop in">x</div>',
+    "a class of nbgrader's": '<div class="nbgrader_cell"><b class="score">x</b><p class="help">x</p></div>',
+    "a place": '<div style="position: fixed; top: 0">x</div>',
+    "a place behind a comment": '<div style="width:1px;/**/position:/**/fixed;top:0">x</div>',
+    "sizes by style": '<div style="width: 9999px; height: 900em">x</div>',
+    "sizes that are calculated": '<div style="width: calc(100px * 100)">x</div>',
+    "sizes of the window": '<div style="width: 100vw; height: 100vh">x</div>',
+    "margins": '<div style="margin: -900px; padding: 900px">x</div>',
+    "sizes by attribute": '<table width="99999" height="1e9"><tr><td colspan="1000" rowspan="65534">x</table>',
+    "a picture's size": f'<img width="99999" src="data:image/png;base64,{PIXEL}">',
+}
+COVERING = ("navbar", "credit", "modal", "nbgrader", "score", "help", "position", "999", "900", "calc", "vw", "margin")
+
+
+@pytest.mark.parametrize("source", COVERS.values(), ids=list(COVERS))
+@pytest.mark.parametrize("show", [markdown, html], ids=["markdown", "html"])
+def test_nothing_lies_over_the_instructors_buttons(show, source):
+    """Guards against a learner's box in the place of a button, and a copy of a button that a script finds."""
+    page = show(source)
+    for word in (*COVERING, "65534"):
+        assert word not in page.removeprefix(markup._BOX), page
+    assert page.startswith(markup._BOX)
+
+
+def test_a_box_cannot_be_left():
+    """Guards against ends of the box in a learner's text: what follows them would be shown outside of it."""
+    for source in (
+        "</div></div></div><p>x",
+        "<div>x",
+        "x</body></html><div",
+        "<!-- </div>",
+        "</details></table></div>x",
+    ):
+        for page in (markdown(source), html(source)):
+            assert page.count("<div") == page.count("</div>")
+            depths = [page[:end].count("<div") - page[:end].count("</div>") for end in range(len(page))]
+            assert min(depths[len(markup._BOX) :]) > 0
+
+
+def test_the_handouts_own_looks_stay():
+    """Guards against tables and code that lose their look."""
+    page = html(
+        '<table class="dataframe"><tr style="text-align: right;"><td style=\'text-align:left\' colspan="2">x</td></tr>'
+        '<tr><td width="50%" style="width: 12.5em; vertical-align: top">y</td></tr></table>'
+    )
+    for part in ('class="dataframe"', "text-align: right", 'colspan="2"', 'width="50%"', "width: 12.5em"):
+        assert part in page
+    assert '<span class="n">' in markdown("```python\nx = 1\n```")
+    assert 'class="anchor-link"' in markdown("# A heading"), "its sign is hidden until somebody points at it"
 
 
 # --- limits ------------------------------------------------------------------------------------------------------

@@ -147,13 +147,15 @@ def test_refused_uploads_are_listed_with_their_sentence(school):
     hand_in(school, "broken", '{"cells": [')
     hand_in(school, "absent", "<html>")
     hand_in(school, "waits", '{"cells": []}')
-    hand_in(school, HOSTILE.replace("/", "|"), "")
+    hand_in(school, "empty", "")
+    hand_in(school, HOSTILE.replace("/", "|"), "{}")
     page = text(report(school).read_text())
-    assert "<b>4</b> without a grade" in page
+    assert "<b>5</b> without a grade" in page
     assert "<b>broken</b>: mini.ipynb breaks off in line 1: the upload was cut short, ask for it again." in page
     assert '<b>Eve Late</b> <span class="soft">absent</span>: mini.ipynb is a web page' in page
     assert "<b>waits</b>: not graded yet" in page
-    assert "mini.ipynb is empty, 0 bytes" in page
+    assert "<b>empty</b>: mini.ipynb is empty, 0 bytes" in page
+    assert "give the folder the learner&#39;s id as its name" in page.replace("&#x27;", "&#39;")
     assert page.count("<script") == 1
     assert "not handed in" not in page
 

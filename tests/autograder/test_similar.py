@@ -284,9 +284,12 @@ def test_top_and_json(mini, capsys, monkeypatch):
 def test_a_name_neither_steers_the_terminal_nor_forges_a_line(mini):
     """An id is a folder's name, and that is whatever an archive said: escapes, line ends, halves of a character."""
     unit = built(mini)
-    for learner in ("ada\x1b[2J", "bo\nnothing was found", os.fsdecode(b"c\xff")):
+    hostile = ("ada\x1b[2J", "bo\nnothing was found", os.fsdecode(b"c\xff"))
+    for learner in ("ada", "bo", *hostile):
         submit(unit, learner, {"add": code("x", 0)})
     findings = similar(mini, unit.name)
+    assert set(findings.learners) == {"ada", "bo"}
+    assert len(findings.unread) == len(hostile)
     said = table(findings)
     assert "\x1b" not in said
     assert "\nnothing was found" not in said
