@@ -223,7 +223,9 @@ class Notebooks:
         marks = draw.choice(cells).get("metadata", {}) if cells else {}
         kind = draw.choice(("code", "code", "markdown"))
         pictures = (
-            {"attachments": {f"{i}.png": {"image/png": ""} for i in range(3000)}} if draw.randrange(4) == 0 else {}
+            {"attachments": {f"{i}.png": {"image/png": ""} for i in range(50_000 // count)}}
+            if draw.randrange(4) == 0
+            else {}
         )
         cells += [{"cell_type": kind, "source": text, "metadata": marks, **pictures} for _ in range(count)]
 
