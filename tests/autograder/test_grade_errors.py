@@ -18,14 +18,15 @@ import pytest
 from grading_class import BODIES, UNIT, graded, hand_in, made, points, rows
 from nbformat import NotebookNode
 from sqlalchemy import event
+from sqlalchemy.exc import DataError, IntegrityError
 
 from autograder.batch import grade as grade_module
 from autograder.batch import gradebook, merge, spool
-from autograder.batch.grade import grade
+from autograder.batch.grade import grade, table
 from autograder.batch.workers import LocalWorkers, Worker, WorkerDied
 from autograder.course import CourseError, find_units
 from autograder.notebooks import is_test
-from autograder.submissions import outputs, pipe, worker
+from autograder.submissions import outputs, pipe, submission, worker
 from autograder.submissions.record import BadRecord, Record, unpack
 from autograder.submissions.release import GRADING, Release, read_release
 from autograder.submissions.verdict import STARVED
@@ -167,6 +168,61 @@ def test_a_merge_that_breaks_leaves_the_gradebook_as_it_was(course, crew, monkey
         grade(course, UNIT)
     assert rows(db(course)) == before
     assert graded(course, "ada") == old
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a date\x1b[2J\nzed: failed: by me"),
+        RecursionError(),
+        MemoryError(),
+        UnicodeEncodeError("utf-8", "\udcff", 0, 1, "surrogates not allowed"),
+        DataError("INSERT", {}, Exception("value too long for type character varying(128)")),
+        IntegrityError("INSERT", {}, Exception("UNIQUE constraint failed")),
+        PermissionError(errno.EACCES, "Permission denied", "grading/autograded/bea"),
+        IsADirectoryError(errno.EISDIR, "Is a directory", "mini.ipynb"),
+        OSError(errno.ENAMETOOLONG, "File name too long", "x" * 255),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.parametrize("place", ["_through_nbgrader", "_publish"])
+def test_what_one_submission_raises_costs_nobody_else_anything(course, crew, monkeypatch, place, error):
+    """Guards against a run that ends with the first odd submission, and against half of it in the gradebook."""
+    crew()
+    real = getattr(merge.Writer, place)
+
+    def raises(self, first, second, *rest):
+        if "bea" in str((first, second)):
+            raise error
+        return real(self, first, second, *rest)
+
+    monkeypatch.setattr(merge.Writer, place, raises)
+    summary = grade(course, UNIT)
+    assert set(summary.failed) == {"bea"}
+    assert points(db(course)) == {"ada": 3.0, "cem": 0.0, "dia": 3.0}
+    (line,) = [line for line in table(summary, UNIT).splitlines() if "bea" in line or "by me" in line]
+    assert "\x1b" not in line
+    monkeypatch.setattr(merge.Writer, place, real)
+    assert grade(course, UNIT).fine
+    assert points(db(course)) == {"ada": 3.0, "bea": 0.0, "cem": 0.0, "dia": 3.0}
+
+
+def test_a_folder_that_cannot_be_read_costs_nobody_else_anything(course, crew, monkeypatch):
+    """Guards against the rights of somebody's files; a broken disk ends the run all the same."""
+    crew()
+    real = os.scandir
+
+    def scandir(folder=".", code=errno.EACCES):
+        if "bea" in str(folder):
+            raise OSError(code, os.strerror(code), str(folder))
+        return real(folder)
+
+    monkeypatch.setattr(submission.os, "scandir", scandir)
+    assert "Permission denied" in grade(course, UNIT).refused["bea"]
+    assert points(db(course)) == {"ada": 3.0, "cem": 0.0, "dia": 3.0}
+    monkeypatch.setattr(submission.os, "scandir", lambda folder=".": scandir(folder, errno.EIO))
+    with pytest.raises(CourseError, match="The run stopped"):
+        grade(course, UNIT)
 
 
 def test_a_crash_between_the_notebook_and_the_grades_is_repaired(course, crew, monkeypatch):

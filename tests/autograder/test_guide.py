@@ -3,6 +3,7 @@
 import csv
 from pathlib import Path
 
+import hostile_folders
 import pytest
 from conftest import ROOT
 from grading_class import rows, skip_without_sandbox
@@ -14,6 +15,7 @@ from autograder.printing import shown
 
 GUIDE = (ROOT / "autograder/GUIDE.md").read_text(encoding="utf-8")
 HONEST = 40
+MAKES_NO_ROW = tuple(f"autograder {name}" for name in ("check", "publish", "report", "similar", "feedback"))
 SMALL, LARGE = 16, 120  # the small one has namesakes, a double upload, a late one and two from Colab
 
 
@@ -66,12 +68,13 @@ def test_the_guide_with_a_class_of_120(tmp_path):
 
 @pytest.mark.long
 @pytest.mark.timeout(60 * 60 * 3)
-def test_the_guide_with_hostile_folders_between_honest_ones(tmp_path):
+def test_the_guide_with_hostile_folders_between_honest_ones(tmp_path, monkeypatch):
     """A class of 40, each hostile folder between two of them, and the same class without: equal rows for the honest.
 
     pytest -m long -s shows each step's time and memory.
     """
     skip_without_sandbox()
+    monkeypatch.setattr(hostile_folders, "MANY", 100_000)
     found = {}
     for name in ("calm", "wild"):
         (tmp_path / name).mkdir()
@@ -82,6 +85,8 @@ def test_the_guide_with_hostile_folders_between_honest_ones(tmp_path):
         for command in commands(GUIDE):
             if command.startswith("mv grading"):
                 break
+            if name == "calm" and command.startswith(MAKES_NO_ROW):
+                continue
             if name == "wild" and command.startswith("autograder grade") and not hostile:
                 hostile = between(teacher / "grading/submitted", honest, unit)
             steps.append(run(teacher, command))
