@@ -18,6 +18,14 @@ UNIT = "03-kv-cache"
 # What a test has done already, and what opens a browser: everything else is run as it stands.
 EXCEPTED = ("git clone ", "cd fridge-teacher", "make setup", ". .venv/bin/activate", "make formgrader")
 MINUTES = 40
+# A process of its own, for a child's memory counts from what its parent had when it was forked.
+MEASURED = """
+import resource, subprocess, sys
+code = subprocess.call(["bash", "-c", sys.argv[1]])
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+with open(sys.argv[2], "w") as figures:
+    print(code, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, file=figures)
+"""
 _BLOCK = re.compile(r"^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _HERE_DOCUMENT = re.compile(r"<<'(\w+)'")
 
@@ -91,14 +99,19 @@ def run(teacher: Path, command: str) -> Step:
     environment["PYTHONSAFEPATH"] = "1"  # the packages are this working tree's, not the clone's copies of them
     environment["PATH"] = os.pathsep.join((str(Path(sys.executable).parent), environment["PATH"]))
     start = time.monotonic()
-    with tempfile.TemporaryFile() as said:
-        shell = subprocess.Popen(["bash", "-c", command], cwd=teacher, env=environment, stdout=said, stderr=said)
-        _, status, used = os.wait4(shell.pid, 0)
-        shell.returncode = os.waitstatus_to_exitcode(status)
-        said.seek(0)
-        words = said.read().decode()
-    cpu, wall = used.ru_utime + used.ru_stime, time.monotonic() - start
-    return Step(command, shell.returncode, words, wall, cpu, used.ru_maxrss / 1024)
+    with tempfile.NamedTemporaryFile("r") as figures:
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", MEASURED, command, figures.name],
+            cwd=teacher,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=60 * MINUTES,
+            check=True,
+        )
+        code, cpu, megabytes = map(float, figures.read().split())
+    return Step(command, int(code), done.stdout, time.monotonic() - start, cpu, megabytes)
 
 
 def table(steps: list[Step]) -> str:
