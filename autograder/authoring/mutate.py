@@ -88,7 +88,7 @@ def _mutate_unit(unit: Unit, sample: int | None) -> dict[str, Exercise]:
         for exercise, found in made.items()
         for number, mutant in enumerate(found)
     }
-    verdicts = run_all({MASTER: master} | notebooks, master, "inprocess")
+    verdicts = run_all({MASTER: master} | notebooks, master, "inprocess", {})
     if lost := [test for test, verdict in verdicts[MASTER].items() if not verdict.passed]:
         raise CourseError(f"{unit.name}: the master itself loses {', '.join(lost)}. Mend that first.")
     report = {}

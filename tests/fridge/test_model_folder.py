@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from IPython.core.interactiveshell import InteractiveShell
 from transformers import GPT2Config
 
 from fridge import facts, model_folder, models
@@ -170,15 +169,14 @@ def test_tokenizers(checkpoint, monkeypatch: pytest.MonkeyPatch, content: bytes 
         models.load_tokenizer()
 
 
-def test_in_a_notebook_the_sentence_stands_alone(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
-) -> None:
-    """Guards against forty lines of frames above the one that helps."""
+def test_in_a_notebook_the_sentence_stands_alone(tmp_path: Path) -> None:
+    """Guards against forty lines of frames above the one that helps. In a process of its own, as a kernel is."""
     GPT2Config().save_pretrained(tmp_path)
-    monkeypatch.setenv("FRIDGE_MODEL", str(tmp_path))
-    InteractiveShell.instance().run_cell("from fridge import models; models.load()")
-    said = capsys.readouterr()
-    (line,) = (said.out + said.err).strip().splitlines()
+    cell = "from fridge import models; models.load()"
+    shell = f"from IPython.core.interactiveshell import InteractiveShell as Shell; Shell.instance().run_cell({cell!r})"
+    env = {**os.environ, "FRIDGE_MODEL": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", shell], env=env, capture_output=True, text=True, check=True)
+    (line,) = (done.stdout + done.stderr).strip().splitlines()
     assert line.startswith(f"The model in {tmp_path} can't be loaded: it is of the type 'gpt2'")
 
 

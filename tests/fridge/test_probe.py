@@ -39,11 +39,11 @@ def test_bytes_that_are_counted(one_second: list[int]) -> None:
 def test_a_decode_step_of_a_batch(one_second: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against a step that prefills, decodes one sequence where a batch was asked for, or finds no context."""
     model, calls = tiny_llama(), []
-    forward = type(model).forward
+    forward = Llama.forward
 
-    def noted(self: Llama, tokens: torch.Tensor, cache: ConcatCache) -> torch.Tensor:
+    def noted(self: Llama, tokens: torch.Tensor, cache: ConcatCache, last_only: bool = False) -> torch.Tensor:
         calls.append((tuple(tokens.shape), len(cache)))
-        return forward(self, tokens, cache)
+        return forward(self, tokens, cache, last_only)
 
     monkeypatch.setattr(Llama, "forward", noted)
     assert probe.decode_seconds(model, batch=3, context=5) == 1.0
