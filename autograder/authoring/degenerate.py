@@ -209,9 +209,10 @@ def on_record(unit: Unit) -> dict[str, dict[str, str]]:
         return {}
     try:
         record = tomllib.loads(path.read_text(encoding="utf-8"))
-        assert all(type(why) is str and why for answers in record.values() for why in answers.values())
-    except (tomllib.TOMLDecodeError, AttributeError, AssertionError) as error:
-        raise CourseError(f'{path}: each exercise is a table of "part = answer" and a reason: {error!r}') from error
+        if not all(type(why) is str and why for answers in record.values() for why in answers.values()):
+            raise ValueError("a reason is missing")
+    except (AttributeError, ValueError) as error:  # of TOML's reader, too
+        raise CourseError(f'{path}: each exercise is a table of "part = answer" and a reason: {error}') from error
     return record
 
 

@@ -8,6 +8,7 @@ in tests/submissions/UNIT/equivalent.toml, each with the reason.
 import copy
 import random
 import tomllib
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -98,18 +99,22 @@ def _mutate_unit(unit: Unit, sample: int | None) -> dict[str, Exercise]:
             for number, mutant in enumerate(found)
             if all(verdict.passed for verdict in verdicts[f"{exercise} {number}"].values())
         ]
-        right = {(was, becomes) for name, was, becomes in known if name == exercise}
+        right = Counter((was, becomes) for name, was, becomes in known if name == exercise)
         report[exercise] = _judge(found, survived, right, sample is None)
     return report
 
 
-def _judge(found: list[Mutant], survived: list[Mutant], right: set[tuple[str, str]], whole: bool) -> Exercise:
-    equivalent = [mutant for mutant in survived if (mutant.was, mutant.becomes) in right]
-    one = Exercise(len(found), len(found) - len(survived), len(equivalent))
-    one.survivors = [mutant for mutant in survived if mutant not in equivalent]
+def _judge(found: list[Mutant], survived: list[Mutant], right: Counter[tuple[str, str]], whole: bool) -> Exercise:
+    # One entry is one mutant: the same change of the same line elsewhere in the answer needs an entry of its own.
+    one, left = Exercise(len(found), len(found) - len(survived)), right.copy()
+    for mutant in survived:
+        if left[mutant.was, mutant.becomes]:
+            left[mutant.was, mutant.becomes] -= 1
+            one.equivalent += 1
+        else:
+            one.survivors.append(mutant)
     if whole:
-        there = {(mutant.was, mutant.becomes) for mutant in survived}
-        one.findings = [f"{EQUIVALENT}: no such mutant survives: {was} → {becomes}" for was, becomes in right - there]
+        one.findings = [f"{EQUIVALENT}: no such mutant survives: {was} → {becomes}" for was, becomes in left.elements()]
     return one
 
 
@@ -124,14 +129,14 @@ def _with_answer(master: NotebookNode, exercise: str, source: str) -> NotebookNo
     return nbformat.v4.new_notebook(cells=cells)
 
 
-def _equivalent(unit: Unit) -> set[tuple[str, str, str]]:
+def _equivalent(unit: Unit) -> list[tuple[str, str, str]]:
     path = unit.submissions / EQUIVALENT
     if not path.is_file():
-        return set()
+        return []
     try:
         entries = tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]
         if any(set(entry) != FIELDS for entry in entries):
             raise ValueError(f"each [[mutant]] has {', '.join(sorted(FIELDS))}")
-    except (tomllib.TOMLDecodeError, KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:  # of TOML's reader, too
         raise CourseError(f"{path}: {error}") from None
-    return {(entry["exercise"], entry["was"], entry["becomes"]) for entry in entries}
+    return [(entry["exercise"], entry["was"], entry["becomes"]) for entry in entries]

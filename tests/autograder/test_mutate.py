@@ -95,6 +95,18 @@ def test_what_is_as_right_is_on_record(summed):
     assert "no such mutant survives" in exercise.findings[0]
 
 
+def test_an_entry_is_for_one_mutant(summed):
+    """Guards against a reason for one line that hides the same mistake in another."""
+    master = next((summed / "solutions" / UNIT).glob("*.py"))
+    twice = "if a > 0:\n        return sorted((a + b,))[0]\n    return sorted((a + b,))[0]  #"
+    master.write_text(master.read_text().replace("return sorted((a + b,))[0]  #", twice))
+    record = summed / "tests/submissions" / UNIT / mutate_module.EQUIVALENT
+    record.write_text(SURVIVOR)
+    exercise = mutate(summed, [UNIT])[UNIT]["add"]
+    assert exercise.equivalent == 1
+    assert "return sorted((a + b,))[-1]" in [mutant.becomes for mutant in exercise.survivors]
+
+
 @pytest.mark.parametrize("record", ["[[mutant", "[[mutant]]\nexercise = 'add'", SURVIVOR.replace("why", "because")])
 def test_a_record_out_of_form_is_a_sentence_with_its_file(mini, record):
     (mini / "tests/submissions" / UNIT / mutate_module.EQUIVALENT).write_text(record)

@@ -1,13 +1,18 @@
 """Time limits: a busy machine costs nobody points, and nobody gets more time by being busy."""
 
+import contextlib
+import os
 import time
 
 import pytest
 from busy_machine import busy_machine
+from grading_class import skip_without_sandbox
 from three_exercises import points
 
-from autograder.isolation import patience
+from autograder.isolation import patience, sandbox
+from autograder.isolation.channel import Channel
 from autograder.isolation.patience import FIRST_LOOK, PROCESSORS, WIDE, Limit, Usage, own_usage
+from autograder.isolation.remote import Session
 
 
 class Machine:
@@ -148,3 +153,23 @@ def test_a_machine_without_any_time_gives_no_grade(grade, monkeypatch):
     with busy_machine():
         graded = grade(answers={"one": f"def one(a, b):\n    {BURN.format(2)}"})
     assert graded.starved
+
+
+@pytest.mark.skipif(
+    len(getattr(os, "sched_getaffinity", lambda _: ())(0)) < 2, reason="one processor, or none to choose"
+)
+def test_without_a_control_group_a_seat_is_a_processor_of_ones_own(monkeypatch):
+    """Guards against a learner who burns all processors where no control group shares them out."""
+    skip_without_sandbox()
+    if len(os.sched_getaffinity(0)) < 2:
+        pytest.skip("one processor, and so no choice")
+    monkeypatch.setattr(sandbox, "_control_group", lambda: None)
+    seen = []
+    for seat in (0, 1):
+        with contextlib.closing(sandbox.Sandbox(seat=seat)) as warm:
+            connection, _ = warm.learner()
+            session = Session(Channel(connection), 20, Limit(60, warm.usage), warm.usage)
+            session.run_cell("import os\nfree = list(os.sched_getaffinity(0))")
+            seen.append(session.lookup(["free"])["free"])
+    assert [len(free) for free in seen] == [1, 1]
+    assert seen[0] != seen[1]

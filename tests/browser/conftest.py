@@ -110,7 +110,7 @@ def page(chromium: Path, tmp_path: Path, artifacts: Path) -> Iterator[object]:
             args=CHROMIUM_ARGS,
             viewport={"width": 1400, "height": 900},
         )
-        browser.set_default_timeout(180_000)
+        browser.set_default_timeout(60_000)
         yield browser.pages[0]
         browser.pages[0].screenshot(path=artifacts / "last.png")
         browser.close()
