@@ -1,8 +1,9 @@
 """What this course changes in nbgrader's own code, where none of its settings reaches: nbgrader_config.py puts it up.
 
 nbgrader trusts what lies in a learner's folder: it waits for a pipe, follows links, copies whatever stands beside a
-notebook, and one file that is no date ends a page of formgrader for the whole class. With this its commands, and
-formgrader's buttons, look at a folder as `autograder grade` does. formgrader's pages are in `results/formgrader.py`.
+notebook, and one file that is no date ends a page of formgrader for the whole class; a class list from Excel ends its
+import in the middle. With this its commands, and formgrader's buttons, look at a folder as `autograder grade` does, and
+read a list as `autograder students` does. formgrader's pages are in `results/formgrader.py`.
 """
 
 from datetime import datetime
@@ -10,11 +11,14 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from nbgrader.apps.api import NbGraderAPI
+from nbgrader.apps.dbapp import DbGenericImportApp, DbStudentImportApp
 from nbgrader.converters import Autograde, GenerateFeedback, NbGraderException
 from nbgrader.converters.base import BaseConverter
 from nbgrader.coursedir import CourseDirectory
 
-from autograder.course import Unit, find_units
+from autograder.collecting.roster import import_list
+from autograder.collecting.students import read_list
+from autograder.course import CourseError, Unit, find_units
 from autograder.failures import ends_the_run, sentence
 from autograder.printing import shown
 from autograder.results import formgrader
@@ -32,6 +36,7 @@ def put_up() -> None:
     BaseConverter.init_assignment = _copy
     CourseDirectory.get_existing_timestamp = _timestamp
     NbGraderAPI.get_submitted_timestamp = _submitted_timestamp
+    DbStudentImportApp.start = _import
     formgrader.put_up()
 
 
@@ -93,3 +98,18 @@ def _timestamp(self: CourseDirectory, folder: str) -> datetime | None:
 def _submitted_timestamp(self: NbGraderAPI, assignment: str, student: str) -> datetime | None:
     course = self.coursedir
     return _timestamp(course, course.format_path(course.submitted_directory, student, assignment))
+
+
+def _import(self: DbStudentImportApp) -> None:
+    """Import a class list, the whole of it or nothing."""
+    super(DbGenericImportApp, self).start()
+    if len(self.extra_args) != 1:
+        self.fail("Path to CSV file not provided.")
+    try:
+        found = read_list(Path(self.extra_args[0]))
+        done = import_list(self.config, found)
+    except CourseError as error:
+        self.fail(shown(str(error)))
+    self.log.info("%d new, %d changed, %d unchanged", done.new, done.changed, done.unchanged)
+    for remark in found.remarks:
+        self.log.info(shown(remark))

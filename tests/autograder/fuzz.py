@@ -1,14 +1,17 @@
-"""Throws bytes at wire decoding and notebooks at rebuilding, and notes the worst time and memory by the input's size.
+"""Throws bytes at wire decoding, notebooks at rebuilding, HTML and Markdown at cleaning; notes the worst by size.
 
-    python tests/autograder/fuzz.py wire|rebuild MINUTES [SEED]
+    python tests/autograder/fuzz.py wire|rebuild|clean MINUTES [SEED]
 
-Inputs are made for harm: valid messages and notebooks with parts changed, repeated, nested and cut, of all sizes up to
-the limits. Each runs in this process; one that raises anything else than it may ends the run with its seed.
+Inputs are made for harm: valid messages, notebooks and pages with parts changed, repeated, nested and cut, of all
+sizes up to the limits. Each runs in this process (what cleaning gives to a limited child counts, too); one that raises
+anything else than it may, or whose page could do something, ends the run with its seed.
 """
 
 import copy
 import json
+import os
 import random
+import re
 import resource
 import struct
 import sys
@@ -22,8 +25,10 @@ import msgpack
 import nbformat
 import numpy as np
 import torch
+from bleach._vendor import html5lib
 
 from autograder.isolation import wire
+from autograder.results import markup
 from autograder.submissions.rebuild import rebuild
 from autograder.submissions.submission import Refused
 
@@ -56,8 +61,14 @@ class Worst:
         return "\n".join(lines)
 
 
-def run(make: Callable[[random.Random], Any], take: Callable[[Any], int], minutes: float, seed: int) -> Worst:
-    """Make and take inputs for some minutes. `take` returns the input's size."""
+def run(
+    make: Callable[[random.Random], Any],
+    take: Callable[[Any], int],
+    minutes: float,
+    seed: int,
+    judge: Callable[[], None] = lambda: None,
+) -> Worst:
+    """Make and take inputs for some minutes. `take` returns the input's size; `judge` looks at what came of it."""
     worst, end = Worst(), time.monotonic() + 60 * minutes
     while time.monotonic() < end:
         seed += 1
@@ -65,15 +76,23 @@ def run(make: Callable[[random.Random], Any], take: Callable[[Any], int], minute
         traced = seed % TRACED_EVERY == 0
         if traced:
             tracemalloc.start()
-        began = time.process_time()
+        began = _processor()
         try:
             size = take(thing)
         except Exception as error:
             raise SystemExit(f"seed {seed}: {type(error).__name__}: {str(error)[:500]}") from error
-        seconds = time.process_time() - began
+        seconds = _processor() - began
         worst.note(size, seconds, tracemalloc.get_traced_memory()[1] if traced else None, seed)
         tracemalloc.stop()
+        try:
+            judge()
+        except AssertionError as error:
+            raise SystemExit(f"seed {seed}: {str(error)[:500]}") from error
     return worst
+
+
+def _processor() -> float:
+    return sum(os.times()[:4])  # seconds of this process and of its children
 
 
 # --- wire -----------------------------------------------------------------------------------------------------------
@@ -239,8 +258,78 @@ class Notebooks:
         return size
 
 
+# --- cleaning -------------------------------------------------------------------------------------------------------
+
+PIECES = (
+    *("<script>", "</script>", "<svg>", "<math>", "<mtext>", "<mglyph>", "<style>", "</style>", "<title>"),
+    *("<textarea>", "<noscript>", "</noscript>", "<template>", "<select>", "<table>", "<td>", "<tr>", "</table>"),
+    *("<p>", "</p>", "<form>", "<iframe>", "<xmp>", "<plaintext>", "<base href=//evil>", "<link>", "</a>"),
+    *("<meta http-equiv=refresh>", "<![CDATA[", "]]>", "<!--", "-->", "--!>", "<!", "<?", "</", "<", ">", "&lt;"),
+    *("&#x3c;", "&#0;", "&amp;", "&", "<img src=x onerror=alert(1)>", "<img alt='", "<b title='\">", '<a href="'),
+    *("<a href='javascript:alert(1)'>", "<details ontoggle=alert(1) open>", "<b style='position:fixed;top:0'>"),
+    *("<div class='navbar modal' id='full-credit'>", "<p class='highlight btn'>", "<td width=99999 colspan=9999>"),
+    *("data:image/png;base64," + "A" * 120, "data:text/html,x", "![a](attachment:x.png)", "![a](data:image/png,A)"),
+    *("[a](javascript:alert)", "[b](<java\nscript:x>)", "[c]: data:text/html,x", "[c]", "<http://a.b>", "<x@y.z>"),
+    *("```\n", "~~~", "`", "$", "$$", "\\(", "\\)", "\\[", "\\begin{a}", "\\end{a}", "\\text{", "}", "\\left("),
+    *("\\href{javascript:x}{", "\\frac{1}{2}", "\\color{red", "^{^{", "_", "**", "*", "~~", "> ", "- ", "1. ", "# "),
+    *("| a | b |\n|-|-|\n", "\n", "\n\n", "    ", "\t", "\ue0000\ue001", "\x00", "\ud800", "\u202e", "<" * 40),
+    *("[" * 40, "\x0c", "\r", "/", "=", "'", '"'),
+)
+RUNS = frozenset(("script", "svg", "style", "iframe", "object", "embed", "form", "base", "meta", "link", "input"))
+HTML = "{http://www.w3.org/1999/xhtml}"
+IN_FORMULAS = frozenset(("href", "src", "id", "class", "actiontype"))
+ADDRESS = re.compile(r"#|https?:|mailto:|data:image/(png|jpeg|gif);base64,", re.IGNORECASE)
+
+
+def page(draw: random.Random) -> tuple[str, bool]:
+    """Something like HTML or Markdown, and which of both it is."""
+    is_markdown = draw.random() < 0.6
+    if draw.randrange(LARGE_EVERY):
+        pieces = [draw.choice(PIECES) for _ in range(draw.choice((1, 3, 8, 30, 120)))]
+        return "".join(one * draw.choice((1, 1, 1, 2, 30)) for one in pieces), is_markdown
+    unit = "".join(draw.choice(PIECES) for _ in range(draw.choice((1, 1, 2, 4))))
+    length = draw.choice((9_000, 40_000, 200_000, 499_000))
+    return (unit * (length // len(unit) + 1))[:length], is_markdown
+
+
+class Cleaning:
+    """Cleans one page after another, and looks at what came out."""
+
+    def take(self, given: tuple[str, bool]) -> int:
+        """Clean it as a page's first cell."""
+        text, is_markdown = given
+        context = {"resources": {}, "cell": {"attachments": {"x.png": {"image/png": "A" * 200}}}}
+        self._made = (markup.safe_markdown if is_markdown else markup.safe_html)(context, text)
+        return len(text)
+
+    def judge(self) -> None:
+        """Read it as browsers do; raises AssertionError if it has an element that runs, a handler, a button's class."""
+        # This parser, with the browsers' own rules in Python, is slow.
+        page = f"<html><head></head><body>{self._made[:100_000]}</body></html>"
+        for element in html5lib.parse(page, treebuilder="etree").iter():
+            if isinstance(element.tag, str) and element.tag not in (HTML + "head", HTML + "html", HTML + "body"):
+                _judge_element(element.tag, element.attrib)
+
+
+def _judge_element(tag: str, attributes: dict[str, str]) -> None:
+    assert tag.rpartition("}")[2] not in RUNS, tag
+    for name, value in attributes.items():
+        assert not name.startswith("on"), (tag, name)
+        assert name not in ("id", "srcdoc", "formaction", "srcset", "ping", "target"), (tag, name)
+        assert tag.startswith(HTML) or name not in IN_FORMULAS, (tag, name)
+        if name in ("href", "src"):
+            assert ADDRESS.match(value.strip()), (tag, name, value[:80])
+        if name == "class":
+            assert not {"navbar", "modal", "full-credit", "btn"} & set(value.split()), value
+        if name == "style":
+            assert not re.search(r"position|url|expression|transform", value), value
+
+
 def main(what: str, minutes: float, seed: int) -> Worst:
-    """Run one of both."""
+    """Run one of the three."""
+    if what == "clean":
+        cleaning = Cleaning()
+        return run(page, cleaning.take, minutes, seed, cleaning.judge)
     if what == "wire":
         return run(message, take_message, minutes, seed)
     notebooks = Notebooks(ROOT / "course/03-kv-cache/kv_cache.ipynb")
@@ -250,4 +339,5 @@ def main(what: str, minutes: float, seed: int) -> Worst:
 if __name__ == "__main__":
     found = main(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0)
     print(found.table())
-    print(json.dumps({"process MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024}))
+    who = {"process MB": resource.RUSAGE_SELF, "its largest child MB": resource.RUSAGE_CHILDREN}
+    print(json.dumps({name: resource.getrusage(one).ru_maxrss // 1024 for name, one in who.items()}))

@@ -1,6 +1,8 @@
 """Class lists as Excel, Canvas and Moodle save them: imported whole, or refused in a sentence with nothing changed."""
 
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -161,3 +163,22 @@ def test_a_number_that_is_somebody_elses_changes_nothing(school):
     with pytest.raises(CourseError, match="008 and 010 both have lms_user_id 42"):
         import_list(nbgrader_configuration(school), found)
     assert set(learners(school)) == {"007", "008"}
+
+
+@pytest.mark.parametrize(
+    ("data", "said", "code"),
+    [
+        (PLAIN.replace("008", ",,,,\n\n008").encode("utf-8-sig"), "2 new, 0 changed, 0 unchanged", 0),
+        (PLAIN + ",No,Id,c@example.org,43\n", "line 4: an id is missing", 1),
+    ],
+    ids=["from Excel", "can't be meant"],
+)
+def test_nbgraders_command_reads_a_list_as_ours_does(school, data, said, code):
+    """Guards against a class that is imported to its first odd line, with a traceback, by a command people know."""
+    (school / "list.csv").write_bytes(data if isinstance(data, bytes) else data.encode())
+    command = [sys.executable, "-m", "nbgrader", "db", "student", "import", "list.csv"]
+    done = subprocess.run(command, cwd=school, capture_output=True, text=True, timeout=120)
+    assert done.returncode == code
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert len(learners(school)) == (0 if code else 2)
