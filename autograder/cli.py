@@ -10,7 +10,7 @@ from autograder.course import GITHUB, CourseError, find_root, nbgrader_configura
 from autograder.printing import say
 from fridge.terminal import allow_any_letter, reader_has_gone
 
-MODES = ("inprocess", "split")
+MODES = ("inprocess", "split", "both")
 REVEAL = ("library", "file", "no")  # the library alone; files that you give out, too; nothing at all
 
 
@@ -54,7 +54,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     sub.add_argument("--json", action="store_true", help="print JSON instead of a table")
     sub.add_argument(
-        "--mode", choices=MODES, default="inprocess", help="tests beside the learner's code, or apart from it"
+        "--mode",
+        choices=MODES,
+        default="inprocess",
+        help="tests beside the learner's code, apart from it, or both",
     )
     sub = command("mutate", _mutate, "Make small mistakes in the master's answers: do the exercises' tests notice?")
     sub.add_argument("--sample", type=_positive, metavar="N", help="so many of each exercise; default all")

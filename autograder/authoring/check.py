@@ -2,9 +2,11 @@
 
 Grades the master (must get everything), the handout (nothing, and no crash), every wrong sample (loses exactly what it
 says) and every right one (loses nothing), answers each exercise without a thought (`degenerate`: gains nothing) and
-with the library's functions (`borrowed`: none that isn't on record), and counts per exercise.
+with the library's functions (`borrowed`: none that isn't on record), and counts per exercise; also, of how many wrong
+answers the message tells the mistake, tells another, or is silent. In both modes, points and messages must agree.
 """
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +20,9 @@ from autograder.notebooks import TEST_SUFFIX, by_hand_points, grade_id, is_exerc
 from autograder.submissions.verdict import Verdict
 
 FEWEST_WRONG, FEWEST_RIGHT = 5, 2  # samples that every exercise must have
+MODES = ("inprocess", "split")
+BOTH = "both"
+_TOO_SLOW = re.compile(r"no answer within \d+ seconds|the cell ran for more than \d+ seconds")  # learners see the first
 
 
 @dataclass
@@ -31,6 +36,8 @@ class Exercise:
     right_total: int = 0
     degenerate_refused: int = 0
     degenerate_total: int = 0
+    told: int = 0
+    misled: int = 0
 
     @property
     def fine(self) -> bool:
@@ -43,7 +50,13 @@ class Exercise:
 
 @dataclass
 class UnitReport:
-    """How one unit's tests did; `by_hand` has what a person grades, `findings` are sentences about what is off."""
+    """How one unit's tests did.
+
+    Attributes:
+        by_hand: what a person grades.
+        findings: sentences about what is off.
+        verdicts: of the master, the handout and each sample.
+    """
 
     master_score: float
     handout_score: float
@@ -52,6 +65,7 @@ class UnitReport:
     exercises: dict[str, Exercise]
     by_hand: dict[str, float] = field(default_factory=dict)
     findings: list[str] = field(default_factory=list)
+    verdicts: dict[str, dict[str, Verdict]] = field(default_factory=dict)
 
     @property
     def fine(self) -> bool:
@@ -86,8 +100,33 @@ class Report:
 
 
 def check(root: Path, names: list[str] | None = None, mode: str = "inprocess") -> Report:
-    """Grade everything of the named units (default all); `mode` is "inprocess" or "split"."""
-    return Report({unit.name: _check_unit(unit, mode) for unit in find_units(root, names)})
+    """Grade everything of the named units (default all); `mode` is "inprocess", "split" or "both"."""
+    if mode != BOTH:
+        return Report({unit.name: _check_unit(unit, mode) for unit in find_units(root, names)})
+    beside, apart = (check(root, names, one) for one in MODES)
+    for unit in find_units(root, names):
+        _compare(unit, beside.units[unit.name], apart.units[unit.name])
+    return beside
+
+
+def _compare(unit: Unit, beside: UnitReport, apart: UnitReport) -> None:
+    # The findings of both, and where they disagree.
+    beside.findings += [f"apart: {finding}" for finding in apart.findings if finding not in beside.findings]
+    expected = {f"wrong/{sample.name}" for sample in read_samples(unit, "wrong") if sample.modes_differ}
+    for name, verdicts in beside.verdicts.items():
+        pairs = [(test, verdict, apart.verdicts[name][test]) for test, verdict in verdicts.items()]
+        differ = [(test, one, other) for test, one, other in pairs if _said(one) != _said(other)]
+        if bool(differ) != (name in expected):
+            beside.findings += [
+                f"{name}: {test}: beside the answer {_said(one)!r}, apart {_said(other)!r}"
+                for test, one, other in differ
+            ] or [f"{name}: modes_differ, and the messages are the same"]
+
+
+def _said(verdict: Verdict) -> tuple[float, str]:
+    if verdict.passed:
+        return verdict.points, ""
+    return verdict.points, "too slow" if _TOO_SLOW.search(verdict.message) else verdict.message
 
 
 def table(report: Report) -> str:
@@ -97,13 +136,16 @@ def table(report: Report) -> str:
         crashed = ", crashed" if unit.handout_crashed else ""
         lines.append(
             f"{name}: master {unit.master_score:g} of {unit.max_score:g}, handout {unit.handout_score:g}{crashed}\n"
-            f"  {'exercise':<24}{'points':>7}{'wrong caught':>15}{'right accepted':>17}{'degenerate refused':>21}"
+            f"  {'exercise':<24}{'points':>7}{'wrong caught':>15}{'told/misled/silent':>20}{'right accepted':>17}"
+            f"{'degenerate refused':>21}"
         )
         for exercise, counts in unit.exercises.items():
             caught = f"{counts.wrong_caught} of {counts.wrong_total}"
             accepted = f"{counts.right_accepted} of {counts.right_total}"
             refused = f"{counts.degenerate_refused} of {counts.degenerate_total}"
-            lines.append(f"  {exercise:<24}{counts.points:>7g}{caught:>15}{accepted:>17}{refused:>21}")
+            silent = counts.wrong_total - counts.told - counts.misled
+            told = f"{counts.told}/{counts.misled}/{silent}"
+            lines.append(f"  {exercise:<24}{counts.points:>7g}{caught:>15}{told:>20}{accepted:>17}{refused:>21}")
         lines += [f"  {name:<24}{points:>7g}   graded by a person" for name, points in unit.by_hand.items()]
         lines += [f"  ! {finding}" for finding in unit.findings]
     return "\n".join(lines)
@@ -131,6 +173,7 @@ def _check_unit(unit: Unit, mode: str) -> UnitReport:
         max_score=sum(counts.points for counts in exercises.values()),
         exercises=exercises,
         by_hand=by_hand_points(master),
+        verdicts={name: verdicts[name] for name in notebooks},
     )
     _judge_master_and_handout(report, verdicts)
     for sample in samples["wrong"]:
@@ -174,6 +217,25 @@ def _judge_wrong(report: UnitReport, sample: Sample, verdicts: dict[str, Verdict
         report.findings.append(f"wrong/{sample.name}: keeps its points in {', '.join(sorted(missed))}: too weak a test")
     for test in sorted(lost - sample.loses):
         report.findings.append(f"wrong/{sample.name}: also loses {test}: {verdicts[test].message}")
+    _judge_message(report, sample, verdicts)
+
+
+def _judge_message(report: UnitReport, sample: Sample, verdicts: dict[str, Verdict]) -> None:
+    said = _plain(" ".join(verdicts[test].message for test in sorted(sample.loses)))
+    silent = [text for text in sample.told if _plain(text) not in said]
+    misled = [text for text in sample.misleads if _plain(text) in said]
+    for test in sample.loses:
+        counts = report.exercises[test.removesuffix(TEST_SUFFIX)]
+        counts.misled += bool(misled)
+        counts.told += bool(sample.told) and not silent and not misled
+    if silent:
+        report.findings.append(f"wrong/{sample.name}: isn't told {silent}: {said}")
+    if misled:
+        report.findings.append(f"wrong/{sample.name}: is told {misled}, which is not the mistake: {said}")
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.split()).lower()
 
 
 def _judge_right(

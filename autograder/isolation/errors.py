@@ -9,6 +9,16 @@ from collections.abc import Iterable
 MAX_MESSAGE = 2_000  # characters
 MAX_BASES = 20
 
+
+class _KeyError(KeyError):
+    """With a message as it was said: KeyError quotes its argument each time that it is asked."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+_KeyError.__name__ = KeyError.__name__
+
 KNOWN_ERRORS: dict[str, type[Exception]] = {
     kind.__name__: kind
     for kind in (
@@ -34,7 +44,8 @@ def learners_error(bases: list[str], message: str, lines: str) -> Exception:
     """An exception of the language's own with the learner's message; `learner_lines` are the learner's traceback."""
     if bases and bases[0] not in KNOWN_ERRORS:
         message = f"{bases[0][:100]}: {message}"
-    error = KNOWN_ERRORS[_nearest(bases)](message[:MAX_MESSAGE])
+    kind = KNOWN_ERRORS[_nearest(bases)]
+    error = (_KeyError if kind is KeyError else kind)(message[:MAX_MESSAGE])
     error.from_learner = True
     error.learner_lines = lines[:MAX_MESSAGE].splitlines()
     return error

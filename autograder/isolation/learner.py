@@ -206,6 +206,9 @@ class TestObject:
     def __len__(self) -> int:
         return self._server.ask_test(self._number, "__len__", (), {})
 
+    def __reduce_ex__(self, protocol: int) -> Any:
+        raise TypeError("what a test hands you can't be copied in grading: use it as it is")
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)

@@ -35,6 +35,7 @@ def test_tests_that_tell_right_from_wrong_are_fine(mini):
                     "add": {
                         **{"points": 3, "wrong_caught": 5, "wrong_total": 5, "right_accepted": 2, "right_total": 2},
                         **{"degenerate_refused": len(ANSWERS), "degenerate_total": len(ANSWERS)},
+                        **{"told": 0, "misled": 0},
                     }
                 },
                 "findings": [],
@@ -128,6 +129,50 @@ def test_a_mistake_out_of_form_is_a_sentence_with_its_file(mini, old, new, says)
     with pytest.raises(CourseError, match=r"add\.toml") as raised:
         check(mini)
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "counted", "finding"),
+    [
+        ("told", "1  + 2", "1/0/5", ""),
+        ("told", "subtracts", "0/0/6", "wrong/add/adds_twice: isn't told ['subtracts']"),
+        ("misleads", "subtracts", "0/0/6", ""),
+        ("misleads", "1 + 2", "0/1/5", "wrong/add/adds_twice: is told ['1 + 2'], which is not the mistake"),
+    ],
+)
+def test_what_a_message_must_tell_and_must_not(mini, kind, text, counted, finding):
+    """Guards against a message that names another mistake than the learner's, and a record of it that never fails."""
+    mistakes = mini / "tests/submissions/00-mini/wrong/add.toml"
+    mistakes.write_text(f"{MISTAKE}{kind} = ['{text}']\n")
+    report = check(mini)
+    assert counted in table(report)
+    assert finding in table(report)
+    assert report.fine == (not finding)
+
+
+def test_a_file_says_so_below_its_docstring(mini):
+    write_sample(mini, "wrong", "no_sum", "return 0", loses="add-test\ntold: 1 + 2 | expected: 3\nmisleads: a copy")
+    assert "1/0/5" in table(check(mini))
+
+
+def test_both_modes_must_agree(mini):
+    """Guards against an answer that is right in the notebook and wrong in grading, or is told something else there."""
+    # The sandbox has no environment.
+    seen = "return a + b + (0 if __import__('os').environ.get('PYTEST_CURRENT_TEST') else 1)"
+    write_sample(mini, "right", "by_environment", seen)
+    said = table(check(mini, mode="both"))
+    assert "! apart: right/by_environment: loses add-test" in said
+    assert "! right/by_environment: add-test: beside the answer (3, ''), apart (0.0, '✗ add" in said
+    (mini / "tests/submissions/00-mini/right/by_environment.py").unlink()
+    assert check(mini, mode="both").fine
+
+
+def test_messages_may_differ_for_a_reason(mini):
+    body = "raise ValueError(__import__('os').environ.get('PYTEST_CURRENT_TEST', 'none'))"
+    write_sample(mini, "wrong", "raises", body, loses="add-test\nmodes_differ: an environment")
+    assert check(mini, mode="both").fine
+    write_sample(mini, "wrong", "raises", "raise ValueError", loses="add-test\nmodes_differ: an environment")
+    assert "wrong/raises: modes_differ, and the messages are the same" in table(check(mini, mode="both"))
 
 
 def change_the_test(root, old, new):

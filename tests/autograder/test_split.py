@@ -350,6 +350,24 @@ def test_a_learners_own_exception_passes_through_the_tests_objects(grade, raises
     assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
 
 
+def test_a_key_that_is_missing_is_said_as_in_the_notebook(grade):
+    """Guards against a message that KeyError has put into quotes twice."""
+    graded = grade(answers={"one": "def one(a, b):\n    return {}['gone']"})
+    assert "your code raised KeyError: 'gone'\n" in graded.verdicts["one-test"].message
+
+
+@pytest.mark.parametrize("way", ["copy.copy", "copy.deepcopy", "pickle.dumps"])
+def test_what_a_test_lends_can_not_be_copied(grade, way):
+    """Guards against words about a socket, which the learner never saw."""
+    test = (
+        "from fridge.testing import exercise, expect_equal, ScriptedModel\n"
+        "with exercise('{0}'):\n    expect_equal({0}(ScriptedModel([1, 2]), 1), 3, 'no copy')"
+    )
+    answer = f"import copy, pickle\ndef one(model, b):\n    {way}(model)"
+    graded = grade(test=test, answers={"one": answer})
+    assert "TypeError: what a test hands you can't be copied in grading" in graded.verdicts["one-test"].message
+
+
 def test_a_refusal_has_its_own_type(grade):
     """Guards against RuntimeError for all that a test's object says, which no learner's `except` expects."""
     seen = "SEEN = []\ndef one(give, b):\n    try:\n        give(b)\n    except Exception as e:\n        SEEN.append(e)"
