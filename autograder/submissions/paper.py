@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import linecache
 from dataclasses import dataclass
 from types import CodeType
 from typing import Any
@@ -59,7 +60,9 @@ class Paper:
 
 
 def _compiled(name: str, source: str) -> CodeType:
-    return compile(source, f"<test {name}>", "exec")
+    file = f"<test {name}>"
+    linecache.cache[file] = (len(source), None, source.splitlines(keepends=True), file)  # a message names the case
+    return compile(source, file, "exec")
 
 
 def _exported_names(master: NotebookNode) -> set[str]:

@@ -101,7 +101,8 @@ def test_exceptions_from_deeper_down(cell: Cell) -> None:
     cell("def double(x):\n    return [inner(i) for i in x]")
     cell("def inner(i):\n    return torch.nn.functional.linear(torch.zeros(2), torch.zeros(3, 3))")
     error = cell("with exercise('doubling'):\n    secret = [1]\n    expect_equal(double(secret), [2], 'one item')")
-    lines = str(error).splitlines()[1:]
+    case, *lines = str(error).splitlines()[1:]
+    assert case == "  in the case: one item"
     assert "double" in lines[0]
     assert lines[-1].startswith("  line 2, in inner:  return torch.nn.functional.linear")
     assert "secret" not in str(error)

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from fridge import scoreboard
 from fridge.notebook import grading, revealing, runs
+from fridge.testing.case import case_of
 
 _LIBRARIES = (
     str(Path(__file__).parents[1]),
@@ -144,6 +145,8 @@ def _judge(name: str, points: float, error: BaseException) -> Outcome:
     if isinstance(error, Wrong):
         return Wrong(f"✗ {name}: not right yet.\n{error}")
     lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": ")]
+    if case := case_of(error, _LIBRARIES):
+        lines.append(f"  in the case: {case}")
     where = _where(error)
     # With None in the test's own line, the learner's function gave it: its code is not on the way.
     if "cannot unpack non-iterable NoneType" in str(error) or ("NoneType" in str(error) and not where):

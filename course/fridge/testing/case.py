@@ -1,0 +1,86 @@
+"""Which case a test was at when the learner's code raised, in the words that the test has for it.
+
+Those words stand in the expectation that asked, or in the next one: `expect_equal(rope(x, 3), …, "from position 3")`.
+"""
+
+import ast
+import inspect
+import linecache
+from types import FrameType
+from typing import Any
+
+WHAT = "what"  # the parameter of expectations that names the case
+_PLAIN = (int, float, bool, str)
+_BLOCKS = ("body", "orelse", "handlers", "finalbody")
+
+
+def case_of(error: BaseException, libraries: tuple[str, ...]) -> str:
+    """The case's name; empty where the test has none, or its source isn't known.
+
+    Args:
+        libraries: beginnings of files that are neither the test's nor the learner's.
+    """
+    found = _of_the_test(error, libraries)
+    if found is None:
+        return ""
+    frame, line = found
+    tree = _parsed("".join(linecache.getlines(frame.f_code.co_filename)))
+    for statement in _from(tree.body, line) if tree else ():
+        for call in (node for node in ast.walk(statement) if isinstance(node, ast.Call)):
+            if (words := _words(call, frame)) is not None:
+                return words
+    return ""
+
+
+def _of_the_test(error: BaseException, libraries: tuple[str, ...]) -> tuple[FrameType, int] | None:
+    # Outermost first; the innermost of the test's own, which may be in a function of the cell.
+    trace, found = error.__traceback__, None
+    while trace is not None:
+        name = trace.tb_frame.f_code.co_filename
+        if not name.startswith(libraries):
+            if found is not None and name != found[0].f_code.co_filename:
+                break
+            found = trace.tb_frame, trace.tb_lineno
+        trace = trace.tb_next
+    return found
+
+
+def _parsed(source: str) -> ast.Module | None:
+    try:
+        return ast.parse(source)
+    except (SyntaxError, ValueError):
+        return None
+
+
+def _from(block: list[ast.stmt], line: int) -> list[ast.stmt]:
+    """The innermost statement at a line and those that follow it in its block."""
+    for place, statement in enumerate(block):
+        if statement.lineno <= line <= (statement.end_lineno or line):
+            inner = [
+                inner for name in ("body", "orelse", "finalbody", "handlers") for inner in getattr(statement, name, [])
+            ]
+            return _from(inner, line) or block[place:]
+    return []
+
+
+def _words(call: ast.Call, frame: FrameType) -> str | None:
+    if not isinstance(call.func, ast.Name):
+        return None
+    function = frame.f_globals.get(call.func.id)
+    if not getattr(function, "__module__", "").startswith("fridge.testing") or not inspect.isfunction(function):
+        return None
+    names = list(inspect.signature(function).parameters)
+    if WHAT not in names:
+        return None
+    given = {keyword.arg: keyword.value for keyword in call.keywords} | dict(zip(names, call.args, strict=False))
+    return _evaluated(given[WHAT], {**frame.f_globals, **frame.f_locals}) if WHAT in given else None
+
+
+def _evaluated(node: ast.expr, known: dict[str, Any]) -> str | None:
+    # Only of what the test made itself: a learner's object could say anything, or nothing for a long time.
+    if any(isinstance(part, ast.Call | ast.Attribute | ast.Subscript | ast.NamedExpr) for part in ast.walk(node)):
+        return None
+    used = {part.id for part in ast.walk(node) if isinstance(part, ast.Name)}
+    if not all(type(known.get(name)) in _PLAIN for name in used):
+        return None
+    return str(eval(compile(ast.Expression(node), "<case>", "eval"), {name: known[name] for name in used}))
