@@ -203,8 +203,10 @@ class Sandbox:
 
 
 def _read_usage(line: bytes | None) -> Usage | None:
-    fields = (line or b"").split()
-    return Usage(*map(float, fields)) if len(fields) == 2 else None
+    if not line:
+        return None
+    processor, delays = json.loads(line)
+    return Usage(processor, {(turn, thread): seconds for turn, thread, seconds in delays})
 
 
 def open_sandbox(

@@ -255,11 +255,13 @@ def _others() -> list[Path]:
 
 
 def _usage_of_others(child: int, bare: bool) -> Usage:
-    return sum(map(usage_of, [Path(f"/proc/{child}")] if bare else _others()), Usage())
+    processes = [Path(f"/proc/{child}")] if bare else _others()
+    return sum((usage_of(process, str(child)) for process in processes), Usage())
 
 
 def _as_line(usage: Usage) -> bytes:
-    return f"{usage.processor} {usage.delay}\n".encode()
+    delays = [[*thread, seconds] for thread, seconds in usage.delays.items()]
+    return json.dumps([usage.processor, delays]).encode() + b"\n"
 
 
 def _memory_of_others(table: str) -> int:
