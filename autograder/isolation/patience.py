@@ -1,11 +1,11 @@
 """Time limits that a busy machine doesn't use up.
 
 What counts of a learner's time is what passes by the clock while it isn't kept waiting for a processor (`run_delay` of
-the kernel's schedstat), nor the grader; or its own use of the processor, if that is more. So an honest answer isn't late
-because somebody else's processes run, and who starts many of his own ends by their use. Of threads that work beside one
-another the one that waited longest counts, never their sum: a hundred that wake at once wait a hundredfold for next to
-no use, and whoever sleeps beside them would have all the time in the world. A wide limit by the clock stands over all;
-where that was reached, nothing is known of the answer.
+the kernel's schedstat), nor the grader; or its own use of the processor, if that is more. So an honest answer isn't
+late because somebody else's processes run, and who starts many of his own ends by their use. Of threads that work
+beside one another the one that waited longest counts, never their sum: a hundred that wake at once wait a hundredfold
+for next to no use, and whoever sleeps beside them would have all the time in the world. A wide limit by the clock
+stands over all; where that was reached, nothing is known of the answer.
 """
 
 import contextlib
@@ -22,7 +22,6 @@ WIDE = 10  # times a limit, by the clock
 FIRST_LOOK = 0.05  # of a limit; what ends before that needs no look
 LOOK_SECONDS = 0.05  # at least between two looks
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # of /proc's, in a second
-
 
 Thread = tuple[str, str]  # whose turn it was, and which of its threads
 
@@ -49,7 +48,8 @@ class Usage:
         return sum(longest.values())
 
     def __add__(self, other: "Usage") -> "Usage":
-        delays = {one: self.delays.get(one, 0.0) + other.delays.get(one, 0.0) for one in {**self.delays, **other.delays}}
+        threads = {**self.delays, **other.delays}
+        delays = {one: self.delays.get(one, 0.0) + other.delays.get(one, 0.0) for one in threads}
         return Usage(self.processor + other.processor, delays)
 
     def __sub__(self, other: "Usage") -> "Usage":

@@ -17,24 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.isolation import forking, namespaces, zygote
+from autograder.isolation import forking, zygote
 from autograder.isolation.cgroup import ControlGroup
 from autograder.isolation.patience import Usage, own_usage
+from autograder.isolation.visible import mounts
 
 WARM_UP_SECONDS = 600  # seen: 6 s; nothing but a broken host takes so long, and a busy one is none
 START_SECONDS = 120
-SYSTEM_FOLDERS = (
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/lib32",
-    "/bin",
-    "/sbin",
-    "/etc/ld.so.cache",
-    "/etc/alternatives",
-    "/etc/fonts",
-)
-
 
 ADVICE = (
     "`autograder doctor` says what is there and what to do; on macOS and Windows, grade in a Linux container. "
@@ -282,33 +271,10 @@ def _bubblewrap_command() -> list[str]:
     # First the folders that a learner's process covers with its own, then what lies in them: a course under /tmp, say,
     # whose learners then find /tmp read-only.
     command += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/learner"]
-    visible = _visible()
-    # bubblewrap makes parents for its owner alone, and the learner's process is somebody else.
-    parents = {parent for source in visible for parent in source.parents} - {Path("/"), Path("/tmp")}
-    for parent in sorted(parents):
-        command += ["--perms", "0755", "--dir", str(parent)]
-    for source in visible:
-        command += ["--ro-bind", str(source), str(source)]
+    command += mounts()
     # For anyone but root the learner's process owns /dev: it must not leave files there for the next one.
     command += [*proc, "--dev", "/dev", "--remount-ro", "/dev"]
-    if any(Path("/tmp") in source.parents for source in visible):
-        command += ["--remount-ro", "/tmp"]
     environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     for name, value in environment.items():
         command += ["--setenv", name, value]
     return [*command, "--remount-ro", "/", "--"]
-
-
-def _visible() -> list[Path]:
-    import fridge
-    from fridge import embedded
-
-    wanted = [
-        *map(Path, SYSTEM_FOLDERS),
-        Path(sys.base_prefix),
-        Path(sys.prefix),
-        Path(fridge.__file__).parent,
-        Path(namespaces.__file__).parents[1],
-        embedded.cache_folder(),
-    ]
-    return sorted({path for path in wanted if path.exists()})

@@ -190,6 +190,8 @@ def test_a_machine_without_any_time_gives_no_grade(grade, monkeypatch):
     with busy_machine():
         graded = grade(answers={"one": f"def one(a, b):\n    {BURN.format(2)}"})
     assert graded.starved
+    assert list(graded.verdicts) == ["one-test", "two-test", "three-test"], "a record has all of them"
+    assert list(graded.seconds) == ["one-test"], "what is graded again isn't graded to its end now"
 
 
 @pytest.mark.skipif(

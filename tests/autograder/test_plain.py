@@ -57,7 +57,7 @@ def test_code_is_shown_in_seconds(part, size):
 
 
 def test_a_hundred_cells_are_shown_in_seconds():
-    """Guards against what each may take, a hundred times: a page with as much code as a notebook may hold took minutes."""
+    """Guards against what each may take, a hundred times: 5 MB of code, as a notebook may hold, took minutes."""
     page, started = {"resources": {}}, time.process_time()
     made = [coloured(page, f"{number}{CODE['names of signs'] * 10_000}"[:MOST_CODE]) for number in range(100)]
     assert time.process_time() - started < 4 * MOST_CODE_OF_PAGE / MOST_CODE
