@@ -61,7 +61,7 @@ class Sandbox:
         imports: statements that the warm process executes, for all learners' processes. They can read them.
         meanwhile: called while the warm process starts; its forks are what grades.
         seat: a number among those who grade on this machine, each of whom gets a processor of its own for its learners
-            where no control group shares them out.
+            where no control group shares them out; who doesn't know it gets any one.
 
     Raises:
         SandboxError: bubblewrap is missing or refused, or the warm process didn't come up.
@@ -88,7 +88,7 @@ class Sandbox:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={},
-                preexec_fn=lambda: _take_place(self._cgroup, seat),
+                preexec_fn=lambda: _take_place(self._cgroup, os.getppid() if seat is None else seat),
             )
         self._buffer = b""
         self._busy = False
@@ -226,11 +226,11 @@ def open_sandbox(
     return sandbox, layers
 
 
-def _take_place(group: ControlGroup | None, seat: int | None) -> None:
+def _take_place(group: ControlGroup | None, seat: int) -> None:
     # Between fork and exec: nothing here may import or take a lock.
     if group:
         group.enter()
-    if seat is not None and not (group and group.shares_processor) and hasattr(os, "sched_setaffinity"):
+    if not (group and group.shares_processor) and hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {processors[seat % len(processors)]})
 

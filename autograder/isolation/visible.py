@@ -22,8 +22,8 @@ SYSTEM_FOLDERS = (
     "/etc/fonts",
 )
 _OF_AN_ENVIRONMENT = ("bin", "include", "lib", "lib64", "pyvenv.cfg", "share")
-_SETTINGS = ("/usr/etc", "/usr/local/etc")
-_OTHERS_SETTINGS = ("etc", "pip.conf")  # in an environment
+_OTHERS = ("/usr/etc", "/usr/local/etc", "/usr/src", "/usr/local/src")  # settings, and whatever else is kept there
+_SETTINGS = ("etc", "pip.conf")  # in an environment
 
 
 def mounts() -> list[str]:
@@ -76,8 +76,8 @@ def _environment(prefix: Path) -> list[Path]:
 
 
 def _hidden() -> list[Path]:
-    environments = [Path(prefix) / part for prefix in (sys.base_prefix, sys.prefix) for part in _OTHERS_SETTINGS]
-    settings = [path for path in (*map(Path, _SETTINGS), *environments) if path.exists() and not path.is_symlink()]
+    environments = [Path(prefix) / part for prefix in (sys.base_prefix, sys.prefix) for part in _SETTINGS]
+    settings = [path for path in (*map(Path, _OTHERS), *environments) if path.exists() and not path.is_symlink()]
     return sorted({*_courses(), *settings})
 
 

@@ -35,6 +35,7 @@ TOKEN = 8  # bytes
 NOBODY = 65534
 PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
 POLL_SECONDS = 0.1
+UNSEEN = POLL_SECONDS  # that count for each process or thread that was made: most that passes between two looks
 END_SECONDS = 5  # in which all of a learner's processes are killed and reaped
 TREE_MEMORY = 3 * 2**30  # bytes resident in all of a learner's processes together
 
@@ -220,19 +221,42 @@ def _silence_standard_streams() -> None:
 
 def _watch(control: socket.socket, child: int, bare: bool) -> Usage:
     # Until the learner ends, or the grader asks for something else or hangs up; memory is added up on the way.
-    last = Usage()
+    account, last = _Account(child, bare), Usage()
     while _runs(child):
         readable, _, _ = select.select([control], [], [], POLL_SECONDS)
+        last = account.usage()
         if readable and control.recv(1, socket.MSG_PEEK) == USAGE:
-            last = _usage_of_others(child, bare)
             control.sendall(_receive(control)[1] + _as_line(last))
             continue
         # The first sum counts what processes share for each of them. It is cheap; the second is right.
         if readable or (not bare and _memory_of_others("status") > TREE_MEMORY < _memory_of_others("smaps_rollup")):
-            last = _usage_of_others(child, bare)
             _end(child, bare)
             break
     return last
+
+
+class _Account:
+    """What one learner's processes had of the processors, with those that have ended and nobody saw the end of."""
+
+    def __init__(self, child: int, bare: bool) -> None:
+        self._child, self._bare = child, bare
+        self._began = _processes_made()
+        self._used: dict[str, float] = {}  # process -> what it had when it was last seen
+
+    def usage(self) -> Usage:
+        """Of all so far. It's asked again and again: what a process did after the last time, `UNSEEN` stands for."""
+        found = Usage()
+        for process in [Path(f"/proc/{self._child}")] if self._bare else _others():
+            its_own = usage_of(process, str(self._child))
+            self._used[process.name] = max(its_own.processor, self._used.get(process.name, 0.0))
+            found += its_own
+        unseen = 0.0 if self._bare else UNSEEN * (_processes_made() - self._began)
+        return Usage(sum(self._used.values()) + unseen, found.delays)
+
+
+def _processes_made() -> int:
+    # The last number that was given to a process or thread of this pid namespace.
+    return int(Path("/proc/loadavg").read_text().split()[4]) if sys.platform == "linux" else 0
 
 
 def _end(child: int, bare: bool) -> None:
@@ -252,11 +276,6 @@ def _others() -> list[Path]:
     # Everything in this pid namespace but its first process and this one belongs to the one learner of the moment.
     own = {"1", str(os.getpid())}
     return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and entry.name not in own]
-
-
-def _usage_of_others(child: int, bare: bool) -> Usage:
-    processes = [Path(f"/proc/{child}")] if bare else _others()
-    return sum((usage_of(process, str(child)) for process in processes), Usage())
 
 
 def _as_line(usage: Usage) -> bytes:

@@ -106,6 +106,26 @@ def test_a_packing_that_knows_no_measure_is_left_behind(tmp_path, packing):
         assert [found[0].read(), found[2].read()] == [notebook("first"), notebook("last")]
 
 
+@pytest.mark.parametrize(
+    ("form", "place", "value"),
+    [("<L", 12, 0xFFFFFFFF), ("<L", 12, 0), ("<L", 42, 0), ("<L", 42, 0xFFFFFFF0), ("<H", 10, 77)],
+    ids=["no date at all", "the year 0", "another's place", "a place behind the end", "an unknown packing"],
+)
+def test_an_odd_line_of_the_table_costs_one_entry(tmp_path, form, place, value):
+    """Whatever the table of contents says of one entry, the entries beside it are read."""
+    path = archive(tmp_path / "x.zip", {FIRST: "first", "eve_66_77_mini.ipynb": "eve", LAST: "last"})
+    data = bytearray(path.read_bytes())
+    struct.pack_into(form, data, data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1) + place, value)
+    path.write_bytes(data)
+    with opened(path) as found:
+        assert [found[0].read(), found[2].read()] == [notebook("first"), notebook("last")]
+        if place == 12:
+            assert found[1].read() == notebook("eve")
+        else:
+            with pytest.raises(Refused, match="damaged inside the archive"):
+                found[1].read()
+
+
 def test_an_archive_inside_an_archive_stays_closed(tmp_path):
     """nbgrader unpacks it, and whoever is named inside has handed in."""
     path = archive(

@@ -15,7 +15,14 @@ from nbformat import NotebookNode
 
 from autograder.course import find_units
 from autograder.notebooks import grade_id
-from autograder.submissions.rebuild import MOST_OF_NOTEBOOK, MOST_PICTURES, REVEALED, _write_text, rebuild
+from autograder.submissions.rebuild import (
+    MOST_OF_NOTEBOOK,
+    MOST_PICTURES,
+    REPAIRS,
+    REVEALED,
+    _write_text,
+    rebuild,
+)
 from autograder.submissions.submission import Refused
 from autograder.trials.generated import answers_of
 from fridge import pieces
@@ -229,6 +236,25 @@ def test_odd_attachments_cost_no_other_cell_its_points(kv_cache, attachments) ->
     (kept,) = (cell.attachments for cell in rebuilt.cells if "attachments" in cell)
     assert kept["good.png"] == {"image/png": "aa"}
     assert {kind for bundle in kept.values() for kind in bundle} == {"image/png"}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"kernelspec": {"display_name": "<script>", "language": "<b>", "name": "'; alert(1)"}},
+        {"language_info": {"name": "<script>", "version": "3.12.<script>", "pygments_lexer": "'><script>"}},
+        {"widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"a": {"model_name": "HTMLModel"}}}}},
+        {"title": "</title><script>", "authors": [{"name": "<script>"}], "autograder": {"layers": "<script>"}},
+    ],
+    ids=lambda metadata: next(iter(metadata)),
+)
+def test_a_notebooks_own_metadata_stay_behind(kv_cache, metadata) -> None:
+    """Guards against names of kernels and languages, widgets and titles, which pages put where they like."""
+    sent = copy.deepcopy(kv_cache.solved)
+    sent.metadata.update(nbformat.from_dict(metadata))
+    rebuilt = rebuild(sent, kv_cache.handout).notebook
+    assert "<script>" not in nbformat.writes(rebuilt)
+    assert set(rebuilt.metadata) <= {*kv_cache.handout.metadata, "language_info", REPAIRS, REVEALED}
 
 
 def test_a_hundred_thousand_attachments_are_kept_by_hundreds(kv_cache) -> None:

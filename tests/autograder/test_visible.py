@@ -68,7 +68,7 @@ def hidden_settings() -> set[str]:
 def test_settings_are_covered(tmp_path, monkeypatch):
     """Guards against passwords: Jupyter's lie in an environment's etc, a package index's in its pip.conf."""
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr(visible, "_SETTINGS", ())
+    monkeypatch.setattr(visible, "_OTHERS", ())
     monkeypatch.setattr(sys, "base_prefix", str(tmp_path / "none"))
     assert hidden_settings() == set()
     (tmp_path / "etc/jupyter").mkdir(parents=True)
