@@ -115,14 +115,18 @@ def own_usage() -> Usage:
     return Usage(0.0, _delays("grader", [Path("/proc/thread-self")]))
 
 
-def usage_of(process: Path, turn: str) -> Usage:
-    """One process's, from its folder in /proc, with all children that it has seen the end of; nothing if it's gone."""
+def processor_of(process: Path) -> float:
+    """What one process used, by its folder in /proc, with the children that it has seen the end of; 0 if it is gone."""
     try:
         fields = (process / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return Usage()
-    ticks = sum(map(int, fields[11:15]))  # its own in user and system mode, its children's
-    return Usage(ticks / TICKS, _delays(turn, process.glob("task/*")))
+        return 0.0
+    return sum(map(int, fields[11:15])) / TICKS  # its own in user and system mode, its children's
+
+
+def delays_of(process: Path, turn: str) -> dict[Thread, float]:
+    """How long each of one process's threads was kept waiting."""
+    return _delays(turn, process.glob("task/*"))
 
 
 def _delays(turn: str, threads: Iterable[Path]) -> dict[Thread, float]:

@@ -28,7 +28,7 @@ from pathlib import Path
 
 from autograder.isolation import forking, imports, namespaces, seccomp
 from autograder.isolation.namespaces import Limits
-from autograder.isolation.patience import Usage, usage_of
+from autograder.isolation.patience import Usage, delays_of, processor_of
 
 START, END, PREPARE, USAGE = b"+", b"-", b"=", b"?"
 TOKEN = 8  # bytes
@@ -224,14 +224,16 @@ def _watch(control: socket.socket, child: int, bare: bool) -> Usage:
     account, last = _Account(child, bare), Usage()
     while _runs(child):
         readable, _, _ = select.select([control], [], [], POLL_SECONDS)
-        last = account.usage()
         if readable and control.recv(1, socket.MSG_PEEK) == USAGE:
+            last = account.usage()
             control.sendall(_receive(control)[1] + _as_line(last))
             continue
         # The first sum counts what processes share for each of them. It is cheap; the second is right.
         if readable or (not bare and _memory_of_others("status") > TREE_MEMORY < _memory_of_others("smaps_rollup")):
+            last = account.usage()
             _end(child, bare)
             break
+        account.look()
     return last
 
 
@@ -243,15 +245,22 @@ class _Account:
         self._began = _processes_made()
         self._used: dict[str, float] = {}  # process -> what it had when it was last seen
 
+    def look(self) -> list[Path]:
+        """Note what each has used by now; those that are there. What comes after the last look, `UNSEEN` stands for."""
+        there = [Path(f"/proc/{self._child}")] if self._bare else _others()
+        for process in there:
+            self._used[process.name] = max(processor_of(process), self._used.get(process.name, 0.0))
+        return there
+
     def usage(self) -> Usage:
-        """Of all so far. It's asked again and again: what a process did after the last time, `UNSEEN` stands for."""
-        found = Usage()
-        for process in [Path(f"/proc/{self._child}")] if self._bare else _others():
-            its_own = usage_of(process, str(self._child))
-            self._used[process.name] = max(its_own.processor, self._used.get(process.name, 0.0))
-            found += its_own
+        """Of all so far."""
+        delays = {
+            thread: seconds
+            for process in self.look()
+            for thread, seconds in delays_of(process, str(self._child)).items()
+        }
         unseen = 0.0 if self._bare else UNSEEN * (_processes_made() - self._began)
-        return Usage(sum(self._used.values()) + unseen, found.delays)
+        return Usage(sum(self._used.values()) + unseen, delays)
 
 
 def _processes_made() -> int:
