@@ -32,6 +32,8 @@ MAX_DEPTH = 8
 MAX_NAME = 1024  # characters of a path inside an archive
 NOTEBOOK = re.compile(r"\.ipynb(\.json|\.txt)?$", re.IGNORECASE)  # all else is left behind
 _ENCRYPTED, _UTF8 = 0x1, 0x800
+# Of these zipfile unpacks as much as is asked for; of the others a whole block at once, gigabytes from a few bytes.
+_PACKED = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _EXTENDED_TIME, _UNICODE_PATH = 0x5455, 0x7075  # extra fields of Info-ZIP
 
 
@@ -192,6 +194,8 @@ def _zipped(info: zipfile.ZipInfo, archive: zipfile.ZipFile) -> Entry:
     problem = _bad_name(names[0])
     if info.flag_bits & _ENCRYPTED:
         problem = "is encrypted: download the archive without a password"
+    elif info.compress_type not in _PACKED:
+        problem = "is packed in a way that no LMS packs"
     elif mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
         problem = "is a link or another special file"
     elif info.file_size > MAX_BYTES:

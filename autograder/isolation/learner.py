@@ -7,9 +7,11 @@ answers than its functions would.
 
 import importlib
 import io
+import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
+from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any
 
 from torch import Tensor
@@ -44,6 +46,13 @@ def make_shell():
 
         def enable_gui(self, gui=None) -> None:  # no event loop here; inline figures need none
             pass
+
+        def system(self, cmd: str) -> None:  # IPython's wants a terminal, and none is here
+            if cmd.rstrip().endswith("&"):
+                raise OSError("Background processes not supported.")
+            done = subprocess.run(self.var_expand(cmd, depth=1), shell=True, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT)
+            print(done.stdout.decode(errors="replace"), end="")
+            self.user_ns["_exit_code"] = done.returncode
 
     config = Config()
     config.HistoryManager.enabled = False

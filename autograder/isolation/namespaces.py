@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 2, 4, 8, 4096, 16384, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
 _PR_SET_DUMPABLE, _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 4, 1, 38, 24
 _SIGKILL = 9
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -56,6 +56,10 @@ def mount_private(folders: tuple[str, ...], size: int) -> None:
         _check(_libc.mount(b"tmpfs", folder.encode(), b"tmpfs", _MS_NOSUID | _MS_NODEV, options), f"mount {folder}")
     # A shared mapping of /dev/zero is memory that no limit counts.
     _check(_libc.mount(b"/dev/null", b"/dev/zero", None, _MS_BIND, None), "mount /dev/zero")
+    if Path("/dev/pts").is_dir():
+        # Pseudo-terminals come from one pool for the whole machine: who has them all leaves none for anybody else.
+        flags, options = _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, b"size=4k,nr_inodes=1,mode=0555"
+        _check(_libc.mount(b"tmpfs", b"/dev/pts", b"tmpfs", flags, options), "mount /dev/pts")
     mount_proc()
 
 

@@ -1,17 +1,20 @@
 """Time limits that a busy machine doesn't use up.
 
-What counts of a learner's time is what passes by the clock while none of its processes, nor the grader's, is kept
-waiting for a processor (`run_delay` of the kernel's schedstat); or its own use of the processor, if that is more. So an
-honest answer isn't late because somebody else's processes run, and who starts many of his own ends by their use. A wide
-limit by the clock stands over all; where that was reached, nothing is known of the answer.
+What counts of a learner's time is what passes by the clock while it isn't kept waiting for a processor (`run_delay` of
+the kernel's schedstat), nor the grader; or its own use of the processor, if that is more. So an honest answer isn't
+late because somebody else's processes run, and who starts many of his own ends by their use. Of threads that work
+beside one another the one that waited longest counts, never their sum: a hundred that wake at once wait a hundredfold
+for next to no use, and whoever sleeps beside them would have all the time in the world. A wide limit by the clock
+stands over all; where that was reached, nothing is known of the answer.
 """
 
 import contextlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 PROCESSORS = 2  # that an answer may use all the time, as if it were one
@@ -20,6 +23,8 @@ FIRST_LOOK = 0.05  # of a limit; what ends before that needs no look
 LOOK_SECONDS = 0.05  # at least between two looks
 TICKS = os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100  # of /proc's, in a second
 
+Thread = tuple[str, str]  # whose turn it was, and which of its threads
+
 
 @dataclass(frozen=True)
 class Usage:
@@ -27,17 +32,29 @@ class Usage:
 
     Attributes:
         processor: used, in all threads together.
-        delay: ready to run, and kept waiting for a processor.
+        delays: of each thread, ready to run, and kept waiting for a processor. The grader and each of a learner's
+            processes have turns of their own, one after the other.
     """
 
     processor: float = 0.0
-    delay: float = 0.0
+    delays: Mapping[Thread, float] = field(default_factory=dict)
+
+    @property
+    def delay(self) -> float:
+        """What all turns together were kept waiting: in each, the thread that waited longest."""
+        longest: dict[str, float] = defaultdict(float)
+        for (turn, _), seconds in self.delays.items():
+            longest[turn] = max(longest[turn], seconds)
+        return sum(longest.values())
 
     def __add__(self, other: "Usage") -> "Usage":
-        return Usage(self.processor + other.processor, self.delay + other.delay)
+        threads = {**self.delays, **other.delays}
+        delays = {one: self.delays.get(one, 0.0) + other.delays.get(one, 0.0) for one in threads}
+        return Usage(self.processor + other.processor, delays)
 
     def __sub__(self, other: "Usage") -> "Usage":
-        return Usage(self.processor - other.processor, self.delay - other.delay)
+        delays = {one: seconds - other.delays.get(one, 0.0) for one, seconds in self.delays.items()}
+        return Usage(self.processor - other.processor, delays)
 
 
 Meter = Callable[[], Usage]
@@ -84,7 +101,7 @@ class Limit:
 
 
 def had(clock: float, used: Usage) -> float:
-    """What counts of so many seconds by the clock; no more than those, though threads wait beside one another."""
+    """What counts of so many seconds by the clock."""
     return min(clock, max(used.processor / PROCESSORS, clock - used.delay))
 
 
@@ -95,22 +112,26 @@ def endless() -> float:
 
 def own_usage() -> Usage:
     """This thread's delay; its work is what others wait for, and is no use of theirs."""
-    return Usage(0.0, _delay([Path("/proc/thread-self")]))
+    return Usage(0.0, _delays("grader", [Path("/proc/thread-self")]))
 
 
-def usage_of(process: Path) -> Usage:
-    """One process's, from its folder in /proc, with all children that it has seen the end of; nothing if it's gone."""
+def processor_of(process: Path) -> float:
+    """What one process used, by its folder in /proc, with the children that it has seen the end of; 0 if it is gone."""
     try:
         fields = (process / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return Usage()
-    ticks = sum(map(int, fields[11:15]))  # its own in user and system mode, its children's
-    return Usage(ticks / TICKS, _delay(process.glob("task/*")))
+        return 0.0
+    return sum(map(int, fields[11:15])) / TICKS  # its own in user and system mode, its children's
 
 
-def _delay(threads: Iterable[Path]) -> float:
-    nanoseconds = 0
+def delays_of(process: Path, turn: str) -> dict[Thread, float]:
+    """How long each of one process's threads was kept waiting."""
+    return _delays(turn, process.glob("task/*"))
+
+
+def _delays(turn: str, threads: Iterable[Path]) -> dict[Thread, float]:
+    found = {}
     for thread in threads:
         with contextlib.suppress(OSError, IndexError, ValueError):  # a thread that ended, a kernel that doesn't say
-            nanoseconds += int((thread / "schedstat").read_text().split()[1])
-    return nanoseconds / 1e9
+            found[turn, thread.name] = int((thread / "schedstat").read_text().split()[1]) / 1e9
+    return found

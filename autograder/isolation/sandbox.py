@@ -17,24 +17,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autograder.isolation import forking, namespaces, zygote
+from autograder.isolation import forking, zygote
 from autograder.isolation.cgroup import ControlGroup
 from autograder.isolation.patience import Usage, own_usage
+from autograder.isolation.visible import mounts
 
 WARM_UP_SECONDS = 600  # seen: 6 s; nothing but a broken host takes so long, and a busy one is none
 START_SECONDS = 120
-SYSTEM_FOLDERS = (
-    "/usr",
-    "/lib",
-    "/lib64",
-    "/lib32",
-    "/bin",
-    "/sbin",
-    "/etc/ld.so.cache",
-    "/etc/alternatives",
-    "/etc/fonts",
-)
-
 
 ADVICE = (
     "`autograder doctor` says what is there and what to do; on macOS and Windows, grade in a Linux container. "
@@ -72,7 +61,7 @@ class Sandbox:
         imports: statements that the warm process executes, for all learners' processes. They can read them.
         meanwhile: called while the warm process starts; its forks are what grades.
         seat: a number among those who grade on this machine, each of whom gets a processor of its own for its learners
-            where no control group shares them out.
+            where no control group shares them out; who doesn't know it gets any one.
 
     Raises:
         SandboxError: bubblewrap is missing or refused, or the warm process didn't come up.
@@ -99,7 +88,7 @@ class Sandbox:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 env={},
-                preexec_fn=lambda: _take_place(self._cgroup, seat),
+                preexec_fn=lambda: _take_place(self._cgroup, os.getppid() if seat is None else seat),
             )
         self._buffer = b""
         self._busy = False
@@ -203,8 +192,10 @@ class Sandbox:
 
 
 def _read_usage(line: bytes | None) -> Usage | None:
-    fields = (line or b"").split()
-    return Usage(*map(float, fields)) if len(fields) == 2 else None
+    if not line:
+        return None
+    processor, delays = json.loads(line)
+    return Usage(processor, {(turn, thread): seconds for turn, thread, seconds in delays})
 
 
 def open_sandbox(
@@ -235,11 +226,11 @@ def open_sandbox(
     return sandbox, layers
 
 
-def _take_place(group: ControlGroup | None, seat: int | None) -> None:
+def _take_place(group: ControlGroup | None, seat: int) -> None:
     # Between fork and exec: nothing here may import or take a lock.
     if group:
         group.enter()
-    if seat is not None and not (group and group.shares_processor) and hasattr(os, "sched_setaffinity"):
+    if not (group and group.shares_processor) and hasattr(os, "sched_setaffinity"):
         processors = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {processors[seat % len(processors)]})
 
@@ -280,33 +271,10 @@ def _bubblewrap_command() -> list[str]:
     # First the folders that a learner's process covers with its own, then what lies in them: a course under /tmp, say,
     # whose learners then find /tmp read-only.
     command += ["--perms", "1777", "--tmpfs", "/tmp", "--perms", "1777", "--tmpfs", "/learner"]
-    visible = _visible()
-    # bubblewrap makes parents for its owner alone, and the learner's process is somebody else.
-    parents = {parent for source in visible for parent in source.parents} - {Path("/"), Path("/tmp")}
-    for parent in sorted(parents):
-        command += ["--perms", "0755", "--dir", str(parent)]
-    for source in visible:
-        command += ["--ro-bind", str(source), str(source)]
+    command += mounts()
     # For anyone but root the learner's process owns /dev: it must not leave files there for the next one.
     command += [*proc, "--dev", "/dev", "--remount-ro", "/dev"]
-    if any(Path("/tmp") in source.parents for source in visible):
-        command += ["--remount-ro", "/tmp"]
     environment = {"PATH": "/usr/bin:/bin", "LANG": "C.UTF-8", "HF_HUB_OFFLINE": "1", "PYTHONDONTWRITEBYTECODE": "1"}
     for name, value in environment.items():
         command += ["--setenv", name, value]
     return [*command, "--remount-ro", "/", "--"]
-
-
-def _visible() -> list[Path]:
-    import fridge
-    from fridge import embedded
-
-    wanted = [
-        *map(Path, SYSTEM_FOLDERS),
-        Path(sys.base_prefix),
-        Path(sys.prefix),
-        Path(fridge.__file__).parent,
-        Path(namespaces.__file__).parents[1],
-        embedded.cache_folder(),
-    ]
-    return sorted({path for path in wanted if path.exists()})

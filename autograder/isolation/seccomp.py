@@ -38,7 +38,7 @@ _TABLES = {
             "settimeofday": 164, "clock_settime": 227, "clock_adjtime": 305, "adjtimex": 159, "iopl": 172,
             "ioperm": 173, "modify_ldt": 154, "memfd_create": 319, "memfd_secret": 447, "shmget": 29, "semget": 64,
             "msgget": 68, "fanotify_init": 300, "vmsplice": 278, "io_setup": 206, "quotactl_fd": 443,
-            "sched_setaffinity": 203,
+            "sched_setaffinity": 203, "inotify_init": 253, "inotify_init1": 294, "sync": 162, "syncfs": 306,
         },
     ),
     "aarch64": (
@@ -56,7 +56,7 @@ _TABLES = {
             "settimeofday": 170, "clock_settime": 112, "clock_adjtime": 266, "adjtimex": 171,
             "memfd_create": 279, "memfd_secret": 447, "shmget": 194, "semget": 190, "msgget": 186,
             "fanotify_init": 262, "vmsplice": 75, "io_setup": 0, "quotactl_fd": 443,
-            "sched_setaffinity": 122,
+            "sched_setaffinity": 122, "inotify_init1": 26, "sync": 81, "syncfs": 267,
         },
     ),
 }  # fmt: skip

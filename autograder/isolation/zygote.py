@@ -28,13 +28,14 @@ from pathlib import Path
 
 from autograder.isolation import forking, imports, namespaces, seccomp
 from autograder.isolation.namespaces import Limits
-from autograder.isolation.patience import Usage, usage_of
+from autograder.isolation.patience import Usage, delays_of, processor_of
 
 START, END, PREPARE, USAGE = b"+", b"-", b"=", b"?"
 TOKEN = 8  # bytes
 NOBODY = 65534
 PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
 POLL_SECONDS = 0.1
+UNSEEN = POLL_SECONDS  # that count for each process or thread that was made: most that passes between two looks
 END_SECONDS = 5  # in which all of a learner's processes are killed and reaped
 TREE_MEMORY = 3 * 2**30  # bytes resident in all of a learner's processes together
 
@@ -220,19 +221,51 @@ def _silence_standard_streams() -> None:
 
 def _watch(control: socket.socket, child: int, bare: bool) -> Usage:
     # Until the learner ends, or the grader asks for something else or hangs up; memory is added up on the way.
-    last = Usage()
+    account, last = _Account(child, bare), Usage()
     while _runs(child):
         readable, _, _ = select.select([control], [], [], POLL_SECONDS)
         if readable and control.recv(1, socket.MSG_PEEK) == USAGE:
-            last = _usage_of_others(child, bare)
+            last = account.usage()
             control.sendall(_receive(control)[1] + _as_line(last))
             continue
         # The first sum counts what processes share for each of them. It is cheap; the second is right.
         if readable or (not bare and _memory_of_others("status") > TREE_MEMORY < _memory_of_others("smaps_rollup")):
-            last = _usage_of_others(child, bare)
+            last = account.usage()
             _end(child, bare)
             break
+        account.look()
     return last
+
+
+class _Account:
+    """What one learner's processes had of the processors, with those that have ended and nobody saw the end of."""
+
+    def __init__(self, child: int, bare: bool) -> None:
+        self._child, self._bare = child, bare
+        self._began = _processes_made()
+        self._used: dict[str, float] = {}  # process -> what it had when it was last seen
+
+    def look(self) -> list[Path]:
+        """Note what each has used by now; those that are there. What comes after the last look, `UNSEEN` stands for."""
+        there = [Path(f"/proc/{self._child}")] if self._bare else _others()
+        for process in there:
+            self._used[process.name] = max(processor_of(process), self._used.get(process.name, 0.0))
+        return there
+
+    def usage(self) -> Usage:
+        """Of all so far."""
+        delays = {
+            thread: seconds
+            for process in self.look()
+            for thread, seconds in delays_of(process, str(self._child)).items()
+        }
+        unseen = 0.0 if self._bare else UNSEEN * (_processes_made() - self._began)
+        return Usage(sum(self._used.values()) + unseen, delays)
+
+
+def _processes_made() -> int:
+    # The last number that was given to a process or thread of this pid namespace.
+    return int(Path("/proc/loadavg").read_text().split()[4]) if sys.platform == "linux" else 0
 
 
 def _end(child: int, bare: bool) -> None:
@@ -254,12 +287,9 @@ def _others() -> list[Path]:
     return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and entry.name not in own]
 
 
-def _usage_of_others(child: int, bare: bool) -> Usage:
-    return sum(map(usage_of, [Path(f"/proc/{child}")] if bare else _others()), Usage())
-
-
 def _as_line(usage: Usage) -> bytes:
-    return f"{usage.processor} {usage.delay}\n".encode()
+    delays = [[*thread, seconds] for thread, seconds in usage.delays.items()]
+    return json.dumps([usage.processor, delays]).encode() + b"\n"
 
 
 def _memory_of_others(table: str) -> int:

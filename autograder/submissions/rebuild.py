@@ -30,7 +30,8 @@ from fridge.regions import Match, match
 
 REPAIRS, REVEALED = "repairs", "revealed"  # keys in the rebuilt notebook's metadata
 MOST_REPAIRS = 50
-MOST_PICTURES = 100  # in one answer in text; each is looked for in the text
+MOST_PICTURES, MOST_OF_NOTEBOOK = 100, 1_000  # in one cell, and in all: each is looked for in the text, and checked
+PICTURES = frozenset(("image/png", "image/jpeg", "image/gif"))  # that a page shows; nothing else is kept beside a text
 # What needs a network. It would wait for one that a grader doesn't have, and an answer in its cell with it.
 _INSTALLS = re.compile(
     r"^(?P<indent>[ \t]*)(?P<line>[!%](?:\S*python[\d.]* +-m +)?(?:\{sys\.executable\} +-m +)?(?:uv +)?"
@@ -133,6 +134,11 @@ def _assemble(
     names = (name for number in range(1, len(own) + len(taken) + 1) if (name := f"own-{number}") not in taken)
     for cell, name in zip(own, names, strict=False):
         cell.id = name
+    left = MOST_OF_NOTEBOOK
+    for cell in assembled:
+        left -= len(cell.get("attachments", ()))
+        if left < 0:
+            cell.pop("attachments", None)
     return assembled
 
 
@@ -243,11 +249,12 @@ def _commented(line: re.Match[str]) -> str:
 
 
 def _attachments(cell: NotebookNode) -> dict[str, NotebookNode]:
-    pictures = cell.get("attachments")
-    if not isinstance(pictures, dict):
-        return {}
-    valid = all(
-        isinstance(bundle, dict) and all(isinstance(data, str) for data in bundle.values())
-        for bundle in pictures.values()
-    )
-    return {"attachments": copy.deepcopy(pictures)} if valid else {}
+    """A cell's pictures, whose names and bodies can be written to a file again."""
+    attached = cell.get("attachments")
+    kept = {}
+    for name, bundle in itertools.islice(attached.items(), MOST_PICTURES) if isinstance(attached, dict) else ():
+        found = bundle.items() if isinstance(bundle, dict) else ()
+        pictures = {kind: body for kind, body in found if kind in PICTURES and isinstance(body, str) and body.isascii()}
+        if pictures and isinstance(name, str) and name == name.encode("utf-8", "replace").decode():
+            kept[name] = pictures
+    return {"attachments": nbformat.from_dict(kept)} if kept else {}

@@ -86,6 +86,7 @@ def test_an_attack_gains_nothing_reads_nothing_and_hurts_nobody(
         assert words in messages[name]
     assert grading.peak_mb - before[0].peak_mb < MOST_MB
     assert grading.seconds < MOST_SECONDS
+    assert not grading.graded.starved  # nobody can have a busy machine taken for the reason of being late
 
     # The next one through the same warm process.
     after, seen = honest()

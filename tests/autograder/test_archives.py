@@ -90,6 +90,42 @@ def test_damage_inside_costs_one_entry(tmp_path, place):
         assert found[2].read() == notebook("last")
 
 
+@pytest.mark.parametrize("packing", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_packing_that_knows_no_measure_is_left_behind(tmp_path, packing):
+    """zipfile unpacks a whole block of these, whatever is asked for: 900 MB came from an entry that says 1000 bytes."""
+    with zipfile.ZipFile(tmp_path / "x.zip", "w", packing) as file:
+        file.writestr(FIRST, notebook("first"), zipfile.ZIP_DEFLATED)
+        file.writestr("eve_66_77_mini.ipynb", b" " * 2**20)
+        file.writestr(LAST, notebook("last"), zipfile.ZIP_STORED)
+    data = bytearray((tmp_path / "x.zip").read_bytes())
+    struct.pack_into("<L", data, data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1) + 24, 1000)
+    (tmp_path / "x.zip").write_bytes(data)
+    with opened(tmp_path / "x.zip") as found:
+        assert [bool(one.problem) for one in found] == [False, True, False]
+        assert "no LMS packs" in found[1].problem
+        assert [found[0].read(), found[2].read()] == [notebook("first"), notebook("last")]
+
+
+@pytest.mark.parametrize(
+    ("form", "place", "value"),
+    [("<L", 12, 0xFFFFFFFF), ("<L", 12, 0), ("<L", 42, 0), ("<L", 42, 0xFFFFFFF0), ("<H", 10, 77)],
+    ids=["no date at all", "the year 0", "another's place", "a place behind the end", "an unknown packing"],
+)
+def test_an_odd_line_of_the_table_costs_one_entry(tmp_path, form, place, value):
+    """Whatever the table of contents says of one entry, the entries beside it are read."""
+    path = archive(tmp_path / "x.zip", {FIRST: "first", "eve_66_77_mini.ipynb": "eve", LAST: "last"})
+    data = bytearray(path.read_bytes())
+    struct.pack_into(form, data, data.index(b"PK\x01\x02", data.index(b"PK\x01\x02") + 1) + place, value)
+    path.write_bytes(data)
+    with opened(path) as found:
+        assert [found[0].read(), found[2].read()] == [notebook("first"), notebook("last")]
+        if place == 12:
+            assert found[1].read() == notebook("eve")
+        else:
+            with pytest.raises(Refused, match="damaged inside the archive"):
+                found[1].read()
+
+
 def test_an_archive_inside_an_archive_stays_closed(tmp_path):
     """nbgrader unpacks it, and whoever is named inside has handed in."""
     path = archive(

@@ -3,6 +3,8 @@
 import time
 
 import pytest
+from bleach import html5lib_shim  # noqa: F401 - whose parser lies beside it
+from bleach._vendor import html5lib
 
 from autograder.results import markup
 from autograder.results.formulas import mathml
@@ -291,3 +293,37 @@ def test_what_may_stay_stays():
     for part in ("<strong>", 'href="https://a.org"', "<kbd>", "<td>", 'class="highlight"'):
         assert part in page
     assert html(b"<table><tr><td>\xff</td></tr></table>").count("<td>") == 1
+
+
+# Texts that are harmless as they are written and aren't when a browser reads what a cleaner made of them: elements
+# whose content is text for one reader and tags for the other, other namespaces, tables that throw out what is in them.
+READ_ANEW = [
+    '<math><mtext><table><mglyph><style><!--</style><img title="--&gt;&lt;img src=1 onerror=alert(1)&gt;">',
+    "<form><math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+    '<svg></p><style><a id="</style><img src=1 onerror=alert(1)>">',
+    '<noscript><p title="</noscript><img src=x onerror=alert(1)>">',
+    '<xmp><p title="</xmp><img src=x onerror=alert(1)>">',
+    '<textarea><img title="</textarea><img src=x onerror=alert(1)>"></textarea>',
+    "<template><s><template><s><img src=x onerror=alert(1)>@s</template></s></template>",
+    '<math><annotation-xml encoding="text/html"><img src=x onerror=alert(1)></annotation-xml></math>',
+    "<p><svg><foreignObject><p></svg><img src=x onerror=alert(1)>",
+    "<!--a--!><img src=x onerror=alert(1)>--> <![CDATA[<img src=x onerror=alert(1)>]]>",
+    "<i title='a\"$x$\"b'>t</i> $a$ <i title=\"a'$\\text{<img src=x onerror=alert(1)>}$'b\">u</i>",
+    '$x$ &#xE000;0&#xE001; <i title="&#xE000;0&#xE001;"> $&#xE000;9&#xE001;$ ;base64,kept0kept" onload=alert(1)',
+    "</table></td></tr></details></ul></div></div><div>out</div>",
+]
+
+
+@pytest.mark.parametrize("around", ["{}", "| a |\n|---|\n| {}", "<table><tr><td>{}", "> - {}", "<div>\n\n{}"])
+@pytest.mark.parametrize("show", [markdown, html])
+def test_what_was_cleaned_is_as_clean_when_it_is_read_again(show, around):
+    """Guards against scripts that arise between two readers, and against a box that the second one closes earlier."""
+    for source in [*READ_ANEW, "\n\n".join(READ_ANEW)]:
+        page = f'<div id="page">{show(around.format(source))}</div>'
+        inside = html5lib.parse(page, namespaceHTMLElements=False).find(".//div[@id='page']")
+        assert len(inside) == 1, source
+        for element in list(inside.iter())[1:]:
+            name = str(element.tag).rpartition("}")[2]
+            assert name in markup._TAGS or name in ("math", "mrow", "mi", "mo", "mn", "mtext", "mspace"), (name, source)
+            names = {str(key).rpartition("}")[2] for key in element.attrib}
+            assert names <= {"alt", "display", "src", "style", "title", "xmlns"}, (names, source)

@@ -19,12 +19,12 @@ class Machine:
     """A clock and a meter that tests wind on."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.now, self.had, self.looks = 1000.0, Usage(5, 7), 0
+        self.now, self.had, self.looks = 1000.0, Usage(5, {("learner", "1"): 7}), 0
         monkeypatch.setattr(patience.time, "monotonic", lambda: self.now)
 
-    def passes(self, seconds: float, processor: float = 0.0, delay: float = 0.0) -> None:
+    def passes(self, seconds: float, processor: float = 0.0, delay: float = 0.0, threads: int = 1) -> None:
         self.now += seconds
-        self.had += Usage(processor, delay)
+        self.had += Usage(processor, {("learner", str(number + 1)): delay for number in range(threads)})
 
     def meter(self) -> Usage:
         self.looks += 1
@@ -68,11 +68,29 @@ def test_waiting_for_a_processor_does_not_count(machine):
 def test_waiting_for_ones_own_processes_ends_by_their_use(machine):
     """Guards against a learner who starts so many that they wait for one another, and so for ever."""
     limit = machine.limit(10)
-    machine.passes(9.9, processor=PROCESSORS * 9.9, delay=600)
+    machine.passes(9.9, processor=PROCESSORS * 9.9, delay=9.8, threads=60)
     assert limit.left() > 0
-    machine.passes(0.2, processor=PROCESSORS * 0.2, delay=12)
+    machine.passes(0.2, processor=PROCESSORS * 0.2, delay=0.2, threads=60)
     assert limit.left() == 0
     assert not limit.starved
+
+
+def test_threads_that_wait_beside_one_another_bring_no_more_time_than_one(machine):
+    """Guards against a hundred that wake at once: all but one wait, for next to no use, and a sleeper has their sum."""
+    limit = machine.limit(10)
+    machine.passes(9.9, processor=0.3, delay=0.3, threads=60)
+    assert limit.left() < 0.7
+    machine.passes(0.7, processor=0.02, delay=0.02, threads=60)
+    assert limit.left() == 0
+    assert not limit.starved
+
+
+def test_who_waits_in_turn_has_all_that_each_waited_for():
+    """Guards against time that is lost where a learner's process was replaced, or its grader waits as well."""
+    before = Usage(1, {("1", "1"): 5.0, ("grader", "self"): 2.0})
+    after = Usage(3, {("1", "1"): 7.0, ("2", "1"): 4.0, ("2", "2"): 1.0, ("grader", "self"): 3.0})
+    assert (after - before).delay == 2 + 4 + 1
+    assert (after - before).processor == 2
 
 
 def test_many_processors_do_not_shorten_the_time_by_the_clock(machine):
@@ -147,12 +165,33 @@ def test_many_processes_of_ones_own_bring_no_time(grade):
     assert not graded.starved
 
 
+WAKE = """import os, time
+    began = time.time()
+    for _ in range(40):
+        if os.fork() == 0:
+            for number in range(1, 200):
+                time.sleep(max(0, began + number / 2 - time.time()))
+                until = time.thread_time() + 0.0008
+                while time.thread_time() < until: pass
+    time.sleep(100)"""
+
+
+def test_processes_that_wake_at_once_bring_no_time(grade):
+    """Guards against a sleeper whose children wait for one another: before, this limit of 3 seconds took 30."""
+    graded = grade(answers={"one": f"def one(a, b):\n    {WAKE}"})
+    assert points(graded) == [0, 2, 2]
+    assert graded.seconds["one-test"] < 20
+    assert not graded.starved
+
+
 def test_a_machine_without_any_time_gives_no_grade(grade, monkeypatch):
     """Guards against 0 points for what nobody has seen run."""
     monkeypatch.setattr(patience, "WIDE", 1)
     with busy_machine():
         graded = grade(answers={"one": f"def one(a, b):\n    {BURN.format(2)}"})
     assert graded.starved
+    assert list(graded.verdicts) == ["one-test", "two-test", "three-test"], "a record has all of them"
+    assert list(graded.seconds) == ["one-test"], "what is graded again isn't graded to its end now"
 
 
 @pytest.mark.skipif(
@@ -165,11 +204,11 @@ def test_without_a_control_group_a_seat_is_a_processor_of_ones_own(monkeypatch):
         pytest.skip("one processor, and so no choice")
     monkeypatch.setattr(sandbox, "_control_group", lambda: None)
     seen = []
-    for seat in (0, 1):
+    for seat in (0, 1, None):
         with contextlib.closing(sandbox.Sandbox(seat=seat)) as warm:
             connection, _ = warm.learner()
             session = Session(Channel(connection), 20, Limit(60, warm.usage), warm.usage)
             session.run_cell("import os\nfree = list(os.sched_getaffinity(0))")
             seen.append(session.lookup(["free"])["free"])
-    assert [len(free) for free in seen] == [1, 1]
+    assert [len(free) for free in seen] == [1, 1, 1], "on nbgrader's own way and on a cluster nobody knows a seat"
     assert seen[0] != seen[1]

@@ -15,7 +15,14 @@ from nbformat import NotebookNode
 
 from autograder.course import find_units
 from autograder.notebooks import grade_id
-from autograder.submissions.rebuild import MOST_PICTURES, REVEALED, _write_text, rebuild
+from autograder.submissions.rebuild import (
+    MOST_OF_NOTEBOOK,
+    MOST_PICTURES,
+    REPAIRS,
+    REVEALED,
+    _write_text,
+    rebuild,
+)
 from autograder.submissions.submission import Refused
 from autograder.trials.generated import answers_of
 from fridge import pieces
@@ -206,6 +213,61 @@ def test_an_answer_with_many_pictures_is_read_once_for_each_of_a_hundred() -> No
     _write_text(cell, source, [part])
     assert time.process_time() - began < 5
     assert len(cell.attachments) == MOST_PICTURES
+
+
+@pytest.mark.parametrize(
+    "attachments",
+    [
+        {"\ud800.png": {"image/png": "aa"}},
+        {"a.png": {"\ud800": "aa", "image/png": "aa"}},
+        {"a.png": {"image/png": "\ud800"}},
+        {"a.svg": {"image/svg+xml": "<svg onload=alert(1)>"}, "a.html": {"text/html": "<script>"}},
+        {"a.png": [1], "b.png": {"image/png": 5}},
+    ],
+    ids=["half a character in a name", "in a kind", "in a body", "no pictures", "no bundles"],
+)
+def test_odd_attachments_cost_no_other_cell_its_points(kv_cache, attachments) -> None:
+    """Guards against a notebook that can't be written to a file, so that all its points are lost."""
+    sent = copy.deepcopy(kv_cache.solved)
+    sent.cells.append(nbformat.v4.new_markdown_cell("![](attachment:good.png)"))
+    sent.cells[-1].attachments = {**attachments, "good.png": {"image/png": "aa"}}
+    rebuilt = rebuild(sent, kv_cache.handout).notebook
+    nbformat.writes(rebuilt).encode()
+    (kept,) = (cell.attachments for cell in rebuilt.cells if "attachments" in cell)
+    assert kept["good.png"] == {"image/png": "aa"}
+    assert {kind for bundle in kept.values() for kind in bundle} == {"image/png"}
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"kernelspec": {"display_name": "<script>", "language": "<b>", "name": "'; alert(1)"}},
+        {"language_info": {"name": "<script>", "version": "3.12.<script>", "pygments_lexer": "'><script>"}},
+        {"widgets": {"application/vnd.jupyter.widget-state+json": {"state": {"a": {"model_name": "HTMLModel"}}}}},
+        {"title": "</title><script>", "authors": [{"name": "<script>"}], "autograder": {"layers": "<script>"}},
+    ],
+    ids=lambda metadata: next(iter(metadata)),
+)
+def test_a_notebooks_own_metadata_stay_behind(kv_cache, metadata) -> None:
+    """Guards against names of kernels and languages, widgets and titles, which pages put where they like."""
+    sent = copy.deepcopy(kv_cache.solved)
+    sent.metadata.update(nbformat.from_dict(metadata))
+    rebuilt = rebuild(sent, kv_cache.handout).notebook
+    assert "<script>" not in nbformat.writes(rebuilt)
+    assert set(rebuilt.metadata) <= {*kv_cache.handout.metadata, "language_info", REPAIRS, REVEALED}
+
+
+def test_a_hundred_thousand_attachments_are_kept_by_hundreds(kv_cache) -> None:
+    """Guards against what a check of each takes: 23 seconds for these, minutes for a file of 20 MB."""
+    sent = copy.deepcopy(kv_cache.solved)
+    for number in range(50):
+        cell = nbformat.v4.new_markdown_cell(f"text {number}")
+        cell.attachments = {f"{one}.png": {"image/png": "aa"} for one in range(2_000)}
+        sent.cells.append(cell)
+    began = time.process_time()
+    rebuilt = rebuild(sent, kv_cache.handout).notebook
+    assert time.process_time() - began < 5
+    assert sum(len(cell.get("attachments", ())) for cell in rebuilt.cells) == MOST_OF_NOTEBOOK
 
 
 def test_what_was_revealed_is_noted_wherever_the_call_stands(kv_cache) -> None:

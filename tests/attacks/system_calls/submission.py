@@ -7,9 +7,10 @@ NUMBERS = {"x86_64": dict(mount=165, umount2=166, unshare=272, setns=308, bpf=32
     io_uring_setup=425, perf_event_open=298, ptrace=101, process_vm_readv=310, process_vm_writev=311, chroot=161, pivot_root=155,
     open_by_handle_at=304, name_to_handle_at=303, kcmp=312, pidfd_getfd=438, fsopen=430, open_tree=428, move_mount=429,
     init_module=175, reboot=169, personality=135, clone3=435, swapon=167, mknod=133, syslog=103, memfd_secret=447, fanotify_init=300,
-    vmsplice=278, modify_ldt=154, io_setup=206, sched_setaffinity=203),
+    vmsplice=278, modify_ldt=154, io_setup=206, sched_setaffinity=203, inotify_init=253, inotify_init1=294, sync=162, syncfs=306),
     "aarch64": dict(mount=40, umount2=39, unshare=97, setns=268, bpf=280, keyctl=219, add_key=217, userfaultfd=282, io_uring_setup=425,
-    perf_event_open=241, ptrace=117, process_vm_readv=270, process_vm_writev=271, chroot=51, pivot_root=41, sched_setaffinity=122)}[platform.machine()]
+    perf_event_open=241, ptrace=117, process_vm_readv=270, process_vm_writev=271, chroot=51, pivot_root=41, sched_setaffinity=122,
+    inotify_init1=26, sync=81, syncfs=267)}[platform.machine()]
 answers = {}
 for name, number in NUMBERS.items():
     arguments = (0, 0, 0, 0, 0, 0) if name != "unshare" else (0x10000000, 0, 0, 0, 0, 0)
