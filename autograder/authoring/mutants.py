@@ -49,7 +49,7 @@ _RELATIVES = {
 }
 _COPIES = {"clone", "copy", "contiguous", "detach", "float", "double", "half", "to", "long", "int", "view_as", "cpu"}
 _SYMMETRIC = {"min", "max", "minimum", "maximum", "gcd", "lcm", "transpose"}
-_UNSEEN = {"device", "strict"}  # keywords: tests run where there is one device; no zip of a right answer is uneven
+_UNSEEN = {"device", "strict"}  # tests run where there is one device; no zip of a right answer is uneven
 LARGE = 1000  # one more or less is no mistake that anybody makes
 _DTYPES = {"float32": "float16", "float64": "float32", "int64": "int32", "int8": "int32", "uint8": "int16"}
 _DTYPES |= {"bfloat16": "float32", "int32": "int16", "float16": "float32", "bool": "int64"}
@@ -220,16 +220,22 @@ def _call(node: ast.AST) -> Iterator[Change]:
     for index, keyword in enumerate(node.keywords):
         if keyword.arg not in _UNSEEN:
             yield lambda there, _, index=index: there.keywords.pop(index)
+    if len(node.args) > 1 and not isinstance(node.args[-1], ast.Starred):
+        yield lambda there, _: there.args.pop()  # a default takes its place, if there is one
     if name in _RELATIVES:
         field = "attr" if isinstance(node.func, ast.Attribute) else "id"
         yield lambda there, _: setattr(there.func, field, _RELATIVES[name])
-    if isinstance(node.func, ast.Attribute) and name in _COPIES:
+    if isinstance(node.func, ast.Attribute) and name in _COPIES and not _to_a_device(node):
         yield lambda there, parent: parent.put(there.func.value)
     if name == "range":
         yield lambda there, _: there.args.__setitem__(-1, _more(there.args[-1], 1))
         yield lambda there, _: there.args.__setitem__(-1, _more(there.args[-1], -1))
         if len(node.args) == 1:
             yield lambda there, _: there.args.insert(0, ast.Constant(1))
+
+
+def _to_a_device(call: ast.Call) -> bool:
+    return [getattr(value, "attr", "") for value in call.args] == ["device"]
 
 
 def _swap(items: list, index: int) -> None:
@@ -252,7 +258,8 @@ def _drop(node: ast.AST) -> Iterator[Change]:
 def _slice(node: ast.AST) -> Iterator[Change]:
     if isinstance(node, ast.Slice):
         for name in ("lower", "upper"):
-            if bound := getattr(node, name):
+            bound = getattr(node, name)
+            if bound and (name == "upper" or ast.unparse(bound) != "0"):  # from 0 on is from the start
                 if not isinstance(bound, ast.Constant):
                     for by in (1, -1):
                         yield lambda there, _, name=name, by=by: setattr(there, name, _more(getattr(there, name), by))

@@ -23,6 +23,7 @@ from autograder.notebooks import grade_id, is_exercise, read_master
 
 EQUIVALENT = "equivalent.toml"
 ENOUGH = 0.97  # of an exercise's mutants that aren't equivalent
+CPU_SECONDS = 5  # of a cell: the slowest test takes two, and what loops without an end is told from it soon
 FIELDS = {"exercise", "was", "becomes", "why"}
 
 
@@ -89,7 +90,7 @@ def _mutate_unit(unit: Unit, sample: int | None) -> dict[str, Exercise]:
         for exercise, found in made.items()
         for number, mutant in enumerate(found)
     }
-    verdicts = run_all({MASTER: master} | notebooks, master, "inprocess", {})
+    verdicts = run_all({MASTER: master} | notebooks, master, "inprocess", {}, CPU_SECONDS)
     if lost := [test for test, verdict in verdicts[MASTER].items() if not verdict.passed]:
         raise CourseError(f"{unit.name}: the master itself loses {', '.join(lost)}. Mend that first.")
     report = {}

@@ -27,16 +27,24 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
 WORKERS = 2
-SECONDS_PER_CELL = 20
+SECONDS_PER_CELL = 20  # of the processor; by the clock the tenfold
 SECONDS_PER_NOTEBOOK = 400
 
 _sandbox = None  # one for each worker process in split mode
 
 
 def run_all(
-    notebooks: dict[str, NotebookNode], master: NotebookNode, mode: str, drills: dict[str, NotebookNode]
+    notebooks: dict[str, NotebookNode],
+    master: NotebookNode,
+    mode: str,
+    drills: dict[str, NotebookNode],
+    cpu_seconds: float = SECONDS_PER_CELL,
 ) -> dict[str, dict[str, Verdict]]:
-    """Name -> variant of the master to name -> grade_id -> verdict, two at a time. Drills have tests of their own."""
+    """Name -> variant of the master to name -> grade_id -> verdict, two at a time. Drills have tests of their own.
+
+    Args:
+        cpu_seconds: that a cell has in-process.
+    """
     # Imported once, before the forks: what the notebooks import, and what runs them.
     import IPython.core.interactiveshell  # noqa: F401
 
@@ -53,7 +61,7 @@ def run_all(
     variants = list((notebooks | drills).items())
     shares = [dict(variants[worker::WORKERS]) for worker in range(WORKERS)]
     with ProcessPoolExecutor(WORKERS, context) as pool:
-        return dict(collections.ChainMap(*pool.map(_run_share, shares, [master] * WORKERS)))
+        return dict(collections.ChainMap(*pool.map(_run_share, shares, [master] * WORKERS, [cpu_seconds] * WORKERS)))
 
 
 def run(notebook: NotebookNode) -> Graded:
@@ -62,7 +70,7 @@ def run(notebook: NotebookNode) -> Graded:
     Changes this process's state (threads, alarm, IPython's instance): call it in a process of its own.
     """
     graded = Graded()
-    _run_cells(_shell(), notebook.cells, graded)
+    _run_cells(_shell(), notebook.cells, graded, SECONDS_PER_CELL)
     return graded
 
 
@@ -74,22 +82,25 @@ def _shell() -> "InteractiveShell":
 
     grading.begin(grading.Role.TESTING)
     torch.set_num_threads(1)  # tiny tensors; the pool keeps the cores busy
-    signal.signal(signal.SIGALRM, _out_of_time)
+    for alarm in (signal.SIGALRM, signal.SIGPROF):
+        signal.signal(alarm, _out_of_time)
     return InteractiveShell.instance()
 
 
-def _run_cells(shell: "InteractiveShell", cells: list[NotebookNode], graded: Graded) -> None:
+def _run_cells(shell: "InteractiveShell", cells: list[NotebookNode], graded: Graded, cpu_seconds: float) -> None:
     for cell in cells:
         if cell.cell_type != "code" or is_for_real(cell):
             continue
-        error = _execute(shell, cell.source)
+        error = _execute(shell, cell.source, cpu_seconds)
         if is_test(cell):
             worth = cell.metadata.nbgrader.points
             message = "" if error is None else str(error) or type(error).__name__
             graded.verdicts[grade_id(cell)] = Verdict(0.0 if error else worth, worth, message)
 
 
-def _run_share(notebooks: dict[str, NotebookNode], master: NotebookNode) -> dict[str, dict[str, Verdict]]:
+def _run_share(
+    notebooks: dict[str, NotebookNode], master: NotebookNode, cpu_seconds: float
+) -> dict[str, dict[str, Verdict]]:
     # One process runs the master; the variants are its children, each with the cells that are left to run.
     starts = {name: _first_difference(notebook, master) for name, notebook in notebooks.items()}
 
@@ -98,12 +109,12 @@ def _run_share(notebooks: dict[str, NotebookNode], master: NotebookNode) -> dict
         for index in range(len(master.cells) + 1):
             for name in (name for name, start in starts.items() if start == index):
                 results[name] = branch(shell, notebooks[name], index, graded)
-            _run_cells(shell, master.cells[index : index + 1], graded)
+            _run_cells(shell, master.cells[index : index + 1], graded, SECONDS_PER_CELL)
         return results
 
     def branch(shell: "InteractiveShell", notebook: NotebookNode, start: int, graded: Graded) -> dict[str, Any]:
         def rest() -> dict[str, Any]:
-            _run_cells(shell, notebook.cells[start:], graded)
+            _run_cells(shell, notebook.cells[start:], graded, cpu_seconds)
             return graded.as_json()
 
         try:
@@ -151,16 +162,18 @@ def _run_split(notebook: NotebookNode, master: NotebookNode, seconds_per_cell: i
         _sandbox.prepare()
 
 
-def _execute(shell: "InteractiveShell", source: str) -> BaseException | None:
+def _execute(shell: "InteractiveShell", source: str, cpu_seconds: float) -> BaseException | None:
     output = io.StringIO()
-    signal.alarm(SECONDS_PER_CELL)
+    signal.alarm(WIDE * SECONDS_PER_CELL)
+    signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
     try:
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
             result = shell.run_cell(source)
     finally:
         signal.alarm(0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
     return result.error_before_exec or result.error_in_exec
 
 
 def _out_of_time(signum: int, frame: object) -> None:
-    raise TimeoutError(f"the cell ran for more than {SECONDS_PER_CELL} seconds")
+    raise TimeoutError("the cell ran for too long")

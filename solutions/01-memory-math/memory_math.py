@@ -154,6 +154,7 @@ def bits_per_weight(
     bits, group=None, scale_bits=0, zero_bits=0, scale_group=None, second_bits=0
 ):
     """Bits that a weight takes on average, with its share of what is stored beside the codes.
+    What isn't given takes no bits.
 
     Args:
         bits: bits of a weight's own code.
@@ -190,7 +191,8 @@ with exercise("bits-per-weight"):
     expect_equal(bits_per_weight(4, group=64, scale_bits=32), 4.5, "NF4")
     ### BEGIN HIDDEN TESTS
     # Looks at: the other formats of the table; double quantization, with a zero point and
-    #   without; groups of one weight; a second-level scale for each single scale.
+    #   without; groups of one weight; a second-level scale for each single scale; bits that
+    #   aren't given.
     # Right because: what a group stores is shared by its weights, and what groups store
     #   together by the weights of all of them, so each stored bit is counted once.
     expect_equal(
@@ -228,6 +230,18 @@ with exercise("bits-per-weight"):
         cause="a scale and a minimum, 16 bits each",
     )
     expect_equal(bits_per_weight(8, group=32, scale_bits=16), 8.5, "Q8_0")
+    expect_equal(
+        bits_per_weight(4, group=8, zero_bits=4),
+        4.5,
+        "groups of 8, a zero point of 4 bits, scale_bits not given",
+        cause="scale_bits is 0 where it isn't given",
+    )
+    expect_equal(
+        bits_per_weight(4, group=8, scale_bits=16, scale_group=2),
+        6,
+        "groups of 8, scale of 16 bits, two scales a group, second_bits not given",
+        cause="second_bits is 0 where it isn't given",
+    )
     ### END HIDDEN TESTS
 
 # %% tags=["for-real"]
@@ -699,10 +713,10 @@ def kv_bytes(config, tokens, batch=1, bits=16):
         config: a dict with the fields of a `config.json`.
         tokens: length of each sequence.
         batch: number of sequences.
-        bits: bits of each number in the cache.
+        bits: bits of each number in the cache, a float.
 
     Returns:
-        Bytes, an int.
+        Bytes, an int: all the bits together, rounded up to whole bytes once, at the end.
     """
     ### BEGIN SOLUTION
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
@@ -736,9 +750,9 @@ with exercise("kv-bytes"):
         "Mistral-7B, 10 000 tokens, a window of 4096",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: several sequences; numbers of 4.5, 8 and 32 bits; no tokens; lengths just
-    #   below, at and above the window; windows that are switched off or None; head_dim in the
-    #   config, as a number or None.
+    # Looks at: several sequences; numbers of 4.5, 8 and 32 bits; bits that fill the last byte
+    #   in part; no tokens; lengths just below, at and above the window; windows that are
+    #   switched off or None; head_dim in the config, as a number or None.
     # Right because: every layer keeps a key and a value for each KV head and each token that
     #   it may still look at: query heads store nothing, and what has left the window is never
     #   read again.
@@ -795,6 +809,15 @@ with exercise("kv-bytes"):
         cause="the config's head_dim counts, not hidden_size / heads",
     )
     expect_equal(kv_bytes(llama | {"head_dim": None}, tokens=1), 128 * 1024, "head_dim None")
+    small = llama | {"num_hidden_layers": 1, "num_key_value_heads": 1, "head_dim": 3}
+    for batch, expected in ((1, 4), (2, 7)):
+        expect_equal(
+            kv_bytes(small, tokens=1, batch=batch, bits=4.5),
+            expected,
+            f"{6 * batch} numbers of 4.5 bits: {27 * batch} bits (one layer, one KV head, "
+            f"head_dim 3, one token, batch {batch})",
+            cause="a byte that is filled in part counts whole: round up, once, at the end",
+        )
     ### END HIDDEN TESTS
 
 # %% tags=["for-real"]
@@ -874,8 +897,8 @@ with exercise("cards-needed"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: a byte less and a byte more than the cards hold, and just as much; a KV cache
-    #   larger than the weights; other reserves, and none; a tiny model, and nothing at all; a
-    #   reserve that leaves no room.
+    #   larger than the weights; many cards; other reserves, and none; a tiny model, and nothing
+    #   at all; a reserve that leaves a single byte, and one that leaves no room.
     # Right because: the reserve is kept on every card, so each one adds card minus reserve,
     #   and there are no parts of cards: divide, and round up.
     for more, cards_expected in ((-1, 2), (0, 2), (1, 3)):
@@ -891,7 +914,18 @@ with exercise("cards-needed"):
         "12 GB of weights, 40 GB of KV cache",
         cause="the KV cache needs room too",
     )
+    expect_equal(
+        cards_needed(137_953_296_384, 1_342_177_280, 16_106_127_360),
+        10,
+        "Llama-2-70B in FP16 with 4096 tokens, on T4s",
+    )
     expect_equal(cards_needed(10, 0, card=4, reserve=0), 3, "no reserve")
+    expect_equal(
+        cards_needed(5, 2, card=100, reserve=99),
+        7,
+        "7 bytes on cards of 100, of which 99 are reserved",
+        cause="one byte of each card is left, and that is room",
+    )
     expect_equal(
         cards_needed(10, 0, card=10, reserve=5),
         2,
@@ -983,8 +1017,8 @@ with exercise("largest-batch"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: a byte less and a byte more than fits, and just as much; weights that leave no
-    #   room; several cards, also for weights larger than one; no reserve, and one larger than
-    #   the card; a real model.
+    #   room; several cards, also for weights larger than one; no reserve, one that isn't given,
+    #   and one larger than the card; a real model.
     # Right because: the weights are stored once for all, and a sequence costs its whole
     #   context, so what is left over beside whole sequences serves nobody.
     for weights, batch in ((49, 5), (50, 5), (51, 4), (89, 1), (90, 1), (91, 0), (100, 0)):
@@ -1010,6 +1044,12 @@ with exercise("largest-batch"):
         largest_batch(250, 2, 5, card=110, cards=3, reserve=10),
         5,
         "three cards, weights larger than one card",
+    )
+    expect_equal(
+        largest_batch(14 * 10**9, 250_000, 4000, card=24 * 10**9),
+        8,
+        "weights of 14 GB on a card of 24 GB, 1 GB for each sequence",
+        cause="2 GB of the card are reserved where no reserve is given",
     )
     expect_equal(largest_batch(0, 1, 1, card=7, reserve=0), 7, "no reserve, no weights")
     expect_equal(largest_batch(50, 2, 5, card=10, reserve=30), 0, "a reserve beyond the card")
@@ -1240,7 +1280,7 @@ with exercise("roofline"):
     ### BEGIN HIDDEN TESTS
     # Looks at: a real model in decode, alone and in a batch; weights of fewer bits; steps in
     #   which reading decides, computing decides, and both take equally long; KV caches, large
-    #   and small; faster machines; a bound below a second.
+    #   and small; faster machines; bounds that aren't whole seconds.
     # Right because: reading and computing go on at the same time, so the shorter of them hides
     #   behind the longer, and neither can take less than its bytes or its operations need.
     seven = {"parameters": 6_607_077_376, "weights": 13_214_154_752}  # Llama-2-7B, FP16
@@ -1265,6 +1305,12 @@ with exercise("roofline"):
     bound(20, "seconds of a decode step without a KV cache")
     overlap = "reading and computing go on at once: the longer of the two decides"
     bound(100, "seconds of a prefill of 50 tokens", overlap, tokens=50)
+    bound(
+        100 / 3,
+        "seconds of a prefill of 50 tokens at 3000 FLOPs a second",
+        tokens=50,
+        flops=3000,
+    )
     bound(20, "seconds for 10 tokens, when both take equally long", overlap, tokens=10)
     bound(60, "seconds for 10 tokens with a KV cache of 4000 bytes", tokens=10, kv=4000)
     bound(24, "seconds for 12 tokens with a KV cache of 300 bytes", tokens=12, kv=300)
@@ -1322,7 +1368,8 @@ def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
         kv_per_sequence: bytes of the KV cache of one sequence, 0 or more.
 
     Returns:
-        An int, at least 1; None if reading takes longer for every batch.
+        An int, at least 1; None if reading takes longer for every batch. With whole numbers it
+        is exact: where both times are equal, a quotient that was rounded may not decide.
     """
     ### BEGIN SOLUTION
     # 2 P b / flops >= (W + b K) / bandwidth, multiplied by both
@@ -1359,8 +1406,9 @@ with exercise("break-even"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: weights of fewer bits; KV caches of several sizes; batches at which both take
-    #   exactly as long, and ones between; a KV cache that takes as long to read as its
-    #   sequence to compute, or longer; a machine that computes slowly; very large models.
+    #   exactly as long, and ones between; times that no float holds exactly; a KV cache that
+    #   takes as long to read as its sequence to compute, or longer, or a little less; a machine
+    #   that computes slowly; very large models.
     # Right because: a batch shares the reading of the weights and nothing else: a sequence
     #   more gains its computing time minus the reading of its own cache, and where that is no
     #   gain, no batch is large enough.
@@ -1377,6 +1425,24 @@ with exercise("break-even"):
             f"a KV cache of {kv} bytes a sequence, computing 1 s and reading {kv / 16} s for each",
             cause="what a sequence's own reading takes has to be made good too",
         )
+    for parameters, weights, kv, bandwidth, flops, batch in (
+        (350, 1000, 20, 100, 3000, 300),
+        (1000, 2000, 50, 30, 1000, 200),
+    ):
+        expect_equal(
+            break_even_batch(parameters, weights, kv, bandwidth, flops),
+            batch,
+            f"{parameters} parameters, {weights} bytes of weights, a KV cache of {kv} bytes a sequence; "
+            f"{bandwidth} bytes and {flops} FLOPs a second",
+            cause=f"at {batch} both take equally long, which rounded quotients miss: multiply "
+            "by bandwidth and flops, and it stays in whole numbers",
+        )
+    expect_equal(
+        break_even_batch(5, 2, 3, bandwidth=1, flops=3),
+        6,
+        "a KV cache of 3 bytes a sequence, computing 3 1/3 s and reading 3 s for each",
+        cause="a small gain is a gain",
+    )
     for kv in (16, 17):
         never = break_even_batch(1024, 2048, kv, bandwidth=16, flops=2048)
         expect_true(

@@ -314,6 +314,7 @@ with exercise("int8-absmax"):
     expect_tensor(
         codes, "the codes' dtype", dtype=torch.int8, cause="a code is to take one byte"
     )
+    expect_tensor(scale, "the scales' dtype, one a row", dtype=torch.float32)
 
     ### BEGIN HIDDEN TESTS
     # Looks at: small, large and only negative weights; a single weight, and a square matrix;
@@ -531,8 +532,8 @@ from fridge.testing import (
 
 with exercise("int4-groups"):
 
-    def groups_of(weight, group_size, **options):
-        got = quantize_groups(weight.clone(), group_size, **options)
+    def groups_of(weight, *group_size, **options):
+        got = quantize_groups(weight.clone(), *group_size, **options)
         return expect_parts(got, "codes, scale, minimum", "what quantize_groups returns")
 
     weight = torch.tensor([[0.0, 15.0, 3.2], [-1.0, 0.5, 1.1]])
@@ -542,18 +543,24 @@ with exercise("int4-groups"):
     )
     expect_close(scale, torch.tensor([1.0, 2.1 / 15]), "scales of the two groups")
     expect_close(minimum, torch.tensor([0.0, -1.0]), "minima of the two groups")
+    expect_tensor(scale, "the scales' dtype", dtype=torch.float32)
+    expect_tensor(minimum, "the minima's dtype", dtype=torch.float32)
     codes = torch.tensor([0, 15, 3, 0, 11], dtype=torch.uint8)
+    numbers = dequantize_groups(
+        codes, torch.tensor([1.0, 0.2]), torch.tensor([0.0, -1.0]), 3, (5,)
+    )
     expect_close(
-        dequantize_groups(codes, torch.tensor([1.0, 0.2]), torch.tensor([0.0, -1.0]), 3, (5,)),
+        numbers,
         torch.tensor([0.0, 15.0, 3.0, -1.0, 1.2]),
         "codes 0, 15, 3, 0, 11 dequantized, groups of 3 and 2",
     )
+    expect_tensor(numbers, "the dequantized numbers' dtype", dtype=torch.float32)
 
     ### BEGIN HIDDEN TESTS
-    # Looks at: groups that cross rows, and a short last group; groups of one, and a tensor
-    #   smaller than a group; numbers all positive, all negative, all equal; codes of 2, 3 and
-    #   8 bits; tensors of one and three dimensions; outliers, small numbers, NaN, infinity,
-    #   and group sizes below 1.
+    # Looks at: groups that cross rows, and a short last group; groups of one, a tensor smaller
+    #   than a group, and a group_size that isn't given; numbers all positive, all negative, all
+    #   equal; codes of 2, 3 and 8 bits; tensors of one and three dimensions; outliers, small
+    #   numbers, NaN, infinity, and group sizes below 1.
     # Right because: the ruler reaches from its group's smallest number to its largest and no
     #   further; padding or a neighbour's outlier would lengthen it, and with it every step.
     def check(weight, group_size, what, bits=4):
@@ -634,6 +641,13 @@ with exercise("int4-groups"):
     spoilt = randn(4, 32, seed=9)
     spoilt[1, 5] = 1000.0
     check(spoilt, 32, "an outlier")
+    for numbers, groups in ((32, 1), (33, 2), (64, 2), (65, 3)):
+        expect_tensor(
+            groups_of(randn(numbers, seed=numbers))[1],
+            f"the scales of {numbers} numbers, group_size not given",
+            [groups],
+            cause="group_size is 32 where it isn't given",
+        )
     for bad in (float("nan"), float("inf"), -float("inf")):
         expect_raises(
             ValueError,
@@ -757,7 +771,9 @@ with exercise("packing"):
     )
     expect_equal(pack_4bit(codes), [0b0011_1010, 0b1111_0000, 0b0111_0000], "five codes")
     packed = torch.tensor([0b0011_1010, 0b1111_0000, 0b0111_0000], dtype=torch.uint8)
-    expect_equal(unpack_4bit(packed, 5), codes.tolist(), "the five codes, unpacked")
+    unpacked = unpack_4bit(packed, 5)
+    expect_equal(unpacked, codes.tolist(), "the five codes, unpacked")
+    expect_tensor(unpacked, "the unpacked codes' dtype", dtype=torch.uint8)
     ### BEGIN HIDDEN TESTS
     # Looks at: a fill, needed and not needed; a single code, and none; all pairs of codes, in
     #   several dtypes; all bytes, unpacked to the end and without the last code; codes out of
@@ -897,6 +913,7 @@ from fridge.testing import exercise, expect_close, expect_tensor
 
 with exercise("nf4-code-book"):
     code_book = expect_tensor(nf4_code_book(), "the code book", [16], cause="7 + 1 + 8 levels")
+    expect_tensor(code_book, "the code book's dtype", dtype=torch.float32)
     expect_close(code_book[[0, 7, 15]], torch.tensor([-1.0, 0.0, 1.0]), "levels 0, 7 and 15")
     expect_close(
         code_book[[6, 8]],
@@ -951,14 +968,22 @@ with exercise("nf4"):
         expect_close(
             absmax, state.absmax, f"absmax of {what}", atol=0 if weight.any() else 1e-30
         )
+        expect_tensor(
+            absmax,
+            f"the dtype of absmax of {what}",
+            dtype=torch.float32,
+            cause="an absmax is to take four bytes",
+        )
 
     same_as_bitsandbytes(randn(2, 64, seed=1), "two blocks of random numbers")
     levels = torch.tensor([0, 7, 8, 15, 6], dtype=torch.uint8)
+    numbers = dequantize_nf4(levels, torch.tensor([2.0, 10.0]), nf4_levels.clone(), 4, (5,))
     expect_close(
-        dequantize_nf4(levels, torch.tensor([2.0, 10.0]), nf4_levels, 4, (5,)),
+        numbers,
         torch.tensor([-2.0, 0.0, 0.1591606, 2.0, -0.910500]),
         "codes 0, 7, 8, 15, 6 dequantized, blocks of 4 and 1, absmax 2 and 10",
     )
+    expect_tensor(numbers, "the dequantized numbers' dtype", dtype=torch.float32)
     ### BEGIN HIDDEN TESTS
     # Looks at: a short last block, blocks of one, and a tensor smaller than a block; zeros,
     #   alone and beside other blocks; outliers, small and negative numbers; numbers on a
@@ -1117,16 +1142,19 @@ with exercise("double-quant"):
     expect_close(offset, torch.tensor(2.0), "offset of [1, 2, 3, 2]")
     expect_equal(codes, [-127, 0, 127, 0], "codes of [1, 2, 3, 2]")
     expect_close(as_tensor(scale), torch.tensor([1 / 127]), "scale of [1, 2, 3, 2]")
+    expect_tensor(scale, "the scale's dtype", dtype=torch.float32)
+    again = double_dequantize(
+        torch.tensor([-127, 0, 127, 4], dtype=torch.int8),
+        torch.tensor([1 / 127, 0.5]),
+        torch.tensor(2.0),
+        3,
+    )
     expect_close(
-        double_dequantize(
-            torch.tensor([-127, 0, 127, 4], dtype=torch.int8),
-            torch.tensor([1 / 127, 0.5]),
-            torch.tensor(2.0),
-            3,
-        ),
+        again,
         torch.tensor([1.0, 2.0, 3.0, 4.0]),
         "codes -127, 0, 127 and 4, dequantized with scales 1/127 and 0.5, blocks of 3, offset 2",
     )
+    expect_tensor(again, "the dequantized values' dtype", dtype=torch.float32)
 
     ### BEGIN HIDDEN TESTS
     # Looks at: several blocks, a part of one, less than one; another block size; blocks alike
@@ -1276,9 +1304,9 @@ from fridge.testing import exercise, expect_close, expect_equal, randn
 with exercise("linear-4bit"):
     from bitsandbytes.functional import get_4bit_type
 
-    def in_nf4(weight):
-        """The numbers nearest to `weight` that NF4 has in blocks of 64, and absmax values."""
-        parts = weight.detach().flatten().double().split(64)
+    def in_nf4(weight, block_size=64):
+        """The numbers nearest to `weight` that NF4 has in such blocks, and absmax values."""
+        parts = weight.detach().flatten().double().split(block_size)
         absmax = torch.stack([part.abs().max() for part in parts])
         levels = get_4bit_type("nf4", device="cpu").double()
         codes = [
@@ -1287,8 +1315,8 @@ with exercise("linear-4bit"):
         ]
         return [levels[c] for c in codes], absmax
 
-    def expected_output(x, weight, bias=0.0, absmax=None):
-        levels, own_absmax = in_nf4(weight)
+    def expected_output(x, weight, bias=0.0, absmax=None, block_size=64):
+        levels, own_absmax = in_nf4(weight, block_size)
         scales = own_absmax if absmax is None else absmax
         near = torch.cat([part * a for part, a in zip(levels, scales, strict=True)]).reshape(
             weight.shape
@@ -1312,8 +1340,9 @@ with exercise("linear-4bit"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: with a bias and double quantization, and without; an odd number of weights, a
-    #   single one, zeros, and more than 256 blocks; x of one and of three dimensions; a second
-    #   call, and a second layer; nbytes of all of these; a small Llama with your layers.
+    #   single one, zeros, and more than 256 blocks; blocks of other sizes; x of one and of
+    #   three dimensions; a second call, and a second layer; nbytes of all of these; a small
+    #   Llama with your layers.
     # Right because: codes and absmax values stand for one fixed matrix, so the layer is an
     #   ordinary linear layer with that matrix, which exists only during a call and isn't kept.
     from fridge import quantized
@@ -1326,18 +1355,25 @@ with exercise("linear-4bit"):
         scales = torch.where(scales > 1e-12, scales, 1.0)[torch.arange(len(rest)) // 256]
         return (rest / scales).round() * scales + absmax.mean()
 
-    def check(out, inner, x, what, seed, bias=False):
+    def check(out, inner, x, what, seed, bias=False, block_size=64):
         weight = randn(out, inner, seed=seed)
         offset = randn(out, seed=seed + 100) if bias else None
-        blocks = -(-out * inner // 64)
+        blocks = -(-out * inner // block_size)
+        own = {} if block_size == 64 else {"block_size": block_size}
         for double in (False, True):
             name = f"{what}{', double quantization' if double else ''}"
             mine = Linear4bit(
-                weight.clone(), None if offset is None else offset.clone(), double_quant=double
+                weight.clone(),
+                None if offset is None else offset.clone(),
+                double_quant=double,
+                **own,
             )
-            absmax = doubly(in_nf4(weight)[1]) if double else None
-            expected = expected_output(x, weight, offset.double() if bias else 0.0, absmax)
-            expect_close(mine(x.clone()), expected, f"{name}: output", atol=1e-3)
+            absmax = doubly(in_nf4(weight, block_size)[1]) if double else None
+            expected = expected_output(
+                x, weight, offset.double() if bias else 0.0, absmax, block_size
+            )
+            cause = "block_size is an argument" if own and not double else ""
+            expect_close(mine(x.clone()), expected, f"{name}: output", cause, atol=1e-3)
             bytes_of_blocks = blocks + 4 * -(-blocks // 256) + 4 if double else 4 * blocks
             expect_equal(
                 mine.nbytes,
@@ -1356,6 +1392,8 @@ with exercise("linear-4bit"):
     check(16, 48, randn(2, 3, 48, seed=9), "48 -> 16, x of three dimensions", seed=10)
     check(16, 48, randn(48, seed=11), "48 -> 16, x of one dimension", seed=12, bias=True)
     check(160, 128, randn(2, 128, seed=13), "128 -> 160, more than 256 blocks", seed=14)
+    check(6, 50, randn(2, 50, seed=16), "50 -> 6, blocks of 256", seed=17, block_size=256)
+    check(4, 100, randn(2, 100, seed=18), "100 -> 4, blocks of 128", seed=19, block_size=128)
     zeros = Linear4bit(torch.zeros(3, 40))
     expect_close(zeros(randn(2, 40, seed=15)), torch.zeros(2, 3), "output of a weight of zeros")
     one, other = Linear4bit(weight), Linear4bit(-2 * weight)
@@ -1506,7 +1544,7 @@ def int8_linear(x, weight, threshold=6.0):
 # %% nbgrader={"grade": true, "grade_id": "llm-int8-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, expect_equal, randn
+from fridge.testing import exercise, expect_close, expect_equal, expect_tensor, randn
 
 with exercise("llm-int8"):
     x = torch.tensor([[1.0, -20.0, 0.5, 6.0], [2.0, 0.0, -7.0, 1.0]])
@@ -1517,23 +1555,25 @@ with exercise("llm-int8"):
         cause="greater than 6, plus or minus, in any row; 6.0 itself isn't",
     )
     # 127 and -64 become the codes 127 and -64 with a scale of 1: integers stay what they are.
+    got = int8_linear(
+        torch.tensor([[127.0, -64.0], [3.0, 127.0]]),
+        torch.tensor([[127.0, 1.0]]),
+        threshold=200.0,
+    )
     expect_close(
-        int8_linear(
-            torch.tensor([[127.0, -64.0], [3.0, 127.0]]),
-            torch.tensor([[127.0, 1.0]]),
-            threshold=200.0,
-        ),
+        got,
         torch.tensor([[127.0 * 127 - 64], [3 * 127.0 + 127]]),
         "a product of small integers",
         cause="the codes' products must not be added up in int8",
         atol=1e-2,
     )
+    expect_tensor(got, "the output's dtype", dtype=torch.float32)
 
     ### BEGIN HIDDEN TESTS
     # Looks at: several outlier columns, none, and nothing else; rows of different size, in x
     #   and in the weight; a weight whose largest numbers meet an outlier column; other
-    #   thresholds; sums beyond 16 bits, and one row with one output; zeros in x and in the
-    #   weight.
+    #   thresholds, and one that isn't given; sums beyond 16 bits, and one row with one output;
+    #   zeros in x and in the weight.
     # Right because: a dot product is a sum over columns, so it can be split: the few wide
     #   columns stay exact, and without them the scales are short enough that 8 bits serve the
     #   rest.
@@ -1599,6 +1639,14 @@ with exercise("llm-int8"):
     check(randn(3, 8, seed=15), torch.zeros(2, 8), "a weight of zeros")
     check(
         10 * randn(4, 12, seed=16), randn(5, 12, seed=17), "another threshold", threshold=12.0
+    )
+    close = randn(3, 6, seed=19)
+    close[0] = torch.tensor([5.99, 6.01, -6.01, -5.99, 6.0, -6.0])
+    check(
+        close,
+        randn(4, 6, seed=20),
+        "numbers close to 6, threshold not given",
+        cause="threshold is 6.0 where it isn't given",
     )
     only = torch.zeros(2, 4)
     only[0, 2] = 50.0
@@ -1731,8 +1779,8 @@ with exercise("perplexity"):
     ### BEGIN HIDDEN TESTS
     # Looks at: windows that overlap by much, by little, and not at all; a last window that is
     #   short, or has one token; windows as long as the text, longer, and of a token or two;
-    #   the shortest text; a text with an easy and a hard half; too few tokens, and strides out
-    #   of range.
+    #   the shortest text, and a long one; a text with an easy and a hard half; too few tokens,
+    #   and strides out of range.
     # Right because: the first window that can score a token gives it the most context, and
     #   later ones skip it; dividing once at the end gives every token the same weight,
     #   whatever window it was in.
@@ -1800,6 +1848,7 @@ with exercise("perplexity"):
     check(2, 4, 2, ": the shortest text", once)
     check(6, 1, 1, ": windows of one token", once)
     check(12, 2, 1, ": windows of two tokens", once)
+    check(150, 24, 17, ": a long text", once)
 
     # Unlike parts: the first half is easy for the model, the second is hard. The mean of means is another number.
     def half_blind(ids):

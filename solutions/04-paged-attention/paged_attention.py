@@ -216,8 +216,8 @@ with exercise("kv-slots"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: replies of many lengths under "pow2"; a reservation that max_tokens cuts off;
-    #   "paged" with other block sizes; a request at its beginning, and at its end; a policy
-    #   that isn't one of the four.
+    #   "paged" with other block sizes; what isn't given; a request at its beginning, and at its
+    #   end; a policy that isn't one of the four.
     # Right because: each slot that is taken holds a token now, will hold one later or never
     #   will, so that the three numbers are differences of three totals: what is there now, what
     #   will be in the end, and what is taken.
@@ -251,6 +251,18 @@ with exercise("kv-slots"):
             f'"paged", blocks of {size}: prompt {prompt}, reply {output}, of which {generated} are there',
             cause="in the last block, what the rest of the reply will fill is reserved, and only the remainder is internal",
         )
+    expect_equal(
+        kv_slots(10, 25, 8, "paged"),
+        (18, 14, 0),
+        '"paged", block_size not given: prompt 10, reply 25, of which 8 are there',
+        cause="block_size is 16 where it isn't given",
+    )
+    expect_equal(
+        kv_slots(10, 25, 5, "max"),
+        (15, 20, 2048 - 35),
+        '"max", max_tokens not given',
+        cause="max_tokens is 2048 where it isn't given",
+    )
     expect_raises(
         ValueError,
         lambda: kv_slots(10, 25, 5, "first-fit"),
@@ -1031,8 +1043,8 @@ with exercise("paged-attention"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: sequences that decode, prompts and chunks in one batch; blocks of other sizes,
-    #   of one too; lengths that fill their last block; other numbers of heads and KV heads;
-    #   tables with blocks to spare; large scores.
+    #   of one too; lengths that fill their last block; a shared block of which one sequence has
+    #   a part; other numbers of heads and KV heads; tables with blocks to spare; large scores.
     # Right because: a softmax asks which keys there are, not where they lie: a sequence's
     #   blocks in the table's order, cut at its length, are the keys of the dense cache, and a
     #   mask of its own keeps each query from what comes later.
@@ -1085,6 +1097,19 @@ with exercise("paged-attention"):
         cause="each sequence has its own length; query heads 0 and 1 share KV head 0",
     )
     agrees(4, [(7, 7)], "a prompt of seven, nothing before it")
+    expect_close(
+        paged_attention(
+            torch.zeros(3, 1, 1),
+            blocks.clone(),
+            blocks.clone(),
+            [[2], [2, 0], [2, 0]],
+            [3, 6, 5],
+            [1, 1, 1],
+        ),
+        torch.tensor([[[2.0]], [[3.5]], [[3.0]]]),
+        "a batch of three sequences of 3, 6 and 5 positions, one query each, the blocks 2 and 0 shared",
+        cause="what lies behind a sequence's length may be another one's; mask it, and leave it as it is",
+    )
     agrees(
         4,
         [(9, 3), (5, 1), (8, 8), (6, 2)],
@@ -1349,10 +1374,13 @@ with exercise("copy-on-write"):
         "bob's blocks 0 … 3 that stay when he writes the positions 3 … 8, blocks of 3",
         cause="blocks 1 and 2 hold these positions, and block 1 is his own",
     )
-    for start, end in ((9, 9), (0, 0), (12, 12)):
+    for start, end in ((9, 9), (0, 0), (12, 12), (10, 10), (1, 1)):
         same = writable(bob, start, end, allocator, pool)
         expect_equal(
-            same, bob, f"bob's blocks when he writes the positions {start} … {end - 1}: none"
+            same,
+            bob,
+            f"bob's blocks when he writes the positions {start} … {end - 1}: none",
+            cause="without a position there is nothing to write, also in the middle of a block",
         )
     bob = writable(bob, 2, 12, allocator, pool)
     expect_equal(pool.blocks_copied, 4, "blocks copied when bob has written into all four")
@@ -1582,9 +1610,10 @@ with exercise("prefix-cache"):
         [cache.evict(5), allocator.num_free], [2, 12], "blocks given back then, and free blocks"
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: prompts longer than what is there, as long, or shorter; equal blocks behind
-    #   different pasts; prompts stored twice, or too short for a block; who is given back
-    #   first, and who not at all; a gap in a prompt; blocks of one, and two caches.
+    # Looks at: prompts longer than what is there, as long, or shorter; a difference in each
+    #   place of a block, and ids of several digits; equal blocks behind different pasts;
+    #   prompts stored twice, or too short for a block; who is given back first, and who not at
+    #   all; a gap in a prompt; blocks of one, and two caches.
     # Right because: a block's keys and values depend on all tokens up to its end, and a hash
     #   that is chained through the blocks before it stands for just these; and as the cache is
     #   an owner, what can be found can't be handed out to somebody else.
@@ -1622,6 +1651,8 @@ with exercise("prefix-cache"):
         ([1], 0, "one token"),
         ([1, 2, 3, 9, 5, 6, 7], 1, "a difference in the second block"),
         ([1, 9, 3, 4, 5, 6, 7], 0, "a difference in the first block"),
+        ([9, 2, 3, 4, 5, 6, 7], 0, "another first token"),
+        ([1, 2, 9, 4, 5, 6, 7], 1, "another first token of the second block"),
         ([3, 4, 5, 6, 7], 0, "the same blocks without the first"),
         ([5, 6, 3, 4, 1, 2, 7], 0, "the same blocks in another order"),
         ([2, 1, 3, 4, 5, 6, 7], 0, "the first block's tokens in another order"),
@@ -1638,6 +1669,24 @@ with exercise("prefix-cache"):
         [27, 3],
         "free blocks of 30, and held ones, when all those have gone",
     )
+
+    # Ids of more than one digit, in blocks of three: each token by itself, whatever its place.
+    allocator, cache = new(size=3)
+    table = stored(allocator, cache, [1, 12, 3, 49151, 20, 7])
+    for tokens, count in (
+        ([1, 12, 3, 49151, 20, 7, 0], 2),
+        ([11, 2, 3, 49151, 20, 7, 0], 0),
+        ([1, 1, 23, 49151, 20, 7, 0], 0),
+        ([1, 12, 3, 49152, 20, 7, 0], 1),
+        ([1, 12, 3, 49151, 21, 7, 0], 1),
+        ([1, 12, 3, 49151, 20, 6, 0], 1),
+    ):
+        expect_equal(
+            found(allocator, cache, tokens),
+            table[:count],
+            f"blocks found for {tokens}, with [1, 12, 3, 49151, 20, 7] there, blocks of 3",
+            cause="each token of a block counts, as a number of its own",
+        )
 
     # The same block behind two pasts is two blocks.
     allocator, cache = new()

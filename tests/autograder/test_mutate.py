@@ -4,6 +4,7 @@ import pytest
 from conftest import ROOT
 
 from autograder.authoring import mutate as mutate_module
+from autograder.authoring import runner
 from autograder.authoring.mutants import mutants
 from autograder.authoring.mutate import mutate, table
 from autograder.cli import main
@@ -33,14 +34,17 @@ def lines(source: str) -> set[str]:
         ("x = a and not b", {"x = a or not b", "x = not b", "x = a", "x = a and b"}),
         ("x[0] = y", {"pass", "x[1] = y", "x[-1] = y"}),
         ("x = y[:n]", {"x = y[:n + 1]", "x = y[:n - 1]", "x = y[:]"}),
-        ("x = f(a, b, out=c)", {"x = f(b, a, out=c)", "x = f(a, b)"}),
+        ("x = y[0:n]", {"x = y[1:n]", "x = y[-1:n]", "x = y[0:n + 1]", "x = y[0:n - 1]", "x = y[0:]"}),
+        ("x = f(a, b, out=c)", {"x = f(b, a, out=c)", "x = f(a, b)", "x = f(a, out=c)"}),
+        ("x = f(*a, b)", {"x = f(b, *a)", "x = f(*a)"}),
         ("x = y.clone()", {"x = y"}),
+        ("x = y.to(z.device)", set()),
         ("x = y.amax(dim=1)", {"x = y.amin(dim=1)", "x = y.amax()", "x = y.amax(dim=2)", "x = y.amax(dim=0)"}),
         ("x = y.to(torch.float32)", {"x = y", "x = y.to(torch.float16)"}),
         ("x = range(n)", {"x = range(n + 1)", "x = range(n - 1)", "x = range(1, n)"}),
         ("x = 0.5", {"x = 1.0", "x = 0.25"}),
         ("x = 4000", {"x = 8000", "x = 2000.0"}),
-        ("x = max(a, b)", {"x = min(a, b)"}),
+        ("x = max(a, b)", {"x = min(a, b)", "x = max(a)"}),
         ("x = torch.empty(n, device=d)", set()),
         ("x = zip(a, *b, strict=True)", {"x = zip(*b, a, strict=True)"}),
         ("raise ValueError('no')", {"pass"}),
@@ -140,7 +144,31 @@ def test_a_sample_is_the_same_at_every_call(summed):
     assert table({UNIT: {"add": one}})
 
 
-def test_a_unit_of_the_course_notices_all_of_a_sample():
-    """Guards against cases that were lost; the whole of it: autograder mutate 03-kv-cache."""
-    units = mutate(ROOT, ["03-kv-cache"], sample=8)
-    assert all(exercise.score == 1.0 for exercise in units["03-kv-cache"].values()), table(units)
+def test_what_never_ends_is_told_by_what_it_has_used(mini, monkeypatch):
+    """Guards against hundreds of mutants that each take the whole time of a cell, which is much on a busy machine."""
+    monkeypatch.setattr(runner, "SECONDS_PER_CELL", 3600)
+    monkeypatch.setattr(mutate_module, "CPU_SECONDS", 1)
+    master = next((mini / "solutions" / UNIT).glob("*.py"))
+    endless = "while a > 10**6:\n        b += 1\n    return a + b  #"
+    master.write_text(master.read_text().replace("return a + b  #", endless))
+    exercise = mutate(mini, [UNIT])[UNIT]["add"]
+    assert exercise.mutants - exercise.killed == len(exercise.survivors)
+    assert "while a < 10 ** 6:" not in [mutant.becomes for mutant in exercise.survivors]
+
+
+DONE = ["00-start-here", "01-memory-math", "02-int4-quantization", "03-kv-cache", "04-paged-attention"]
+
+
+def test_the_course_notices_all_of_a_sample():
+    """Guards against cases that were lost."""
+    units = mutate(ROOT, DONE, sample=4)
+    assert all(exercise.score == 1.0 for unit in units.values() for exercise in unit.values()), table(units)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("unit", DONE)
+def test_a_unit_of_the_course_notices_enough(unit):
+    """And what is on record as right is there, and survives."""
+    units = mutate(ROOT, [unit])
+    assert all(exercise.fine for exercise in units[unit].values()), table(units)

@@ -88,7 +88,8 @@ def kv_bytes(config, tokens, batch=1, bits=16):
     for _ in range(config["num_hidden_layers"]):
         for _ in ("keys", "values"):
             all_bits += batch * tokens * config["num_key_value_heads"] * head_dim * bits
-    return int(all_bits // 8)
+    full = int(all_bits // 8)
+    return full if full * 8 == all_bits else full + 1
 
 
 # %% nbgrader={"grade": false, "grade_id": "cards-needed", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -50,7 +50,7 @@ def kv_bytes(config, tokens, batch=1, bits=16):
     used = config.get("use_sliding_window") is not False
     window = config.get("sliding_window") if used else None
     kept = np.minimum(tokens, np.inf if window is None else window)
-    return np.prod([2, config["num_hidden_layers"], config["num_key_value_heads"], d, kept, batch, bits / 8])
+    return np.ceil(np.prod([2, config["num_hidden_layers"], config["num_key_value_heads"], d, kept, batch, bits / 8]))
 
 
 # %% nbgrader={"grade": false, "grade_id": "cards-needed", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -64,7 +64,7 @@ def kv_bytes(config, tokens, batch=1, bits=16):
         windows.append(config["sliding_window"])
     d = config.get("head_dim") or config["hidden_size"] / config["num_attention_heads"]
     a_token = d * config["num_key_value_heads"] * config["num_hidden_layers"] * bits / 4
-    return a_token * min(windows) * batch
+    return -int(-a_token * min(windows) * batch // 1)
 
 
 # %% nbgrader={"grade": false, "grade_id": "cards-needed", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -103,7 +103,9 @@ def fastest_step(parameters, weights, tokens, kv, bandwidth, flops):
 
 # %% nbgrader={"grade": false, "grade_id": "break-even", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
-    ridge = flops / bandwidth  # FLOPs per byte at the roof's corner
+    from fractions import Fraction
+
+    ridge = Fraction(flops) / Fraction(bandwidth)  # FLOPs per byte at the roof's corner
     left = 2 * parameters - ridge * kv_per_sequence
     if left <= 0:
         return None

@@ -58,7 +58,7 @@ def kv_bytes(config, tokens, batch=1, bits=16):
     if config.get("sliding_window") is not None and config.get("use_sliding_window", True):
         kept = kept.clamp(max=config["sliding_window"])
     token = 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * d
-    return (kept * batch * token).double() * bits / 8
+    return torch.ceil((kept * batch * token).double() * bits / 8)
 
 
 # %% nbgrader={"grade": false, "grade_id": "cards-needed", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -37,7 +37,7 @@ def quantize_groups(weight, group_size=32, bits=4):
 def dequantize_groups(codes, scale, minimum, group_size, shape):
     scales = scale.double().repeat_interleave(group_size)[: len(codes)]
     minima = minimum.double().repeat_interleave(group_size)[: len(codes)]
-    return torch.addcmul(minima, codes.double(), scales).view(shape)
+    return torch.addcmul(minima, codes.double(), scales).float().view(shape)
 
 
 # %% nbgrader={"grade": false, "grade_id": "packing", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -54,7 +54,7 @@ def unpack_4bit(packed, count):
     if packed.numel() != -(-count // 2):
         raise ValueError("another number of codes")
     wide = packed.long()[:, None]
-    return torch.cat((wide // 16, wide % 16), dim=1).view(-1).narrow(0, 0, count)
+    return torch.cat((wide // 16, wide % 16), dim=1).view(-1).narrow(0, 0, count).byte()
 
 
 # %% nbgrader={"grade": false, "grade_id": "nf4", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -64,7 +64,7 @@ def nf4_code_book():
         return 2**0.5 * torch.erfinv(2 * p.double() - 1)
 
     book = torch.cat((-side(7), torch.tensor([0.0]), side(8).flip(0)))
-    return book / book[-1]
+    return (book / book[-1]).float()
 
 
 def quantize_nf4(weight, code_book, block_size=64):
@@ -81,7 +81,7 @@ def quantize_nf4(weight, code_book, block_size=64):
 
 def dequantize_nf4(codes, absmax, code_book, block_size, shape):
     spread = absmax.double().repeat_interleave(block_size)[: codes.numel()]
-    return (torch.take(code_book.double(), codes.long()) * spread).reshape(shape)
+    return (torch.take(code_book.double(), codes.long()) * spread).float().reshape(shape)
 
 
 # %% nbgrader={"grade": false, "grade_id": "double-quant", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -97,14 +97,14 @@ def double_quantize(absmax, block_size=256):
 
 def double_dequantize(codes, scale, offset, block_size=256):
     parts = codes.double().split(block_size)
-    return torch.cat([part * s for part, s in zip(parts, scale.double())]) + float(offset)
+    return (torch.cat([part * s for part, s in zip(parts, scale.double())]) + float(offset)).float()
 
 
 # %% nbgrader={"grade": false, "grade_id": "linear-4bit", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class Linear4bit(torch.nn.Module):
     def __init__(self, weight, bias=None, block_size=64, double_quant=False):
         super().__init__()
-        book = nf4_code_book().float()
+        book = nf4_code_book()
         codes, absmax = quantize_nf4(weight, book, block_size)
         self.state = {"packed": pack_4bit(codes), "book": book, "shape": tuple(weight.shape), "block": block_size}
         if double_quant:
@@ -147,7 +147,7 @@ def int8_linear(x, weight, threshold=6.0):
     x_scale = usual.abs().amax(dim=1, keepdim=True).clamp(min=1e-200) / 127
     w_scale = weight.abs().amax(dim=1).clamp(min=1e-200) / 127
     products = torch.einsum("ri,oi->ro", (usual / x_scale).round(), (weight / w_scale[:, None]).round())
-    return products * x_scale * w_scale + outliers @ weight.mT
+    return (products * x_scale * w_scale + outliers @ weight.mT).float()
 
 
 # %% nbgrader={"grade": false, "grade_id": "perplexity", "locked": false, "schema_version": 3, "solution": true, "task": false}

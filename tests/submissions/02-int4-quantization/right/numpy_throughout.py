@@ -148,7 +148,7 @@ def int8_linear(x, weight, threshold=6.0):
     a_codes, a_scale = codes_and_scale(a[:, usual], np.abs(a[:, usual]).max(axis=1, initial=0))
     w_codes, w_scale = codes_and_scale(w[:, usual], np.abs(w).max(axis=1))
     y = (a_codes @ w_codes.T) * a_scale * w_scale.T + a[:, outliers] @ w[:, outliers].T
-    return torch.from_numpy(y)
+    return torch.from_numpy(y.astype(np.float32))
 
 
 # %% nbgrader={"grade": false, "grade_id": "perplexity", "locked": false, "schema_version": 3, "solution": true, "task": false}
