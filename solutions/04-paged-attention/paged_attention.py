@@ -272,9 +272,10 @@ with exercise("kv-slots"):
 
 # %% [markdown]
 # Now a whole server: `fridge.waste` has a queue that is never empty, a memory for 15 360 tokens (nearly what the
-# paper's OPT-13B has on a 40 GB GPU), and, for contiguous stretches, a buddy allocator as the paper assumes it. Each
-# request joins when its memory is there, grows by a token a step, and leaves. At each step your function says what its
-# slots are. The lengths are random, with the mean lengths that the paper gives for ShareGPT, people's chats.
+# paper's OPT-13B, Meta's model of 13 billion parameters, has on a 40 GB GPU), and, for contiguous stretches, a *buddy
+# allocator* as the paper assumes it: it halves its memory until a half just holds what is asked for. Each request joins
+# when its memory is there, grows by a token a step, and leaves. At each step your function says what its slots are. The
+# lengths are random, with the mean lengths that the paper gives for ShareGPT, people's chats.
 
 # %% tags=["for-real"]
 if scoreboard.ready("kv-slots"):
@@ -1444,9 +1445,9 @@ if scoreboard.ready("block-allocator", "paged-attention", "copy-on-write"):
     print(f"{100 * (1 - together / apart):.0f} % of the KV memory saved")
 
 # %% [markdown]
-# The paper reports 6 to 10 % saved for parallel samples of short instructions and 38 to 55 % for beam search, which
-# shares more and longer (section 6.3). What you save depends on one ratio: shared prompt to own reply. Here the prompt
-# is long and the replies are short.
+# The paper reports 6 to 10 % saved for parallel samples of short instructions and 38 to 55 % for *beam search*, which
+# carries on the few best replies at once, each grown from another, and so shares more and longer (section 6.3). What
+# you save depends on one ratio: shared prompt to own reply. Here the prompt is long and the replies are short.
 #
 # ### Exercise 6 · A prefix that was computed before (5 points)
 #
@@ -1455,9 +1456,9 @@ if scoreboard.ready("block-allocator", "paged-attention", "copy-on-write"):
 # **prefix cache** keeps them: it is one more owner of the blocks, so that they stay when the request has gone.
 #
 # How does it find them? By what they hold. The keys and values of a block depend on its tokens **and on all tokens
-# before it**. So its name is a *chained hash*: of its tokens, together with the hash of the block before it. Two prompts
-# have the same hash at block $i$ only if they agree up to there. (A hash can collide, and then a stranger's keys are
-# taken for yours. vLLM uses SHA-256 for this reason; here Python's `hash` of a tuple is good enough.)
+# before it**. So its name is a *chained hash*: of its tokens, together with the hash of the block before it. Two
+# prompts have the same hash at block $i$ only if they agree up to there. (A hash can collide, and then a stranger's
+# keys are taken for yours. vLLM uses SHA-256 for this reason; here Python's `hash` of a tuple is good enough.)
 #
 # Two rules keep it honest:
 #
