@@ -149,13 +149,13 @@ with exercise("work"):
     expect_equal(
         without_cache,
         4 + 5 + 6 + 7,
-        "positions without a cache, prompt 4, reply 4 (the figure above)",
+        "the first number, positions without a cache: prompt 4, reply 4 (the figure above), steps of 4, 5, 6 and 7",
     )
     expect_equal(
         with_cache,
         4 + 1 + 1 + 1,
-        "positions with a cache, prompt 4, reply 4 (the figure above)",
-        cause="the last token of the reply is never fed back to the model",
+        "the second number, positions with a cache: prompt 4, reply 4 (the figure above)",
+        cause="the prompt's positions count once, and so does each token of the reply but the last, which isn't fed",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: a long prompt with a long reply; a reply of one token; an empty reply.
@@ -218,8 +218,8 @@ with exercise("memory"):
     expect_equal(
         kv_cache_bytes(30, 9, 3, 64, tokens=1, bytes_per_value=4),
         46_080,
-        "SmolLM2, one token, float32",
-        cause="a key and a value for each KV head",
+        "bytes of SmolLM2's cache, one token, float32",
+        cause="a key and a value in each of 30 layers, for each of 3 KV heads, of 64 numbers, 4 bytes a number",
     )
     expect_equal(
         kv_cache_bytes(30, 9, 3, 64, tokens=100, bytes_per_value=4),
@@ -235,7 +235,7 @@ with exercise("memory"):
         kv_cache_bytes(32, 32, 32, 128, tokens=1),
         512 * 1024,
         "Llama-2-7B, one token, float16",
-        cause="float16 is the default: 2 bytes a number",
+        cause="here all 32 heads are KV heads; without bytes_per_value it is 2 bytes a number",
     )
     expect_equal(
         kv_cache_bytes(32, 32, 8, 128, tokens=1),
@@ -347,7 +347,8 @@ with exercise("causal-attention"):
     expect_close(
         causal_attention(torch.zeros(1, 1, 4, 1), values, values),
         means,
-        "four queries, empty cache: means of 1; 1, 2; 1, 2, 3; 1, 2, 3, 4",
+        "four queries, empty cache: query i sees keys 0 to i, its own included, hidden keys have weight 0, the others "
+        "sum to 1: means of 1; 1, 2; 1, 2, 3; 1, 2, 3, 4",
     )
     expect_close(
         causal_attention(torch.zeros(1, 1, 2, 1), values, values),
@@ -358,15 +359,21 @@ with exercise("causal-attention"):
     q, k, v = randn(1, 2, 5, 8, seed=1), randn(1, 2, 5, 8, seed=2), randn(1, 2, 5, 8, seed=3)
     expected = attend_causally(q, k, v)
     expect_close(
-        causal_attention(q, k, v),
+        causal_attention(q[:, :1].clone(), k[:, :1].clone(), v[:, :1].clone()),
+        expected[:, :1],
+        "random numbers, one head, empty cache",
+        cause="the scores are divided by sqrt(head_dim), once",
+    )
+    expect_close(
+        causal_attention(q.clone(), k.clone(), v.clone()),
         expected,
-        "random numbers, empty cache",
-        cause="the scores are divided by sqrt(head_dim)",
+        "random numbers, two heads, empty cache",
+        cause="each head has its own keys and values, and head_dim is the size of one head",
     )
 
     ### BEGIN HIDDEN TESTS
-    # Looks at: a batch whose query heads share KV heads, after cached positions; a single
-    #   query, with many keys and with one; very large scores; very low scores.
+    # Looks at: a batch, also one whose query heads share KV heads, after cached positions; a
+    #   single query, with many keys and with one; very large scores; very low scores.
     # Right because: the queries are the last positions of the keys, so row i sees the keys up
     #   to total - new + i; minus infinity becomes a weight of exactly 0, whatever the other
     #   scores are.
@@ -375,6 +382,13 @@ with exercise("causal-attention"):
         expect_close(causal_attention(q.clone(), k.clone(), v.clone()), expected, what, cause)
 
     q, k, v = randn(2, 6, 3, 8, seed=4), randn(2, 2, 10, 8, seed=5), randn(2, 2, 10, 8, seed=6)
+    agrees(
+        q[:, :2],
+        k,
+        v,
+        "batch 2, 2 heads, 2 KV heads, 3 queries after 7 cached positions",
+        cause="each sequence of the batch has queries, keys and values of its own",
+    )
     agrees(
         q,
         k,
@@ -470,16 +484,35 @@ with exercise("rope"):
         1, 1, 1, 2
     )  # one pair: RoPE turns it by `position` radians
     expect_close(apply_rope(east.clone(), 0), east, "position 0 turns nothing")
+    turned = expect_tensor(apply_rope(east.clone(), 2), "[1, 0] at position 2", east.shape)
     expect_close(
-        apply_rope(east.clone(), 2),
-        torch.tensor([math.cos(2), math.sin(2)]).reshape(1, 1, 1, 2),
-        "[1, 0] at position 2",
+        turned[..., :1],
+        torch.tensor(math.cos(2)).reshape(1, 1, 1, 1),
+        "the first number of [1, 0] at position 2, cos(2)",
         cause="the first new token stands at position `start`",
+    )
+    both = torch.tensor([[math.cos(2), math.sin(2)], [math.cos(3), math.sin(3)]])[None, None]
+    expect_close(
+        turned,
+        both[:, :, :1],
+        "[1, 0] at position 2",
+        cause="the first number takes a minus and the second a plus, and both are made from the old numbers",
+    )
+    expect_close(
+        apply_rope(torch.cat((east, east), dim=2), 2),
+        both,
+        "[1, 0] twice, at positions 2 and 3",
+        cause="each token along dimension 2 stands one position further",
     )
     x = randn(1, 2, 6, 8, seed=1)
     alone = apply_rope(x[:, :, 4:].clone(), 4)
     all_six = expect_tensor(apply_rope(x.clone(), 0), "six positions", x.shape)
-    expect_close(alone, all_six[:, :, 4:], "positions 4 and 5 alone, and as part of six")
+    expect_close(
+        alone,
+        all_six[:, :, 4:],
+        "positions 4 and 5 alone, as they were as part of six",
+        cause="a token's angles are (start + its place) * frequency, in every call the same",
+    )
     ### BEGIN HIDDEN TESTS
     # Looks at: other head sizes, batches and numbers of heads; other starts; another theta;
     #   positions far along a long text.
@@ -500,6 +533,13 @@ with exercise("rope"):
         0,
         "six positions, head_dim 8",
         cause="number i is paired with number i + d/2, and its angle is position * theta ** (-2i/d)",
+        atol=1e-2,
+    )
+    agrees(
+        x,
+        0,
+        "six positions, head_dim 8, to five digits",
+        cause="the angles are nearly right: compute them in float32",
     )
     agrees(x, 3, "another theta", theta=100.0, cause="theta is an argument")
     agrees(
@@ -616,6 +656,7 @@ from fridge.testing import (
     expect_equal,
     expect_number,
     expect_parts,
+    expect_tensor,
     randn,
 )
 
@@ -630,12 +671,16 @@ with exercise("kv-update"):
     k, v = randn(1, 2, 3, 4, seed=1), randn(1, 2, 3, 4, seed=2)
     for layer in (0, 1):
         got_k, got_v = updated(cache, layer, k + layer, v + layer)
-        expect_close(
+        what = f"keys of layer {layer} after a prefill of three positions"
+        got_k = expect_tensor(
             got_k,
-            k + layer,
-            f"keys of layer {layer} after a prefill of three positions",
+            what,
+            k.shape,
             cause="return what the layer holds, not the whole reserved room",
         )
+        places = "each number keeps its place: batch, KV head, position, number"
+        mixed = "these are the values' numbers" if torch.equal(got_k, v + layer) else places
+        expect_close(got_k, k + layer, what, mixed)
         expect_close(
             got_v, v + layer, f"values of layer {layer} after a prefill of three positions"
         )
@@ -646,7 +691,11 @@ with exercise("kv-update"):
         cause="both layers hold the same three positions: they count once",
     )
     got_k, got_v = updated(cache, 0, k[:, :, :1], v[:, :, :1])
-    expect_close(got_k[:, :, :3], k, "the first three keys of layer 0 after a fourth")
+    expect_close(
+        got_k[:, :, :3],
+        k,
+        "the first three keys of layer 0, after a prefill of layer 1 and a fourth key of layer 0",
+    )
     expect_close(got_k[:, :, 3:], k[:, :, :1], "the fourth key of layer 0")
     ### BEGIN HIDDEN TESTS
     # Looks at: chunks of several sizes, up to the last free place; several layers, sequences
@@ -674,7 +723,7 @@ with exercise("kv-update"):
             reserved,
             2 * 3 * 2 * 2 * capacity * 4 * 4,
             f"{what}: bytes reserved before anything is stored",
-            cause="all the room is reserved in the beginning: keys and values, float32",
+            cause="room for `capacity` keys and values, no more and no less, at once, 4 bytes a number",
         )
         for step, new in enumerate(chunks):
             for layer in range(3):
@@ -690,7 +739,9 @@ with exercise("kv-update"):
                     got_k,
                     all_k,
                     f"{what}: keys of layer {layer} after chunk {step}",
-                    cause="new positions go behind the layer's own last one",
+                    cause="new positions go behind the layer's own last one"
+                    if step
+                    else "each layer, sequence and head has keys of its own",
                 )
                 expect_close(
                     got_v, all_v, f"{what}: values of layer {layer} after chunk {step}"
@@ -801,8 +852,9 @@ with exercise("kv-state"):
     expect_close(
         got_k,
         torch.cat((k[:, :, :1], k[:, :, 3:4]), dim=2),
-        "keys when a new one follows a rewind",
+        "keys when a new one follows rewind(1): the one that was stored first, then the new one",
     )
+    expect_equal(len(cache), 2, "length when a new position follows rewind(1)")
     expect_raises(
         ValueError,
         lambda: cache.update(0, k[:, :, :3], v[:, :, :3]),
@@ -826,8 +878,9 @@ with exercise("kv-state"):
         for part in updated(cache, 0, k[:, :, :0], v[:, :, :0])
     )
     expect_raises(ValueError, lambda: cache.update(0, k, v), "more than the whole capacity")
-    expect_raises(
-        ValueError, lambda: cache.rewind(3), "a rewind forwards", cause="rewind only takes back"
+    expect_raises(ValueError, lambda: cache.rewind(3), "a rewind forwards, from 2 to 3")
+    expect_equal(
+        len(cache), 2, "length after a rewind from 2 to 3", cause="an error changes nothing"
     )
     expect_raises(ValueError, lambda: cache.rewind(-1), "a rewind to a negative length")
     expect_equal(len(cache), 2, "length after three errors", cause="an error changes nothing")
@@ -982,6 +1035,12 @@ from fridge.testing import ConcatCache, ScriptedModel, exercise, expect_equal, t
 
 with exercise("generate"):
     scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16, 17])
+    expect_equal(
+        generate(scripted, [11, 12, 13], 1, ConcatCache()),
+        [14],
+        "a reply of one token to [11, 12, 13], which the logits of the last position choose",
+    )
+    scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16, 17])
     reply = generate(scripted, [11, 12, 13], 4, ConcatCache())
     expect_equal(reply, [14, 15, 16, 17], "the reply to [11, 12, 13]")
     expect_equal(
@@ -1035,7 +1094,9 @@ with exercise("generate"):
     ask([11, 12, 13, 14, 15], [11, 12, 13, 14], 1, "a reply of one token", [15], [4])
     ask([11, 12, 13], [11, 12], 0, "a reply of no token", [], [])
     ask([11, 12, 13, 14], [11], 3, "a prompt of one token", [12, 13, 14], [1, 1, 1])
-    ask([11, 12, 2, 14], [11, 12], 5, "a stop token that comes first", [], [2], stop_token=2)
+    # The conversation goes on behind the stop token, so that who doesn't stop there gives a reply that says so.
+    ends = [11, 12, 2, 14, 15, 16, 17, 18]
+    ask(ends, [11, 12], 5, "a stop token that comes first", [], [2], stop_token=2)
     ask(
         [11, 12, 13, 2],
         [11, 12],
@@ -1147,16 +1208,20 @@ from fridge.testing import (
 with exercise("chunked-prefill"):
     scripted = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])
     logits = prefill_in_chunks(scripted, [11, 12, 13, 14, 15], ConcatCache(), chunk_size=2)
-    expected = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])(
-        torch.tensor([[11, 12, 13, 14, 15]])
-    )[0, -1]
-    expect_close(
-        logits, expected, "logits after token 15", cause="those of the last position alone"
-    )
     expect_equal(
         [len(call.tokens) for call in scripted.calls],
         [2, 2, 1],
         "positions in each call, 5 tokens in chunks of 2",
+        cause="full chunks of chunk_size tokens, and then one for the rest",
+    )
+    expected = ScriptedModel(conversation=[11, 12, 13, 14, 15, 16])(
+        torch.tensor([[11, 12, 13, 14, 15]])
+    )[0, -1]
+    expect_close(
+        logits,
+        expected,
+        "logits after token 15",
+        cause="return the logits [vocab_size] that follow the prompt's last token",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: chunks that divide the prompt, and that don't; chunks of one token, of the
@@ -1179,7 +1244,11 @@ with exercise("chunked-prefill"):
         expect_equal(len(cache), 8, f"positions in the cache, chunks of {chunk_size}")
         logits = prefill_in_chunks(tiny_llama(), list(prompt), ConcatCache(), chunk_size)
         expect_close(
-            logits, expected, f"logits of a small Llama, chunks of {chunk_size}", atol=1e-4
+            logits,
+            expected,
+            f"logits of a small Llama, chunks of {chunk_size}",
+            atol=1e-4,
+            cause="return the logits [vocab_size] that follow the prompt's last token",
         )
 
     tiny, cache = tiny_llama(), ConcatCache()

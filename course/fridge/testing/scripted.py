@@ -12,6 +12,10 @@ from fridge.llama import Cache
 from fridge.testing.outcome import Wrong
 
 MOST_FED = 4096  # tokens of one call, all rows together: a test's conversations are far shorter
+_GOES_ON = (
+    "each call must go on where the cache ends; tokens in the cache are not fed again, and the token just chosen is "
+    "fed next"
+)
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,12 @@ class ScriptedModel:
         self.calls.append(Call(start, fed))
         end = start + len(fed)
         if fed != self.conversation[start:end]:
+            how, cause = "", _GOES_ON
+            if cache is None:
+                how, cause = ", without a cache", "hand the model the cache in every call: without one it begins anew"
             raise Wrong(
-                f"  Call {len(self.calls)} fed the model tokens for positions {start} to {end - 1}\n"
-                f"  expected: {self.conversation[start:end]}\n  got:      {fed}\n"
-                "  likely cause: each call must go on where the cache ends; tokens in the cache are not fed again, and "
-                "the token just chosen is fed next"
+                f"  Call {len(self.calls)} fed the model tokens for positions {start} to {end - 1}{how}\n"
+                f"  expected: {self.conversation[start:end]}\n  got:      {fed}\n  likely cause: {cause}"
             )
         if cache is not None:
             keys = torch.tensor(fed, dtype=torch.float32).reshape(1, 1, -1, 1)

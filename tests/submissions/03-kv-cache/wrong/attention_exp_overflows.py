@@ -1,6 +1,7 @@
 """Writes the softmax as exp / sum without subtracting the maximum: large scores give inf / inf.
 
 loses: causal-attention-test
+told: subtract the row's maximum before exp
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,8 @@
 """Broadcasts the first KV head to all query heads.
 
 loses: causal-attention-test
+told: each head has its own keys and values
+misleads: divided by sqrt(head_dim)
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

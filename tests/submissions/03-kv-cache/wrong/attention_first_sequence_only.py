@@ -1,6 +1,8 @@
 """Computes the first sequence of the batch and gives its result to all.
 
 loses: causal-attention-test
+told: each sequence of the batch has queries, keys and values of its own
+misleads: query heads 0, 1, 2 use KV head 0
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Uses repeat instead of repeat_interleave: query head 1 gets KV head 1 instead of 0.
 
 loses: causal-attention-test
+told: repeat_interleave, not repeat
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """The mask is strict: a position doesn't see itself, and the first one sees nothing.
 
 loses: causal-attention-test
+told: its own included
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

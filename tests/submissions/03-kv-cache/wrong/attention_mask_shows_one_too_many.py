@@ -1,6 +1,7 @@
 """Each query sees the position after its own.
 
 loses: causal-attention-test
+told: query i sees keys 0 to i
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """The mask compares rows with columns from zero, as if no positions were cached.
 
 loses: causal-attention-test
+told: the mask's triangle must start after the cached positions
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

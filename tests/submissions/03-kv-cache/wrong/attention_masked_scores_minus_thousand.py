@@ -1,6 +1,7 @@
 """Hides by a score of -1000, which wins where the visible scores are lower.
 
 loses: causal-attention-test
+told: a number that is only low can be the largest
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

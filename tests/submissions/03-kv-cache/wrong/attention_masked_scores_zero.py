@@ -1,6 +1,7 @@
 """Sets hidden scores to 0 instead of minus infinity, so that they keep a weight.
 
 loses: causal-attention-test
+told: hidden keys have weight 0
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Masks a prefill of an empty cache only; in a later chunk every query sees the whole chunk.
 
 loses: causal-attention-test
+told: two queries after two cached positions: means of 1, 2, 3
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

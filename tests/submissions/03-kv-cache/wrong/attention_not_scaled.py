@@ -1,6 +1,7 @@
 """Forgets to divide by sqrt(head_dim).
 
 loses: causal-attention-test
+told: the scores are divided by sqrt(head_dim)
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Divides by the square root of heads x head_dim, the width of the model.
 
 loses: causal-attention-test
+told: head_dim is the size of one head
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """The softmax runs over the queries instead of the keys.
 
 loses: causal-attention-test
+told: the others sum to 1
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,8 @@
 """Stores [positions, heads] by reshape where transpose is needed.
 
 loses: kv-update-test
+told: each number keeps its place: batch, KV head, position, number
+misleads: return what the layer holds, not the whole reserved room
 """
 
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}

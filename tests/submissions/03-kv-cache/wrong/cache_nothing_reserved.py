@@ -1,6 +1,7 @@
 """Concatenates: nbytes is 0 in the beginning and grows.
 
 loses: kv-update-test
+told: room for `capacity` keys and values, no more and no less, at once
 """
 
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Returns the last chunk's logits of all positions, [1, new, vocab_size].
 
 loses: chunked-prefill-test
+told: return the logits [vocab_size]
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

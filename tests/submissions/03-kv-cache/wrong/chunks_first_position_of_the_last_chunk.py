@@ -1,6 +1,7 @@
 """Returns the logits of the last chunk's first position.
 
 loses: chunked-prefill-test
+told: that follow the prompt's last token
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Each chunk starts with the last token of the one before.
 
 loses: chunked-prefill-test
+told: tokens in the cache are not fed again
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

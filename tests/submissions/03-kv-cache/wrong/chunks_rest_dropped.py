@@ -1,6 +1,8 @@
 """Feeds the full chunks and drops what is left over.
 
 loses: chunked-prefill-test
+told: and then one for the rest
+misleads: those of the last position alone
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Feeds the rest first, so that the last chunk is a full one.
 
 loses: chunked-prefill-test
+told: full chunks of chunk_size tokens, and then one for the rest
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

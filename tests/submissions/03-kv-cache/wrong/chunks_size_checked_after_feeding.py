@@ -1,6 +1,7 @@
 """Looks for an error after the model was called with the first token.
 
 loses: chunked-prefill-test
+told: check before you feed anything
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

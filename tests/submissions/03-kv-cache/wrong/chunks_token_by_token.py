@@ -1,6 +1,7 @@
 """Feeds one token per call, whatever chunk_size says.
 
 loses: chunked-prefill-test
+told: full chunks of chunk_size tokens
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

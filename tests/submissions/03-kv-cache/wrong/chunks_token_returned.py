@@ -1,6 +1,8 @@
 """Chooses the token instead of returning its logits.
 
 loses: chunked-prefill-test
+told: return the logits [vocab_size]
+misleads: those of the last position alone
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,8 @@
 """Forgets to pass the cache, so each chunk stands alone.
 
 loses: chunked-prefill-test
+told: without a cache
+misleads: each call must go on where the cache ends
 """
 
 # %% nbgrader={"grade": false, "grade_id": "chunked-prefill", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Prefills before it looks at max_new_tokens, and returns one token where none was asked for.
 
 loses: generate-test
+told: a reply of no token
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

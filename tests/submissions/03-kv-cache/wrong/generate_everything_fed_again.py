@@ -1,6 +1,7 @@
 """Passes the cache and still feeds the whole text at each step, so the cache holds it again and again.
 
 loses: generate-test
+told: tokens in the cache are not fed again
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

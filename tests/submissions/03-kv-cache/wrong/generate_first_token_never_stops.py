@@ -1,6 +1,8 @@
 """Checks for the stop token in the decode steps and not after the prefill.
 
 loses: generate-test
+told: a stop token that comes first
+misleads: each call must go on where the cache ends
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Feeds the last token of the reply too, one call more than needed.
 
 loses: generate-test
+told: positions computed for a prompt of 3 and a reply of 4 | the last token is not fed back
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

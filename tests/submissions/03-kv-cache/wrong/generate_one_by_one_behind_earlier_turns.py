@@ -1,6 +1,7 @@
 """Feeds the prompt in one call only to an empty cache; behind earlier turns it goes token by token.
 
 loses: generate-test
+told: a second turn: positions in each call | the prompt takes one call
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Feeds the prompt one token per call: the same work in as many calls as there are tokens.
 
 loses: generate-test
+told: the prompt takes one call
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

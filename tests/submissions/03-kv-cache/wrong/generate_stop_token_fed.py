@@ -1,6 +1,7 @@
 """Feeds the chosen token before it looks whether that is the stop token.
 
 loses: generate-test
+told: a stop token is not fed back
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Never stops before max_new_tokens.
 
 loses: generate-test
+told: stop token 16
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

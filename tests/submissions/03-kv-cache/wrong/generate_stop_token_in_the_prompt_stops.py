@@ -1,6 +1,7 @@
 """Looks for the stop token in the whole text, where the prompt may hold one.
 
 loses: generate-test
+told: a stop token in the prompt
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

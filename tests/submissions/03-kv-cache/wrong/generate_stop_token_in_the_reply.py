@@ -1,6 +1,7 @@
 """Ends at the stop token and leaves it in the reply.
 
 loses: generate-test
+told: expected: [14, 15] got: [14, 15, 16]
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

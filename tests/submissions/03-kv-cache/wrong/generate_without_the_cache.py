@@ -1,6 +1,7 @@
 """Never passes the cache and computes everything again at each step.
 
 loses: generate-test
+told: each position is computed once
 """
 
 # %% nbgrader={"grade": false, "grade_id": "generate", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,8 @@
 """Computes the angles in float16, which can't tell position 5001 from 5000.
 
 loses: rope-test
+told: compute them in float32
+misleads: number i is paired with number i + d/2
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Takes theta ** (-i/d) where the formula says -2i/d.
 
 loses: rope-test
+told: its angle is position * theta ** (-2i/d)
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

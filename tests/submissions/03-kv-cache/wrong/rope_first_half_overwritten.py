@@ -1,6 +1,8 @@
 """Works in place: the second half is computed from the first half's new numbers.
 
 loses: rope-test
+told: both are made from the old numbers
+misleads: the first new token stands at position `start`
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

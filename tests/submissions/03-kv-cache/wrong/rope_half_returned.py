@@ -1,6 +1,7 @@
 """Returns the rotated first half of each vector only.
 
 loses: rope-test
+told: got: a tensor of shape [1, 1, 1, 1]
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

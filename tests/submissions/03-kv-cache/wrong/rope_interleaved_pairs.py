@@ -1,6 +1,7 @@
 """Pairs neighbours (0 with 1, 2 with 3), as the paper draws it and Llama's hub checkpoints don't.
 
 loses: rope-test
+told: number i is paired with number i + d/2
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

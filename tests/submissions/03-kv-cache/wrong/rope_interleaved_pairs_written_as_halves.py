@@ -1,6 +1,7 @@
 """Reads neighbours as pairs and writes the results as halves.
 
 loses: rope-test
+told: number i is paired with number i + d/2
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """All tokens of a call get the position of the first.
 
 loses: rope-test
+told: each token along dimension 2 stands one position further
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Adds start to the angles instead of to the positions.
 
 loses: rope-test
+told: a token's angles are (start + its place) * frequency
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

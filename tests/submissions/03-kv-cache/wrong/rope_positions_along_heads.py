@@ -1,6 +1,7 @@
 """Counts positions along the heads' dimension, as for [batch, seq, heads, head_dim].
 
 loses: rope-test
+told: each token along dimension 2
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

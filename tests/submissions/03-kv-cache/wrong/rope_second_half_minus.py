@@ -1,6 +1,8 @@
 """Takes a minus in both halves: a rotation has one of each.
 
 loses: rope-test
+told: the second a plus
+misleads: the first new token stands at position `start`
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Gives the first token of a text position 1.
 
 loses: rope-test
+told: position 0 turns nothing
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Counts positions from 0 in every call and ignores start.
 
 loses: rope-test
+told: the first new token stands at position `start`
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

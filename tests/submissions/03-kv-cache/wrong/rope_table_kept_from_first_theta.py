@@ -1,6 +1,7 @@
 """Keeps the table of angles between calls and doesn't notice another theta.
 
 loses: rope-test
+told: another theta
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

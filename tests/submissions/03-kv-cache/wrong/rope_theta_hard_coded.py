@@ -1,6 +1,7 @@
 """Writes 10000 into the formula and ignores the argument.
 
 loses: rope-test
+told: theta is an argument
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}

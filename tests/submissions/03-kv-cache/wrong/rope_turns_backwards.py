@@ -1,6 +1,8 @@
 """The sign of the sine is flipped: everything turns the other way.
 
 loses: rope-test
+told: the first number takes a minus and the second a plus
+misleads: the first new token stands at position `start`
 """
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}
