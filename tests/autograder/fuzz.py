@@ -278,6 +278,7 @@ PIECES = (
 RUNS = frozenset(("script", "svg", "style", "iframe", "object", "embed", "form", "base", "meta", "link", "input"))
 HTML = "{http://www.w3.org/1999/xhtml}"
 IN_FORMULAS = frozenset(("href", "src", "id", "class", "actiontype"))
+MOST_JUDGED = 100_000  # characters of HTML
 ADDRESS = re.compile(r"#|https?:|mailto:|data:image/(png|jpeg|gif);base64,", re.IGNORECASE)
 
 
@@ -304,8 +305,9 @@ class Cleaning:
 
     def judge(self) -> None:
         """Read it as browsers do; raises AssertionError if it has an element that runs, a handler, a button's class."""
-        # This parser, with the browsers' own rules in Python, is slow.
-        page = f"<html><head></head><body>{self._made[:100_000]}</body></html>"
+        # This parser, with the browsers' own rules in Python, is slow; and half a tag would be another one.
+        made = self._made if len(self._made) <= MOST_JUDGED else self._made[:MOST_JUDGED].rpartition("<")[0]
+        page = f"<html><head></head><body>{made}</body></html>"
         for element in html5lib.parse(page, treebuilder="etree").iter():
             if isinstance(element.tag, str) and element.tag not in (HTML + "head", HTML + "html", HTML + "body"):
                 _judge_element(element.tag, element.attrib)
