@@ -208,7 +208,12 @@ with exercise("draft-length"):
         speedup(0.5, 2, draft_cost=0.25),
         1.75 / 1.5,
         "speed-up, acceptance 0.5, two guesses that cost a quarter each",
-        cause="a round costs k guesses and one check",
+        cause="expected_tokens(0.5, 2) is 1.75, and a round costs 2 guesses of 0.25 and one check of 1",
+    )
+    expect_equal(
+        best_draft_length(0.5, draft_cost=0.3),
+        1,
+        "the best number of guesses when they are right half of the time and cost 0.3: a second costs more than it brings",
     )
     expect_equal(
         best_draft_length(0.5, draft_cost=0.6),
@@ -337,6 +342,13 @@ with exercise("verify-greedy"):
         expect_equal(token_ids(got, "what verify_greedy returns"), expected, what, cause)
 
     checks(
+        [5],
+        [5, 9],
+        [5, 9],
+        "the draft [5] when the target chooses 5 in row 0 and 9 in row 1",
+        cause="row i checks guess i, and the row behind the last right guess gives one more token",
+    )
+    checks(
         [5, 6, 7],
         [5, 6, 8, 9],
         [5, 6, 8],
@@ -373,8 +385,9 @@ with exercise("verify-greedy"):
     checks([0, 0], [0, 0, 0], [0, 0, 0], "tokens with the id 0")
     checks([7, 7, 7], [7, 7, 8, 7], [7, 7, 8], "a draft that repeats itself")
 
-    def stops(draft, choices, expected, what, stop_token=2):
-        cause = "the stop token is the last token, and it is returned"
+    last = "the stop token is the last token, and it is returned"
+
+    def stops(draft, choices, expected, what, stop_token=2, cause=last):
         checks(draft, choices, expected, what, cause, stop_token=stop_token)
 
     stops([5, 2, 7], [5, 2, 7, 9], [5, 2], "the stop token 2 in the middle of a right draft")
@@ -382,8 +395,9 @@ with exercise("verify-greedy"):
     stops([2, 5], [2, 5, 9], [2], "the stop token first")
     stops([5, 6], [5, 6, 2], [5, 6, 2], "the stop token as the bonus token")
     stops([5, 6], [5, 2, 9], [5, 2], "the stop token in place of a wrong guess")
-    stops([5, 2], [5, 6, 2], [5, 6], "a stop token that was only guessed")
-    stops([5, 6], [5, 6, 2], [5, 6, 2], "token 2 where 0 stops", stop_token=0)
+    guessed = "the target's choices stop the text, and not the guesses"
+    stops([5, 2], [5, 6, 2], [5, 6], "a stop token that was only guessed", cause=guessed)
+    stops([5, 6], [5, 6, 2], [5, 6, 2], "token 2 where 0 stops", 0, "another token stops")
     stops([5, 0, 6], [5, 0, 6, 9], [5, 0], "a stop token with the id 0", stop_token=0)
     stops([], [2], [2], "the stop token after an empty draft")
     got = verify_greedy([5, 6], rows(5, 7, 9).double())
@@ -459,7 +473,7 @@ with exercise("acceptance"):
         as_tensor(acceptance_probability(p.clone(), q.clone())),
         torch.tensor([1.0, 1.0, 0.2 / 0.45]),
         "p = [0.5, 0.3, 0.2], q = [0.25, 0.3, 0.45]",
-        cause="a token that the drafter doesn't draw too often is always accepted",
+        cause="a number for each token: p / q where q is larger than p, and 1 elsewhere",
     )
 
     ### BEGIN HIDDEN TESTS
@@ -616,10 +630,13 @@ with exercise("sampling-step"):
     def follows(target, draft, k, runs, seed, what, cause=""):
         """Texts as the target would write them, and as many drafts accepted as should be."""
         texts, accepted = speculated(sampling_step, target, draft, k, runs, seed)
-        expect_distribution(texts, target.law(k + 1), f"{what}: the text", cause)
         counts = accepted_law(target, draft, k)
-        why = "each draft is accepted with probability min(1, p / q) of its own place and token"
+        why = (
+            "accepted are all returned tokens but the last: each by a fresh random number, with probability "
+            "min(1, p / q) of its own place and token"
+        )
         expect_distribution(accepted, counts, f"{what}: the number of accepted drafts", why)
+        expect_distribution(texts, target.law(k + 1), f"{what}: the text", cause)
 
     low_target = TokenTable(3, lambda text: [0.2, 0.3, 0.5] if text else [0.6, 0.3, 0.1])
     low_draft = TokenTable(3, lambda text: [0.1, 0.3, 0.6])
@@ -645,19 +662,22 @@ with exercise("sampling-step"):
         2000,
         2,
         "two drafts, a drafter that knows little",
-        cause="stop at the first refusal; the residual is that of the refused place",
+        cause="stop at the first refusal, and draw from the residual of that place, max(0, p - q) made to sum to 1",
     )
     mild = random_table(4, seed=3)
     near = TokenTable(4, lambda text: (0.7 * mild.after(text)[1] + 0.075).tolist())
-    follows(mild, near, 3, 1500, 3, "three drafts, a good drafter")
+    own = (
+        "after a refusal draw from the residual of the refused place, by a fresh random number"
+    )
+    follows(mild, near, 3, 1500, 3, "three drafts, a good drafter", own)
 
     def top_two(text):
         row = torch.tensor(random_table(5, seed=4).after(text)[1])
         return torch.where(row >= row.topk(2).values[-1], row, 0.0).tolist()
 
     top_target, wide_draft = TokenTable(5, top_two), random_table(5, seed=5)
-    follows(top_target, wide_draft, 2, 1200, 4, "a target that keeps its top two tokens")
-    follows(wide_draft, top_target, 2, 1200, 5, "a drafter that keeps its top two tokens")
+    follows(top_target, wide_draft, 2, 1200, 4, "a target that keeps its top two tokens", own)
+    follows(wide_draft, top_target, 2, 1200, 5, "a drafter that keeps its top two tokens", own)
     first, last = TokenTable(3, lambda _: [0.5, 0.5, 0]), TokenTable(3, lambda _: [0, 0, 1.0])
     follows(first, last, 2, 200, 6, "a target and a drafter that have nothing in common")
     itself = "the target as its own drafter"
@@ -747,6 +767,8 @@ with exercise("ngram-drafter"):
         got = token_ids(ngram_draft(list(text), k, **longest), "what ngram_draft returns")
         expect_equal(got, expected, f"{what}: {text}, k = {k}", cause)
 
+    earlier = "at most k of what followed the earlier 1, an n-gram of one token; the end is no earlier occurrence"
+    drafts([1, 2, 3, 1], 1, [2], earlier, longest=1)
     drafts(
         [7, 8, 9, 1, 7, 8, 5, 2, 7, 8],
         3,
@@ -919,16 +941,17 @@ with exercise("model-drafter"):
         1,
         [(4, [15])],
         "the round after the second guess was refused",
-        cause="rewind: the cache holds guesses that aren't in the text",
+        cause="keep what the cache holds of the text, and rewind the guesses that aren't in it",
     )
     full = Rounds()
-    full.propose([11, 12, 13], 2, [(0, [11, 12, 13]), (3, [14])], "the first round of another")
+    another = "the first round of a second drafter, with an empty cache of its own"
+    full.propose([11, 12, 13], 2, [(0, [11, 12, 13]), (3, [14])], another)
     full.propose(
         [11, 12, 13, 14, 15, 16],
         2,
         [(4, [15, 16]), (6, [17])],
         "the round after both guesses were accepted",
-        cause="the last guess was never fed: it is missing, and so is the token behind it",
+        cause="the 4 positions held are right and stay; the last guess, never fed, and the token behind it are missing",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: rounds after which all, some or none of the guesses stand in the text; no
@@ -1102,11 +1125,17 @@ with exercise("speculative-loop"):
             target, list(prompt), max_new_tokens, cache, propose, k, agreed, stop_token
         )
         fed = [(len(call.held), call.fed) for call in target.calls]
+        order = (
+            "the prompt in one call; then a call a round, with the last token and the useful guesses, behind a cache "
+            "rewound to all but the text's last token"
+            + ("; nothing after the stop token" if stop_token is not None else "")
+        )
+        none = "for a reply of 0 tokens the model isn't called"
         expect_equal(
             fed,
             calls,
             f"{what}: (positions held, tokens fed) of each call",
-            cause="the prompt; then the last token and the useful guesses, behind a cache that was rewound",
+            cause=order if max_new_tokens else none,
         )
         truth = [*earlier, *conversation]
         expect_equal(

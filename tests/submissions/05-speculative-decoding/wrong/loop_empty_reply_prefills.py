@@ -1,6 +1,8 @@
 """Feeds the prompt when no token is wanted.
 
 loses: speculative-loop-test
+told: for a reply of 0 tokens the model isn't called
+misleads: the last token and the useful guesses
 """
 
 # %% nbgrader={"grade": false, "grade_id": "speculative-loop", "locked": false, "schema_version": 3, "solution": true, "task": false}

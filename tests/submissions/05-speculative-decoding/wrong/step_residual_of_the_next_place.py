@@ -1,6 +1,7 @@
 """Takes the residual of the place behind the refused one.
 
 loses: sampling-step-test
+told: the residual of the refused place
 """
 
 # %% nbgrader={"grade": false, "grade_id": "sampling-step", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,8 @@
 """Sets a seed inside, so that every call draws the same numbers.
 
 loses: sampling-step-test
+told: a fresh random number
+misleads: after a refusal draw from the residual
 """
 
 # %% nbgrader={"grade": false, "grade_id": "sampling-step", "locked": false, "schema_version": 3, "solution": true, "task": false}

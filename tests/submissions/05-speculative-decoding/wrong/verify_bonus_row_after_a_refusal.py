@@ -1,6 +1,7 @@
 """Takes the last row's token after a wrong guess too.
 
 loses: verify-greedy-test
+told: the third guess is wrong | the target's own token takes its place
 """
 
 # %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}

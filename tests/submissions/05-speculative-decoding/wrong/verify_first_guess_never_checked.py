@@ -1,6 +1,7 @@
 """The first guess is never compared.
 
 loses: verify-greedy-test
+told: the first guess is checked as well
 """
 
 # %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """The loop ends one guess too early and trusts the last one.
 
 loses: verify-greedy-test
+told: the third guess is wrong
 """
 
 # %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Returns nothing behind a draft that is right throughout.
 
 loses: verify-greedy-test
+told: the row behind the last right guess gives one more token
 """
 
 # %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}

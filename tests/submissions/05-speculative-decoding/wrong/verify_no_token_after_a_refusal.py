@@ -1,6 +1,7 @@
 """Stops at a wrong guess without the target's own token.
 
 loses: verify-greedy-test
+told: the target's own token takes its place
 """
 
 # %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,8 @@
 """Compares guess i with row i + 1.
 
 loses: verify-greedy-test
+told: row i checks guess i
+misleads: the third guess is wrong
 """
 
 # %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Returns the tokens before the stop token.
 
 loses: verify-greedy-test
+told: the stop token is the last token, and it is returned
 """
 
 # %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}
