@@ -154,7 +154,7 @@ with exercise("naive-bytes"):
         naive_bytes(2, 3, 4, 2),
         2 * (8 + 12 + 6 + 6 + 6 + 6 + 12 + 8),
         "naive attention, 2 queries, 3 keys, head_dim 4, 2 bytes a value",
-        cause="S and P each go to HBM and come back; Q, K, V and O make one way each",
+        cause="2 bytes a value: S and P, queries x keys each, go to HBM and come back; Q, K, V and O make one way each",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: one query, as in decoding, and one key; thousands of positions; other sizes of a
@@ -179,7 +179,7 @@ with exercise("flash-bytes"):
         flash_bytes(4, 6, 2, 2, 4),
         4 * (8 + 2 * (12 + 12) + 8 + 4),
         "FlashAttention, 4 queries in two blocks, 6 keys, head_dim 2, 4 bytes a value",
-        cause="K and V are read once for each block of queries, Q and O move once",
+        cause="4 bytes a value: K and V once for each block of queries, Q, O and one number a query once; nothing else",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: queries that the blocks don't divide; a block larger than all queries; blocks of
@@ -291,7 +291,7 @@ with exercise("naive-attention"):
         randn(7, 4, seed=2),
         randn(7, 4, seed=3),
         "5 queries, 7 keys",
-        cause="divide the scores by the square root of head_dim",
+        cause="softmax(Q K^T / sqrt(head_dim)) V, the softmax of each query over its keys",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: one query and one key; more queries than keys, and one query alone; large
@@ -406,6 +406,12 @@ with exercise("partial-softmax"):
     def finished(partial):
         return expect_parts(finish(partial), "output, lse", "what finish returns")
 
+    why_each = {
+        "m": "m is the largest score of each row",
+        "l": "l is the sum of exp(s - m) over the keys",
+        "o": "o is the sum of exp(s - m) v over the keys, not yet divided",
+    }
+
     def of_a_part(scores, values, what, cause="", atol=1e-5):
         """All three parts of a partial result, and what finish makes of them."""
         exact, wide = scores.double(), values.double()
@@ -414,12 +420,14 @@ with exercise("partial-softmax"):
         got = partial_softmax(scores.clone(), values.clone())
         parts = expect_parts(got, "m, l, o", "what partial_softmax returns")
         for part, expected, name in zip(parts, (m, p.sum(-1), p @ wide), "mlo", strict=True):
-            expect_close(part, expected, f"{what}: {name} of the partial result", cause, atol)
+            why = cause or why_each[name]
+            expect_close(part, expected, f"{what}: {name} of the partial result", why, atol)
         some = p.sum(-1) > 0
         output = p @ wide / torch.where(some, p.sum(-1), 1.0)[:, None]
         given = m.float(), p.sum(-1).float(), (p @ wide).float()
         output_got, lse_got = finished(given)
-        expect_close(output_got, output, f"{what}: the output of finish", cause, atol)
+        why = cause or "the output is o / l"
+        expect_close(output_got, output, f"{what}: the output of finish", why, atol)
         lse = torch.where(some, torch.logsumexp(exact, -1), -torch.inf)
         why = cause or "the log-sum-exp is m + log(l)"
         expect_close(lse_got, lse, f"{what}: the log-sum-exp of finish", why, atol)
@@ -484,7 +492,7 @@ with exercise("online-softmax"):
         randn(3, 2, seed=1),
         [2, 1],
         "two keys and one key",
-        cause="each side shrinks by exp(its own m - the larger m), both l and o",
+        cause="each side shrinks by exp(its own m - the larger m), both l and o, and then they are added",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: other cuts, down to key by key; rising, falling and equal scores; scores far
@@ -599,15 +607,12 @@ with exercise("flash-forward"):
         expect_close(hbm.array("lse"), sums, f"{what}: the log-sum-exp", cause, atol)
         return hbm
 
-    flash_run(
-        randn(8, 4, seed=1),
-        randn(12, 4, seed=2),
-        randn(12, 4, seed=3),
-        4,
-        4,
-        "8 queries, 12 keys, blocks of 4",
-        cause="scores divided by sqrt(head_dim); the tiles merged; divided by l at the end",
-    )
+    few = randn(8, 4, seed=1), randn(12, 4, seed=2), randn(12, 4, seed=3)
+    formula = "scores divided by sqrt(head_dim), the output by l; the log-sum-exp is m + log(l)"
+    flash_run(*few, 8, 12, "8 queries, 12 keys, one tile", formula, 1e-2)
+    flash_run(*few, 8, 12, "the same, to five digits", "it is nearly right: keep to float32")
+    merged = "the tiles are merged in turn: when the maximum grows, the earlier o and l shrink"
+    flash_run(*few, 4, 4, "8 queries, 12 keys, blocks of 4", merged)
     ### BEGIN HIDDEN TESTS
     # Looks at: lengths that the blocks divide, and don't; blocks larger than all, and of one
     #   row; one query, or one key; rising and falling scores; scores of thousands, positive and
@@ -623,13 +628,6 @@ with exercise("flash-forward"):
     flash_run(q[:1], k, v, 16, 8, "one query, 29 keys")
     flash_run(q, k[:1], v[:1], 8, 8, "37 queries, one key")
     flash_run(q[:16], k[:16], v[:16], 8, 8, "lengths that the blocks divide")
-    steps = torch.arange(16.0)[:, None] * torch.ones(16, 4)
-    rising = "a later tile with a larger maximum: the earlier o and l must shrink"
-    flash_run(torch.ones(3, 4), steps * 4, randn(16, 4, seed=7), 2, 4, "rising scores", rising)
-    falling = "a later tile with a smaller maximum: its own part must shrink"
-    flash_run(
-        torch.ones(3, 4), -steps * 4, randn(16, 4, seed=7), 2, 4, "falling scores", falling
-    )
     whole = torch.tensor(
         [[10.0, -20.0, 30.0, 40.0], [-50.0, 20.0, 0.0, 10.0], [60.0, 0.0, 8.0, 4.0]]
     )
@@ -638,6 +636,13 @@ with exercise("flash-forward"):
     )
     flash_run(whole, whole.flip(1) * 2, randn(3, 4, seed=8), 2, 1, "large scores", huge, 1e-3)
     flash_run(whole, -whole, randn(3, 4, seed=8), 2, 1, "large negative scores", huge, 1e-3)
+    steps = torch.arange(16.0)[:, None] * torch.ones(16, 4)
+    rising = "a later tile with a larger maximum: the earlier o and l must shrink"
+    flash_run(torch.ones(3, 4), steps * 4, randn(16, 4, seed=7), 2, 4, "rising scores", rising)
+    falling = "a later tile with a smaller maximum: its own part must shrink"
+    flash_run(
+        torch.ones(3, 4), -steps * 4, randn(16, 4, seed=7), 2, 4, "falling scores", falling
+    )
     same = torch.full((29, 8), 3.0)
     held = flash_run(q, k, same, 8, 8, "values that are all the same")
     expect_close(held.array("o"), torch.full((37, 8), 3.0), "their mix", "the weights sum to 1")
@@ -657,6 +662,8 @@ with exercise("flash-traffic"):
         o, lse = torch.full(q.shape, torch.nan), torch.full((queries,), torch.nan)
         hbm = Hbm(sram, q=q, k=k, v=k, o=o, lse=lse)
         flash_forward(hbm, block_q, block_k)
+        made = hbm.largest_created
+        expect_equal(made, 0, f"{what}: values in arrays made in HBM", "none is needed")
         blocks = -(-queries // block_q)
         load = 4 * (queries * head_dim + 2 * blocks * keys * head_dim)
         expect_true(
@@ -669,8 +676,6 @@ with exercise("flash-traffic"):
         store = 4 * (queries * head_dim + queries)
         once = "each block of o and lse is stored once, when all keys are done"
         expect_equal(hbm.bytes_stored, store, f"{what}: bytes stored", once)
-        made = hbm.largest_created
-        expect_equal(made, 0, f"{what}: values in arrays made in HBM", "none is needed")
         return hbm.bytes_moved
 
     traffic(8, 12, 4, 4, 4, "8 queries, 12 keys, blocks of 4")
@@ -838,8 +843,10 @@ with exercise("flash-causal"):
         expect_close(hbm.array("lse"), sums, f"{what}: the log-sum-exp", cause)
         return hbm
 
-    own = "query i sees the keys up to its own position i + keys - queries, itself included"
+    own = "query i sees the keys up to its own position i + keys - queries, itself included; the others add 0 to o and l"
     heads_run((1, 1, 8, 8, 4), (4, 4), True, own)
+    heads_run((1, 1, 4, 8, 4), (4, 4), False, "without a mask each query sees all keys")
+    heads_run((2, 2, 4, 8, 4), (4, 4), False, "each head has rows of its own in all arrays")
     heads_run(
         (4, 2, 4, 8, 4), (4, 4), False, "neighbouring heads share: head // (heads // kv_heads)"
     )
@@ -894,12 +901,22 @@ with exercise("flash-skip"):
         sram = 4 * head_dim * (block_q + 2 * block_k)
         hbm = Hbm(sram, q=q, k=k, v=k, o=q, lse=q[..., 0])
         flash_attention(hbm, block_q, block_k, causal)
+        what = f"{heads} heads, {queries} queries, {keys} keys, blocks of {blocks}, causal={causal}"
+        of_queries = sum(
+            access.stop - access.start for access in hbm.loads if access.name == "q"
+        )
+        expect_true(
+            of_queries <= heads * queries,
+            f"{what}: rows of q loaded",
+            f"at most {heads * queries}",
+            of_queries,
+            "each block of queries is loaded once, before its keys",
+        )
         rows = 0
         for start in range(0, queries, block_q):
             seen = min(start + block_q, queries) + keys - queries if causal else keys
             rows += min(keys, -(-seen // block_k) * block_k)
         load = 4 * heads * head_dim * (queries + 2 * rows)
-        what = f"{heads} heads, {queries} queries, {keys} keys, blocks of {blocks}, causal={causal}"
         expect_true(
             hbm.bytes_loaded <= load,
             f"{what}: bytes loaded",
@@ -1022,6 +1039,11 @@ import torch
 from fridge.testing import Hbm, exact_attention, exercise, expect_close, expect_true, randn
 
 with exercise("flash-backward"):
+    whys = {
+        "dv": "dV = P^T dO, and P = exp(S - lse) with the scaled scores S",
+        "dq": "dQ = dS K / sqrt(head_dim), summed over all keys; dS = P (dP - D), D a sum of dO * O over head_dim",
+        "dk": "dK = dS^T Q / sqrt(head_dim), summed over all queries",
+    }
 
     def backward_run(sizes, blocks, causal, cause="", scale=1.0):
         """The three gradients of (queries, keys, head_dim), against autograd in float64."""
@@ -1046,10 +1068,12 @@ with exercise("flash-backward"):
         )
         of_names = {"dv": leaves[2], "dq": leaves[0], "dk": leaves[1]}
         for name, leaf in of_names.items():
-            expect_close(hbm.array(name), leaf.grad, f"{what}: {name}", cause, 5e-5)
+            expect_close(
+                hbm.array(name), leaf.grad, f"{what}: {name}", cause or whys[name], 5e-5
+            )
         return hbm
 
-    backward_run((8, 8, 4), (4, 4), False, "D is a sum over head_dim of dO * O, for each query")
+    backward_run((8, 8, 4), (4, 4), False)
     backward_run((8, 8, 4), (4, 4), True, "where the mask hides, P is 0")
     ### BEGIN HIDDEN TESTS
     # Looks at: blocks of other sizes, larger than all, and of one row; lengths that the blocks
@@ -1059,8 +1083,9 @@ with exercise("flash-backward"):
     #   be made again from q and k alone; and the one sum that spans all tiles, D, can be had
     #   from the output and its gradient.
     for blocks in ((4, 4), (5, 3), (3, 5), (16, 16), (1, 1), (13, 4), (4, 13)):
-        backward_run((13, 13, 4), blocks, True)
-        backward_run((13, 11, 8), blocks, False)
+        ends = "the last block may be smaller, and a block may be larger than all"
+        backward_run((13, 13, 4), blocks, True, ends)
+        backward_run((13, 11, 8), blocks, False, ends)
     end = "fewer queries than keys: the queries are the last positions"
     backward_run((4, 11, 4), (2, 4), True, end)
     backward_run((1, 9, 4), (4, 4), True, end)
@@ -1103,7 +1128,9 @@ with exercise("backward-traffic"):
             f"{queries} queries, {keys} keys, blocks of {blocks}, causal={causal}: bytes moved",
             f"at most {4 * granted}",
             hbm.bytes_moved,
-            "each tile's blocks are loaded once",
+            "tiles that are wholly hidden are not loaded"
+            if causal
+            else "each tile's blocks are loaded once, and dk and dv are stored once",
         )
         return hbm.bytes_moved
 
@@ -1324,7 +1351,12 @@ with exercise("triton-forward"):
         for part, expected, name in zip(got, right, ("output", "lse"), strict=True):
             expect_close(part, expected, f"{what}: the {name}", cause, near)
 
-    kernel_run((1, 1, 16, 32, 16), False, "one block of queries, two of keys")
+    formula = (
+        "no mask: softmax(q k^T * scale) v, and lse is the maximum + the logarithm of the sum"
+    )
+    kernel_run((1, 1, 16, 16, 16), False, formula)
+    two = "two blocks of keys: when the maximum grows, the earlier output and sum shrink"
+    kernel_run((1, 1, 16, 32, 16), False, two)
     kernel_run((1, 1, 32, 32, 16), True, "query i sees the keys up to i + keys - queries")
     ### BEGIN HIDDEN TESTS
     # Looks at: queries and keys that the blocks don't divide; fewer queries than keys, down to
@@ -1333,7 +1365,11 @@ with exercise("triton-forward"):
     # Right because: each program owns the rows it writes and has an m, l and o of its own, so
     #   that programs may run in any order or at once; and masks give what lies behind the end
     #   the weight 0.
-    behind = "keys behind the end must not count: their scores are -inf"
+    kernel_run((2, 2, 16, 16, 16), False, "each head has programs of its own")
+    kernel_run((1, 1, 5, 16, 16), False, "a smaller block of queries has a program, too")
+    behind = (
+        "the last block of keys is smaller: its keys count, and those behind the end get -inf"
+    )
     kernel_run((1, 1, 16, 21, 16), False, behind)
     kernel_run((1, 1, 5, 3, 16), False, behind)
     kernel_run(

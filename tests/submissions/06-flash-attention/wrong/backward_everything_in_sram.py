@@ -1,6 +1,7 @@
 """Loads all of it at once.
 
 loses: flash-backward-test, backward-traffic-test
+told: more rows than a block at once
 """
 
 # %% nbgrader={"grade": false, "grade_id": "flash-backward", "locked": false, "schema_version": 3, "solution": true, "task": false}

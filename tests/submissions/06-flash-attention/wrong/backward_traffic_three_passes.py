@@ -1,6 +1,7 @@
 """Computes each tile three times, once for each gradient.
 
 loses: backward-traffic-test
+told: each tile's blocks are loaded once
 """
 
 # %% nbgrader={"grade": false, "grade_id": "flash-backward", "locked": false, "schema_version": 3, "solution": true, "task": false}

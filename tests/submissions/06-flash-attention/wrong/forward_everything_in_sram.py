@@ -1,6 +1,7 @@
 """Loads all keys and values at once.
 
 loses: flash-forward-test, flash-traffic-test
+told: more rows than a block at once
 """
 
 # %% nbgrader={"grade": false, "grade_id": "flash-forward", "locked": false, "schema_version": 3, "solution": true, "task": false}

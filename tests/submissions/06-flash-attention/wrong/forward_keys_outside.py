@@ -1,6 +1,7 @@
 """The outer loop goes over the keys, and loads the queries again and again.
 
 loses: flash-traffic-test
+told: the outer loop goes over blocks of queries
 """
 
 # %% nbgrader={"grade": false, "grade_id": "flash-forward", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Writes the table of scores to HBM, block by block.
 
 loses: flash-forward-test, flash-traffic-test
+told: nothing of the size of the table of scores
 """
 
 # %% nbgrader={"grade": false, "grade_id": "flash-forward", "locked": false, "schema_version": 3, "solution": true, "task": false}

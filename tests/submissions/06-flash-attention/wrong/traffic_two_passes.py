@@ -1,6 +1,7 @@
 """Goes over the keys once for the maximum and the sum, and once more for the output.
 
 loses: flash-traffic-test
+told: nothing is loaded twice
 """
 
 # %% nbgrader={"grade": false, "grade_id": "flash-forward", "locked": false, "schema_version": 3, "solution": true, "task": false}
