@@ -22,7 +22,7 @@ from autograder.submissions.verdict import Verdict
 FEWEST_WRONG, FEWEST_RIGHT = 5, 2  # samples that every exercise must have
 MODES = ("inprocess", "split")
 BOTH = "both"
-_TOO_SLOW = re.compile(r"no answer within \d+ seconds|the cell ran for more than \d+ seconds")  # learners see the first
+_TOO_SLOW = re.compile(r"no answer within \d+ seconds|the cell ran for too long")  # learners see the first
 
 
 @dataclass

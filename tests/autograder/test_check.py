@@ -164,13 +164,15 @@ def test_both_modes_must_agree(mini):
     assert "! apart: right/by_environment: loses add-test" in said
     assert "! right/by_environment: add-test: beside the answer (3, ''), apart (0.0, '✗ add" in said
     (mini / "tests/submissions/00-mini/right/by_environment.py").unlink()
-    assert check(mini, mode="both").fine
+    report = check(mini, mode="both")
+    assert report.fine, table(report)
 
 
 def test_messages_may_differ_for_a_reason(mini):
     body = "raise ValueError(__import__('os').environ.get('PYTEST_CURRENT_TEST', 'none'))"
     write_sample(mini, "wrong", "raises", body, loses="add-test\nmodes_differ: an environment")
-    assert check(mini, mode="both").fine
+    report = check(mini, mode="both")
+    assert report.fine, table(report)
     write_sample(mini, "wrong", "raises", "raise ValueError", loses="add-test\nmodes_differ: an environment")
     assert "wrong/raises: modes_differ, and the messages are the same" in table(check(mini, mode="both"))
 
