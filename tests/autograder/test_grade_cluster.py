@@ -20,7 +20,7 @@ from grading_class import BODIES, OWN, UNIT, hand_in, made, points, rows, skip_w
 from autograder.batch.grade import grade
 from autograder.course import CourseError, find_units, nbgrader_configuration
 
-SECONDS = 60
+SECONDS = 180  # of waiting, and then something hangs; on a crowded machine a sandbox alone takes 60
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +102,7 @@ def test_a_cluster_grades_and_a_lost_worker_costs_only_a_retry(course, cluster):
     wait_for(lambda: len(list((course / "grading/spool" / UNIT).glob("*.gz"))) >= 2, "the first records")
     assert not [name for name in _open_files(other.pid) if name.startswith(str(course))]
     os.killpg(doomed.pid, signal.SIGKILL)
-    run.join(5 * SECONDS)
+    run.join(2 * SECONDS)
     (summary,) = summaries
     assert summary.fine
     assert summary.graded == 8 + len(BODIES)
@@ -139,7 +139,7 @@ def test_over_tls_a_stranger_is_refused(course, tmp_path):
             environment["DASK_DISTRIBUTED__COMM__TIMEOUTS__CONNECT"] = "5s"
             command = [sys.executable, "-m", "autograder.cli", "grade", UNIT, "--scheduler", address]
             return subprocess.run(
-                command, cwd=course, env=os.environ | environment, capture_output=True, text=True, timeout=3 * SECONDS
+                command, cwd=course, env=os.environ | environment, capture_output=True, text=True, timeout=SECONDS
             )
 
         refused = graded_with(stranger, strangers_key)
