@@ -109,7 +109,7 @@ def _import(self: DbStudentImportApp) -> None:
         found = read_list(Path(self.extra_args[0]))
         done = import_list(self.config, found)
     except CourseError as error:
-        self.fail(shown(str(error)))
+        self.fail("\n".join(map(shown, str(error).split("\n"))))
     self.log.info("%d new, %d changed, %d unchanged", done.new, done.changed, done.unchanged)
     for remark in found.remarks:
         self.log.info(shown(remark))

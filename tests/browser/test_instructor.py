@@ -55,7 +55,7 @@ print(scripts)
 def positions_processed(prompt_tokens, new_tokens):
     raise ValueError("a message of mine: " + scripts)
 """
-# As a university's list has them; the last one's learner typed the name.
+# As a university's list has them; the last one's learner typed the name, and it came in before lists were read.
 NAMES = {RIGHT: ("Ada", "Lovelace"), UNTOUCHED: ("Bo", "Müller, Jr."), WRONG: ("Mallory", SCRIPTS)}
 COMMENT, BY_HAND = "The heads are right: count keys and values once each.", 1
 LOST = {"work", "memory", "rope", "chunked-prefill"}
@@ -131,7 +131,7 @@ def test_an_instructor_grades_a_unit(formgrader, page, artifacts):
     shown = page.locator("#notebook-container").first.inner_text()
     assert "46080" in shown, "what the exercise `memory` expected"
     assert "138240" in shown, "what it got"
-    assert "likely cause: a key and a value for each KV head" in shown
+    assert "likely cause: a key and a value in each of 30 layers, for each of 3 KV heads" in shown
     assert "a message of mine: <script>" in shown, "the learner's own exception, as text"
     picture("6-read-wrong", page.locator("[id='memory-test']"))
     picture("7-read-scripts", page.get_by_text("a message of mine").first)
@@ -154,7 +154,7 @@ def test_an_instructor_grades_a_unit(formgrader, page, artifacts):
     feedback = formgrader.root / "grading" / "feedback" / WRONG / UNIT / f"{unit.notebook}.html"
     page.goto(feedback.as_uri())
     said = page.locator("#notebook-container").first.inner_text()
-    assert "likely cause: a key and a value for each KV head" in said
+    assert "likely cause: a key and a value in each of 30 layers, for each of 3 KV heads" in said
     assert COMMENT in said
     assert f"{BY_HAND}.0/{points['memory']:.1f}" in said.replace(" ", ""), "the points given by hand"
     written = " ".join(page.locator("html").text_content().split())
@@ -206,10 +206,15 @@ def add_markdown(submission: Path) -> None:
 
 def import_names(root: Path) -> None:
     """Tell the gradebook who the learners are, by a list as a university gives it."""
+    from nbgrader.api import Gradebook
+
     with (root / "students.csv").open("w", encoding="utf-8", newline="") as file:
-        rows = [(learner, *names) for learner, names in NAMES.items()]
+        rows = [(learner, *names) for learner, names in NAMES.items() if learner != WRONG]
         csv.writer(file).writerows([("id", "first_name", "last_name"), *rows])
     command(root, "nbgrader", "db", "student", "import", "students.csv")
+    first, last = NAMES[WRONG]
+    with Gradebook(nbgrader_configuration(root).CourseDirectory.db_url) as gradebook:
+        gradebook.update_or_create_student(WRONG, first_name=first, last_name=last)
 
 
 def command(root: Path, name: str, *arguments: str) -> None:
