@@ -38,12 +38,12 @@ def run_all(
     master: NotebookNode,
     mode: str,
     drills: dict[str, NotebookNode],
-    cpu_seconds: float = SECONDS_PER_CELL,
+    cpu_seconds: float | None = None,
 ) -> dict[str, dict[str, Verdict]]:
     """Name -> variant of the master to name -> grade_id -> verdict, two at a time. Drills have tests of their own.
 
     Args:
-        cpu_seconds: that a cell has in-process.
+        cpu_seconds: that a cell has in-process; `SECONDS_PER_CELL` by default.
     """
     # Imported once, before the forks: what the notebooks import, and what runs them.
     import IPython.core.interactiveshell  # noqa: F401
@@ -61,7 +61,11 @@ def run_all(
     variants = list((notebooks | drills).items())
     shares = [dict(variants[worker::WORKERS]) for worker in range(WORKERS)]
     with ProcessPoolExecutor(WORKERS, context) as pool:
-        return dict(collections.ChainMap(*pool.map(_run_share, shares, [master] * WORKERS, [cpu_seconds] * WORKERS)))
+        return dict(
+            collections.ChainMap(
+                *pool.map(_run_share, shares, [master] * WORKERS, [cpu_seconds or SECONDS_PER_CELL] * WORKERS)
+            )
+        )
 
 
 def run(notebook: NotebookNode) -> Graded:

@@ -90,10 +90,8 @@ def _read(path: Path, master: NotebookNode, kind: str) -> Sample:
     cells = [cell for cell in jupytext.reads(text, fmt="py:percent").cells if cell.cell_type == "code"]
     answers = {grade_id(cell): cell.source for cell in cells if grade_id(cell)}
     loses = frozenset(said.get("loses", "").replace(",", " ").split())
-    told, misleads = (
-        [one.strip() for one in said.get(name, "").split("|") if one.strip()] for name in ("told", "misleads")
-    )
-    sample = Sample(path.stem, about, loses, answers, (*told,), (*misleads,), said.get("modes_differ", ""))
+    told, misleads = (_texts(said.get(name, "")) for name in ("told", "misleads"))
+    sample = Sample(path.stem, about, loses, answers, told, misleads, said.get("modes_differ", ""))
     return _checked(path, sample, master, kind)
 
 

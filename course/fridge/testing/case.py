@@ -9,6 +9,8 @@ import linecache
 from types import FrameType
 from typing import Any
 
+from fridge.cells import parsed
+
 WHAT = "what"  # the parameter of expectations that names the case
 _PLAIN = (int, float, bool, str)
 _BLOCKS = ("body", "orelse", "handlers", "finalbody")
@@ -24,7 +26,7 @@ def case_of(error: BaseException, libraries: tuple[str, ...]) -> str:
     if found is None:
         return ""
     frame, line = found
-    tree = _parsed("".join(linecache.getlines(frame.f_code.co_filename)))
+    tree = parsed("".join(linecache.getlines(frame.f_code.co_filename)))
     for statement in _from(tree.body, line) if tree else ():
         for call in (node for node in ast.walk(statement) if isinstance(node, ast.Call)):
             if (words := _words(call, frame)) is not None:
@@ -45,20 +47,11 @@ def _of_the_test(error: BaseException, libraries: tuple[str, ...]) -> tuple[Fram
     return found
 
 
-def _parsed(source: str) -> ast.Module | None:
-    try:
-        return ast.parse(source)
-    except (SyntaxError, ValueError):
-        return None
-
-
 def _from(block: list[ast.stmt], line: int) -> list[ast.stmt]:
     """The innermost statement at a line and those that follow it in its block."""
     for place, statement in enumerate(block):
         if statement.lineno <= line <= (statement.end_lineno or line):
-            inner = [
-                inner for name in ("body", "orelse", "finalbody", "handlers") for inner in getattr(statement, name, [])
-            ]
+            inner = [node for name in _BLOCKS for node in getattr(statement, name, [])]
             return _from(inner, line) or block[place:]
     return []
 
