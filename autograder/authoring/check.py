@@ -217,7 +217,8 @@ def _judge_wrong(report: UnitReport, sample: Sample, verdicts: dict[str, Verdict
         report.findings.append(f"wrong/{sample.name}: keeps its points in {', '.join(sorted(missed))}: too weak a test")
     for test in sorted(lost - sample.loses):
         report.findings.append(f"wrong/{sample.name}: also loses {test}: {verdicts[test].message}")
-    _judge_message(report, sample, verdicts)
+    if not missed:  # else there is no message to judge
+        _judge_message(report, sample, verdicts)
 
 
 def _judge_message(report: UnitReport, sample: Sample, verdicts: dict[str, Verdict]) -> None:
