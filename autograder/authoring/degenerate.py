@@ -1,5 +1,6 @@
 """Answers without a thought in them, to every exercise: `()`, None, NaN, zeros of the right shape, an object that has
-every attribute. A test that gives one of them a point is too weak.
+every attribute. A test that gives one of them a point is too weak. And one answer that is right, but changes what it is
+given.
 
 All of one exercise's run in one notebook, a drill: what stands before the exercise in the master, then the exercise
 with each answer in turn, with its tests behind it, under names of their own. The master's own functions, wrapped as the
@@ -38,6 +39,7 @@ ANSWERS = {
     "zeros of the right shape": "_zeros(right())",
     "the first argument": "given[0] if given else None",
     "an object that has everything": "_Everything()",
+    "right, but it changes its arguments": "_spoiled(right(), given)",
 }
 
 _SOLUTION = re.compile(r"### BEGIN SOLUTION.*?### END SOLUTION", re.DOTALL)
@@ -56,6 +58,23 @@ def _zeros(value):
     if value is None:
         raise LookupError("nothing has no shape")  # who returns nothing can't return zeros for it; see None
     return "" if isinstance(value, str) else type(value)(0)
+
+
+def _spoiled(value, given):
+    changed = [_spoil(item) for item in given]
+    return value if any(changed) else None  # where there is nothing to change, the answer is wrong in another way
+
+
+def _spoil(item):
+    if isinstance(item, _torch.Tensor) and item.numel():
+        item.data.copy_(item == 0)
+    elif type(item) is list:
+        item.append(0)
+    elif type(item) is dict:
+        item["another"] = 0
+    else:
+        return False
+    return True
 
 
 class _Everything:

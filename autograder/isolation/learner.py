@@ -21,6 +21,8 @@ from autograder.isolation.channel import Channel, PeerGone
 from autograder.isolation.errors import MAX_MESSAGE, describe, from_words, same_words
 from autograder.isolation.patience import endless
 from autograder.isolation.wire import Reference, WireError, decode, encode
+from fridge.testing.changed import Change, watched
+from fridge.testing.outcome import LIBRARIES
 
 MAX_TEXT = 200_000  # characters of output kept per cell; the grader has limits of its own
 RECENT_ERRORS = 20
@@ -90,14 +92,15 @@ class Server:
             self._send(self._answer(action, arguments))
 
     def _answer(self, action: str, arguments: list) -> list:
+        changes: list[Change] = []
         try:
             if action == "cell":
-                return ["ok", self._run_cell(*arguments)]
-            with Quiet():
-                return ["ok", getattr(self, f"_do_{action}")(*arguments)]
+                return ["ok", self._run_cell(*arguments), []]
+            with Quiet(), watched(LIBRARIES, __file__.__eq__) as changes:
+                return ["ok", getattr(self, f"_do_{action}")(*arguments), changes]
         except BaseException as error:  # the learner's code may raise SystemExit or KeyboardInterrupt too
             self._errors.append(error)
-            return ["error", *describe(error)]
+            return ["error", *describe(error), changes]
 
     # --- requests -----------------------------------------------------------------------------------------------
 
@@ -159,7 +162,7 @@ class Server:
         try:
             data = encode(message, self._to_reference)
         except (WireError, MemoryError) as error:
-            data = encode(["error", *describe(error)], self._to_reference)
+            data = encode(["error", *describe(error), []], self._to_reference)
         self._channel.send(data, endless)
 
     def _receive(self) -> list:

@@ -5,6 +5,7 @@ iteration) and nothing else. What comes back is decoded by `wire`; a peer that b
 """
 
 import itertools
+import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -15,11 +16,15 @@ from autograder.isolation.channel import Channel, PeerGone
 from autograder.isolation.errors import in_words, learners_error
 from autograder.isolation.patience import Limit, Meter
 from autograder.isolation.wire import Late, Left, Reference, WireError, decode, encode
+from fridge.testing import changed
+from fridge.testing.changed import MOST
 
 MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
 MAX_INNER = 20  # requests in callbacks in requests: the learner's cache in the test's model in the learner's loop
 MAX_ITEMS = 100_000  # of one iteration
 MAX_RECEIVED = 2**28  # bytes of one test, in all messages together; the course's own send less than 1 MB
+
+_NAME = re.compile(r"[\w.<>]{1,200}")  # of a function or an argument
 
 
 class LearnerLost(BaseException):
@@ -144,10 +149,12 @@ class Session:
                 self._answer_callback(rest, left)
             elif self.stopped is not None:
                 raise self.stopped
-            elif kind == "ok" and len(rest) == 1:
+            elif kind == "ok" and len(rest) == 2 and _are_changes(rest[-1]):
+                changed.tell(rest[-1])
                 return rest[0]
-            elif kind == "error" and len(rest) == 3 and _is_description(*rest):
-                raise learners_error(*rest)
+            elif kind == "error" and len(rest) == 4 and _is_description(*rest[:3]) and _are_changes(rest[-1]):
+                changed.tell(rest[-1])
+                raise learners_error(*rest[:3])
             else:
                 raise LearnerLost("the learner's process sent something else than an answer")
 
@@ -282,6 +289,15 @@ class Remote:
 
 def _is_description(bases: Any, message: Any, lines: Any) -> bool:
     return [type(bases), type(message), type(lines)] == [list, str, str] and all(type(name) is str for name in bases)
+
+
+def _are_changes(told: Any) -> bool:
+    return (
+        type(told) is list
+        and len(told) <= MOST
+        and all(type(change) is tuple and list(map(type, change)) == [str, str] for change in told)
+        and all(_NAME.fullmatch(name) for change in told for name in change)
+    )
 
 
 def _may_be_lent(value: Any) -> bool:

@@ -156,6 +156,9 @@ with exercise("weight-gigabytes"):
 # they decide about the points. You don't see their numbers, but the test names the kinds of cases that they look at.
 # An exercise counts as a whole: its points or none.
 #
+# One rule holds in all units: **what a function is given stays as it was**. A list or a tensor belongs to whoever calls
+# you, who may go on using it; where you want to work in place, work on a copy. The tests look at that, too.
+#
 # Stuck? Each exercise has hints, in order; click them open one at a time. And your AI assistant finds rules for tutoring
 # you in the file `AGENTS.md`, which ask it not to solve the exercises for you.
 #

@@ -5,6 +5,7 @@ that nbgrader scores it, and shows as a short message instead of Python's traceb
 """
 
 import importlib.util
+import sys
 import sysconfig
 import traceback
 from collections.abc import Iterator
@@ -13,9 +14,12 @@ from pathlib import Path
 
 from fridge import scoreboard
 from fridge.notebook import grading, revealing, runs
+from fridge.testing import changed
 from fridge.testing.case import case_of
+from fridge.testing.changed import Change, watched
 
-_LIBRARIES = (
+_HERE = str(Path(__file__).parent)
+LIBRARIES = (
     str(Path(__file__).parents[1]),
     *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
     "<frozen",
@@ -84,8 +88,14 @@ def exercise(name: str) -> Iterator[None]:
     """
     points = scoreboard.points(name)
     found: Outcome | None = None
+    changes: list[Change] = []
+    test_file = _test_file()
+    changed.told.clear()
     try:
-        yield
+        with watched(LIBRARIES, lambda file: file == test_file or file.startswith(_HERE)) as changes:
+            yield
+        if changes or changed.told:
+            raise Wrong("")
     except (Exception, SystemExit) as error:  # exit() in the learner's code is an answer too, and a wrong one
         if isinstance(error, Skipped) and not _installed(error.package):  # asked again: an answer could raise one, too
             scoreboard.record(name, scoreboard.SKIPPED)
@@ -93,7 +103,7 @@ def exercise(name: str) -> Iterator[None]:
                 f"– {name}: skipped, for {error.package} is not installed here. It costs no points ({_worth(points)})."
             )
             return
-        found = _judge(name, points, error)
+        found = _judge(name, points, error, changes + changed.told)
         found.__context__ = error  # by which the grader tells whose fault it was
     if revealing.is_in_place(name):
         scoreboard.record(name, scoreboard.REVEALED)
@@ -135,7 +145,7 @@ def _installed(package: str) -> bool:
     return importlib.util.find_spec(package) is not None
 
 
-def _judge(name: str, points: float, error: BaseException) -> Outcome:
+def _judge(name: str, points: float, error: BaseException, changes: list[Change]) -> Outcome:
     if isinstance(error, NotImplementedError) and str(error) == STUB_MESSAGE:
         looks_at = scoreboard.looks_at(name)
         return NotAttempted(
@@ -143,9 +153,10 @@ def _judge(name: str, points: float, error: BaseException) -> Outcome:
             + (f"\n  Hidden tests look at: {looks_at}." if looks_at else "")
         )
     if isinstance(error, Wrong):
-        return Wrong(f"✗ {name}: not right yet.\n{error}")
+        # What else is wrong may come from the change, whatever it says of its cause.
+        return Wrong("\n".join([f"✗ {name}: not right yet.", *(_told(changes) or [str(error)])]))
     lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": ")]
-    if case := case_of(error, _LIBRARIES):
+    if case := case_of(error, LIBRARIES):
         lines.append(f"  in the case: {case}")
     where = _where(error)
     # With None in the test's own line, the learner's function gave it: its code is not on the way.
@@ -155,7 +166,25 @@ def _judge(name: str, points: float, error: BaseException) -> Outcome:
         lines.append(f"Likely cause: {elsewhere}")
     elif isinstance(error, NameError):
         lines.append("Likely cause: the exercise's cell has not been run, or a name in it is misspelt.")
-    return Wrong("\n".join(lines + where))
+    return Wrong("\n".join(lines + where + _told(changes)))
+
+
+def _told(changes: list[Change]) -> list[str]:
+    return [
+        f"  {function}() changes its argument `{argument}`\n"
+        "  expected: what it is given stays as it was\n"
+        f"  likely cause: an operation in place, as `{argument}[…] = …`, `+=`, `.pop()`, or one whose name ends in _; "
+        "work on a copy"
+        for function, argument in dict.fromkeys(changes)
+    ]
+
+
+def _test_file() -> str:
+    # The file of whoever entered `exercise`, past contextlib's frames.
+    frame = sys._getframe(1)
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(LIBRARIES):
+        frame = frame.f_back
+    return frame.f_code.co_filename
 
 
 def _where(error: BaseException) -> list[str]:
@@ -163,7 +192,7 @@ def _where(error: BaseException) -> list[str]:
         return error.learner_lines
     # Outermost first: `exercise`, the test cell, the learner's cells, libraries. The test cell's lines stay out, for
     # a hidden test may stand in it.
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_LIBRARIES)]
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(LIBRARIES)]
     own = [frame for frame in frames if frame.filename != frames[0].filename]
     lines = [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]
     return lines if len(lines) <= 5 else ["  …", *lines[-5:]]  # a recursion without an end has a thousand

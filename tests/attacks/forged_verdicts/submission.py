@@ -16,7 +16,7 @@ def frame(message):
     data = message if type(message) is bytes else msgpack.packb(message)
     write(struct.pack(">I", len(data)) + data)
 
-for message in (["verdict", "work-test", 2.0], ["score", 2.0], ["ok", {"verdicts": {"work-test": {"points": 2.0}}}], {"points": 2.0}):
+for message in (["verdict", "work-test", 2.0], ["score", 2.0], ["ok", {"verdicts": {"work-test": {"points": 2.0}}}, []], {"points": 2.0}):
     frame(message)
 
 def positions_processed(prompt_tokens, new_tokens):

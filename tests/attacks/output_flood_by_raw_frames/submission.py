@@ -16,14 +16,14 @@ def frame(message):
     data = message if type(message) is bytes else msgpack.packb(message)
     write(struct.pack(">I", len(data)) + data)
 
-frame(["ok", {"outputs": [{"output_type": "error", "ename": "E", "evalue": "e", "traceback": "\n" * 30_000_000}], "failed": False}])
+frame(["ok", {"outputs": [{"output_type": "error", "ename": "E", "evalue": "e", "traceback": "\n" * 30_000_000}], "failed": False}, []])
 
 # %% after="memory-test"
-frame(["ok", {"outputs": [{"output_type": "stream", "name": "stdout", "text": "z" * 30_000_000}] * 1, "failed": False}])
+frame(["ok", {"outputs": [{"output_type": "stream", "name": "stdout", "text": "z" * 30_000_000}] * 1, "failed": False}, []])
 
 # %% after="rope-test"
 frame(["ok", {"outputs": [{"output_type": "execute_result", "data": {"text/plain": "99.0"}}, {"output_type": "display_data",
-       "data": {"application/javascript": "alert(1)", "image/png": '"><script>', "text/plain": 5}}, 7, None, {"output_type": "stream"}], "failed": False}])
+       "data": {"application/javascript": "alert(1)", "image/png": '"><script>', "text/plain": 5}}, 7, None, {"output_type": "stream"}], "failed": False}, []])
 
 # %% after="kv-state-test"
-frame(["ok", "no dict"])
+frame(["ok", "no dict", []])

@@ -17,7 +17,7 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 for _ in range(50):
-    frame(["ok", {"outputs": [], "failed": False}])
-    frame(["ok", {}])
-    frame(["ok", {"positions_processed": [22, 7]}])
-    frame(["ok", [22, 7]])
+    frame(["ok", {"outputs": [], "failed": False}, []])
+    frame(["ok", {}, []])
+    frame(["ok", {"positions_processed": [22, 7]}, []])
+    frame(["ok", [22, 7], []])

@@ -20,7 +20,7 @@ import threading
 def chatter():
     while True:
         try:
-            frame(["ok", [22, 7]])
+            frame(["ok", [22, 7], []])
         except OSError:
             return
         time.sleep(0.001)

@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["ok", msgpack.ExtType(2, b"")])
+    frame(["ok", msgpack.ExtType(2, b""), []])
     time.sleep(60)

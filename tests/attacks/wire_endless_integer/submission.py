@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["ok", msgpack.ExtType(6, b"9" * 10_000_000)])
+    frame(["ok", msgpack.ExtType(6, b"9" * 10_000_000), []])
     time.sleep(60)

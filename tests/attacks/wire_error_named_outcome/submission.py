@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["error", ["Outcome", "Wrong", "LearnerLost", "SystemExit", "StopIteration"], "x", "y"])
+    frame(["error", ["Outcome", "Wrong", "LearnerLost", "SystemExit", "StopIteration"], "x", "y", []])
     os._exit(0)

@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["error", "ValueError", 1, None])
+    frame(["error", "ValueError", 1, None, []])
     time.sleep(60)

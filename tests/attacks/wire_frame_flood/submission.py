@@ -38,4 +38,4 @@ def frame(message):
 
 def kv_cache_bytes(*a, **k):
     while True:
-        frame(["ok", b"x" * (2**25 - 100)])
+        frame(["ok", b"x" * (2**25 - 100), []])

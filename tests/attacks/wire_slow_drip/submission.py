@@ -17,7 +17,7 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    answer = msgpack.packb(["ok", [22, 7]])
+    answer = msgpack.packb(["ok", [22, 7], []])
     for byte in struct.pack(">I", len(answer)) + answer:
         write(bytes([byte]))
         time.sleep(0.5)

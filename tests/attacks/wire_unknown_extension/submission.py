@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["ok", msgpack.ExtType(99, b"x")])
+    frame(["ok", msgpack.ExtType(99, b"x"), []])
     time.sleep(60)

@@ -1,4 +1,4 @@
-"""Type-annotated; writes into its arguments where it may; a cache that is an nn.Module and returns named tuples.
+"""Type-annotated; works in place, on copies of what it is given; a cache that is an nn.Module and returns named tuples.
 """
 
 # %% nbgrader={"grade": false, "grade_id": "work", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -36,7 +36,7 @@ from torch import Tensor
 
 @torch.inference_mode()
 def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    q.mul_(q.shape[-1] ** -0.5)
+    q = q.clone().mul_(q.shape[-1] ** -0.5)
     group: int = q.shape[1] // k.shape[1]
     offset: int = k.shape[2] - q.shape[2]
     out = torch.zeros_like(q)
@@ -58,6 +58,7 @@ def causal_attention(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def apply_rope(x: Tensor, start: int, theta: float = 10_000.0) -> Tensor:
+    x = x.clone()
     first, second = x.tensor_split(2, dim=-1)  # views: what is written into them is written into x
     for row, position in enumerate(range(start, start + x.shape[2])):
         angles = position / theta ** torch.linspace(0, 1, first.shape[-1] + 1)[:-1]
@@ -148,7 +149,7 @@ def stream(model, feed: list[int], cache) -> Iterator[int]:
 
 
 def generate(model, prompt: list[int], max_new_tokens: int, cache, stop_token: int | None = None) -> tuple[int, ...]:
-    tokens = stream(model, prompt, cache)
+    tokens = stream(model, [*prompt], cache)
     reply: tuple[int, ...] = ()
     for _ in range(max_new_tokens):
         if (token := next(tokens)) == stop_token:
@@ -161,6 +162,7 @@ def generate(model, prompt: list[int], max_new_tokens: int, cache, stop_token: i
 def prefill_in_chunks(model, prompt: list[int], cache, chunk_size: int) -> Tensor:
     if min(chunk_size, len(prompt)) < 1:
         raise ValueError(f"{chunk_size=}, {len(prompt)=}")
+    prompt = prompt.copy()
     while prompt:
         logits: Tensor = model(torch.tensor([prompt[:chunk_size]]), cache)
         del prompt[:chunk_size]
