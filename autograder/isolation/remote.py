@@ -178,7 +178,7 @@ class Session:
         try:
             value = call(*positional, **named)
         except Exception as error:
-            if not getattr(error, "from_learner", False):
+            if not (getattr(error, "from_learner", False) or getattr(type(error), "is_an_answer", False)):
                 self.stopped = error
             return ["raise", *in_words(error)]
         return ["value", value, self._changed(), self._share(self._lent[number], method, value)]

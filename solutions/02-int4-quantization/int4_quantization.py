@@ -1120,6 +1120,7 @@ import torch
 
 from fridge.testing import (
     as_tensor,
+    builds_on,
     exercise,
     expect_close,
     expect_equal,
@@ -1131,6 +1132,7 @@ from fridge.testing import (
 )
 
 with exercise("double-quant"):
+    builds_on("int8-absmax")
 
     def doubly_quantized(absmax, **options):
         got = double_quantize(absmax.clone(), **options)
@@ -1299,9 +1301,10 @@ class Linear4bit(torch.nn.Module):
 # %% nbgrader={"grade": true, "grade_id": "linear-4bit-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, expect_equal, randn
+from fridge.testing import builds_on, exercise, expect_close, expect_equal, randn
 
 with exercise("linear-4bit"):
+    builds_on("packing", "nf4-code-book", "nf4", "double-quant")
     from bitsandbytes.functional import get_4bit_type
 
     def in_nf4(weight, block_size=64):
@@ -1544,9 +1547,17 @@ def int8_linear(x, weight, threshold=6.0):
 # %% nbgrader={"grade": true, "grade_id": "llm-int8-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, expect_equal, expect_tensor, randn
+from fridge.testing import (
+    builds_on,
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_tensor,
+    randn,
+)
 
 with exercise("llm-int8"):
+    builds_on("int8-absmax")
     x = torch.tensor([[1.0, -20.0, 0.5, 6.0], [2.0, 0.0, -7.0, 1.0]])
     expect_equal(
         outlier_columns(x),

@@ -618,6 +618,7 @@ import torch
 from fridge.testing import (
     TokenTable,
     accepted_law,
+    builds_on,
     exercise,
     expect_distribution,
     random_table,
@@ -625,6 +626,7 @@ from fridge.testing import (
 )
 
 with exercise("sampling-step"):
+    builds_on("acceptance", "residual")
     torch.manual_seed(5)  # the drafts come from a generator of their own
 
     def follows(target, draft, k, runs, seed, what, cause=""):

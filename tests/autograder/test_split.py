@@ -380,6 +380,21 @@ def test_a_refusal_has_its_own_type(grade):
     assert shown(graded, 2)[0]["text"].startswith("[KeyError(")
 
 
+def test_a_refusal_that_code_may_count_on_is_no_mistake(grade):
+    """Guards against 0 points for an answer that catches what a test's full allocator raises, and asks for less."""
+    test = (
+        "from fridge.testing import TightAllocator, exercise, expect_equal, expect_raises\nwith exercise('{0}'):\n"
+        "    allocator = TightAllocator(2, 4)\n    expect_equal({0}(allocator, 3), 2, 'blocks')\n"
+        "    expect_raises(ValueError, lambda: {0}(allocator, 1), 'none is left')"
+    )
+    answer = (
+        "def one(allocator, b):\n    try:\n        return len(allocator.allocate(b))\n    except ValueError:\n"
+        "        return len(allocator.allocate(b - 1)) if b > 1 else allocator.allocate(b)"
+    )
+    graded = grade(test=test, answers={"one": answer})
+    assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
+
+
 @pytest.mark.parametrize(
     ("lines", "nan"),
     [

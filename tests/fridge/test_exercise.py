@@ -145,6 +145,42 @@ def test_a_cell_that_was_not_run(cell: Cell) -> None:
     assert "has not been run" in str(error)
 
 
+CALLS = "def quadruple(x):\n    return double(double(x))"
+BUILDS = "with exercise('other'):\n    builds_on('doubling')\n    expect_equal(quadruple([1]), [4], 'a list')"
+FIRST = "  First do “1 · Double”: your answer here may call it, and its own tests don't pass yet."
+
+
+@pytest.mark.parametrize(
+    ("earlier", "heading"),
+    [
+        (
+            f"def double(x):\n    raise NotImplementedError({STUB_MESSAGE!r})",
+            "○ other: not attempted yet, or it calls what isn't (1 point). Fill in the exercise's cell and run it.",
+        ),
+        ("def double(x):\n    return 2 * x", "✗ other: not right yet."),
+        ("def double(x):\n    return 1 / 0", "✗ other: your code raised ZeroDivisionError: division by zero"),
+    ],
+)
+def test_which_exercise_to_do_first(cell: Cell, earlier: str, heading: str) -> None:
+    """Guards against a mistake in one exercise that is looked for in the next."""
+    cell(f"{earlier}\n\n{CALLS}")
+    cell(TEST)
+    assert str(cell(BUILDS)).splitlines()[:2] == [heading, FIRST]
+
+
+def test_an_earlier_exercise_that_is_right_is_not_sent_back_to(cell: Cell) -> None:
+    """Guards against a learner who mends what is right, or what no test has looked at."""
+    cell(f"{RIGHT}\n\ndef quadruple(x):\n    return 5")
+    scoreboard._outcomes.pop("doubling", None)
+    assert "First do" not in str(cell(BUILDS))
+    cell(TEST)
+    assert "First do" not in str(cell(BUILDS))
+    cell("def double(x):\n    return x")
+    cell(TEST)
+    cell(BUILDS.replace("    builds_on('doubling')\n", ""))
+    assert "First do" not in str(cell(BUILDS.replace("    builds_on('doubling')\n", "")))
+
+
 def test_shown_without_a_traceback(cell: Cell, capsys: pytest.CaptureFixture) -> None:
     """Guards against forty lines of the test's own traceback above the sentence that matters."""
     cell("def double(x):\n    return x")

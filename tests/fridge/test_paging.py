@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fridge.caches import ConcatCache
 from fridge.paging import KVPool, PagedRunner, Piece, prefill
-from fridge.testing import TINY, CountingPool, SpareAllocator, Wrong, dense_attention, randn, tiny_llama
+from fridge.testing import TINY, CountingPool, SpareAllocator, TightAllocator, Wrong, dense_attention, randn, tiny_llama
 
 
 def gathered(
@@ -144,3 +144,16 @@ def test_the_spare_allocator_refuses_what_a_learner_must_not_do() -> None:
             call()
     assert allocator.num_free == 3
     assert [allocator.blocks_for(tokens) for tokens in (0, 1, 2, 3)] == [0, 1, 1, 2]
+
+
+def test_the_tight_allocator_refuses_as_a_learners_own_does() -> None:
+    """Guards against an exercise that needs a learner's allocator, right or wrong, to run out of blocks."""
+    allocator = TightAllocator(4, 2, seed=1)
+    allocator.allocate(3)
+    with pytest.raises(ValueError, match="2 blocks were asked for, and 1 are free"):
+        allocator.allocate(2)
+    assert allocator.num_free == 1
+    for odd in (-1, 1.5, "2", None):
+        with pytest.raises(Wrong):
+            allocator.allocate(odd)
+    assert len(allocator.allocate(1)) == 1

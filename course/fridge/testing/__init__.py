@@ -6,8 +6,8 @@ from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
 from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_tensor, token_ids
 from fridge.testing.hbm import Hbm
-from fridge.testing.outcome import NotAttempted, Wrong, exercise, needs
-from fridge.testing.paging import CountingPool, SpareAllocator, dense_attention
+from fridge.testing.outcome import NotAttempted, Wrong, builds_on, exercise, needs
+from fridge.testing.paging import CountingPool, SpareAllocator, TightAllocator, dense_attention
 from fridge.testing.scripted import Call, ScriptedModel
 from fridge.testing.serving import SimulatedServer
 from fridge.testing.speculation import (
@@ -32,11 +32,13 @@ __all__ = [
     "ScriptedSpeaker",
     "SimulatedServer",
     "SpareAllocator",
+    "TightAllocator",
     "TokenTable",
     "Wrong",
     "accepted_law",
     "agreed",
     "as_tensor",
+    "builds_on",
     "dense_attention",
     "exact_attention",
     "exercise",

@@ -25,6 +25,8 @@ LIBRARIES = (
     "<frozen",
 )
 
+_builds_on: list[str] = []  # what the exercise at hand says of itself
+
 STUB_MESSAGE = "not attempted yet"  # what nbgrader_config.py puts into an exercise's empty region
 CALL_STANDS = (
     "  But this notebook calls fridge.reveal for it, so its points stay given up. Delete the call, save, and run this "
@@ -74,6 +76,11 @@ def needs(package: str) -> None:
         raise Skipped(package)
 
 
+def builds_on(*names: str) -> None:
+    """Where this exercise's tests fail, say which of these earlier ones to mend first: its answer may call theirs."""
+    _builds_on.extend(names)
+
+
 @contextmanager
 def exercise(name: str) -> Iterator[None]:
     """Run one exercise's tests, note the outcome on the scoreboard, and say it.
@@ -91,6 +98,7 @@ def exercise(name: str) -> Iterator[None]:
     changes: list[Change] = []
     test_file = _test_file()
     changed.told.clear()
+    _builds_on.clear()
     try:
         with watched(LIBRARIES, lambda file: file == test_file or file.startswith(_HERE)) as changes:
             yield
@@ -148,14 +156,14 @@ def _installed(package: str) -> bool:
 def _judge(name: str, points: float, error: BaseException, changes: list[Change]) -> Outcome:
     if isinstance(error, NotImplementedError) and str(error) == STUB_MESSAGE:
         looks_at = scoreboard.looks_at(name)
-        return NotAttempted(
-            f"○ {name}: not attempted yet ({_worth(points)}). Fill in the exercise's cell and run it."
-            + (f"\n  Hidden tests look at: {looks_at}." if looks_at else "")
-        )
+        earlier = _first()
+        or_else = ", or it calls what isn't" if earlier else ""
+        lines = [f"○ {name}: not attempted yet{or_else} ({_worth(points)}). Fill in the exercise's cell and run it."]
+        return NotAttempted("\n".join(lines + earlier + ([f"  Hidden tests look at: {looks_at}."] if looks_at else [])))
     if isinstance(error, Wrong):
         # What else is wrong may come from the change, whatever it says of its cause.
-        return Wrong("\n".join([f"✗ {name}: not right yet.", *(_told(changes) or [str(error)])]))
-    lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": ")]
+        return Wrong("\n".join([f"✗ {name}: not right yet.", *_first(), *(_told(changes) or [str(error)])]))
+    lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": "), *_first()]
     if case := case_of(error, LIBRARIES):
         lines.append(f"  in the case: {case}")
     where = _where(error)
@@ -167,6 +175,16 @@ def _judge(name: str, points: float, error: BaseException, changes: list[Change]
     elif isinstance(error, NameError):
         lines.append("Likely cause: the exercise's cell has not been run, or a name in it is misspelt.")
     return Wrong("\n".join(lines + where + _told(changes)))
+
+
+def _first() -> list[str]:
+    # Earlier exercises whose tests ran here and didn't pass.
+    fine = (scoreboard.RIGHT, scoreboard.SKIPPED, scoreboard.REVEALED)
+    open_ones = [name for name in _builds_on if scoreboard.outcomes().get(name, scoreboard.RIGHT) not in fine]
+    return [
+        f"  First do “{scoreboard.title(name)}”: your answer here may call it, and its own tests don't pass yet."
+        for name in open_ones
+    ]
 
 
 def _told(changes: list[Change]) -> list[str]:

@@ -120,6 +120,23 @@ class SpareAllocator:
         return numbers
 
 
+class Full(ValueError):
+    """There are not so many free blocks. It is an answer, which code may count on, and no mistake."""
+
+    is_an_answer = True
+
+
+class TightAllocator(SpareAllocator):
+    """One whose blocks are meant to run out: it refuses as exercise `block-allocator` asks, by a ValueError."""
+
+    def allocate(self, count: int) -> list[int]:
+        """As there. Raises Full if there are not so many."""
+        wanted = arguments.whole(count)
+        if wanted is not None and wanted > self.num_free:
+            raise Full(f"{wanted} blocks were asked for, and {self.num_free} are free")
+        return super().allocate(count)
+
+
 def _number(given: Any, limit: int, what: str) -> int:
     number = arguments.whole(given)
     if number is None or not 0 <= number < limit:
