@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections import deque
 from collections.abc import Iterator
+from dataclasses import astuple
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any
 
@@ -23,6 +24,7 @@ from autograder.isolation.patience import endless
 from autograder.isolation.wire import Reference, WireError, decode, encode
 from fridge.testing.changed import Change, watched
 from fridge.testing.outcome import LIBRARIES
+from fridge.testing.work import held_bytes, measured
 
 MAX_TEXT = 200_000  # characters of output kept per cell; the grader has limits of its own
 RECENT_ERRORS = 20
@@ -138,6 +140,13 @@ class Server:
 
     def _do_call(self, target: Any, positional: list, named: dict) -> Any:
         return target(*positional, **named)
+
+    def _do_measured(self, target: Any, positional: list, named: dict) -> tuple[Any, list[int]]:
+        value, work = measured(target, *positional, **named)
+        return value, list(astuple(work))
+
+    def _do_held(self, target: Any) -> int:
+        return held_bytes(target)
 
     def _do_get(self, target: Any, name: str) -> Any:
         return getattr(target, name)

@@ -8,6 +8,7 @@ import itertools
 import re
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +19,7 @@ from autograder.isolation.patience import Limit, Meter
 from autograder.isolation.wire import Late, Left, Reference, WireError, decode, encode
 from fridge.testing import changed
 from fridge.testing.changed import MOST
+from fridge.testing.work import Work
 
 MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
 MAX_INNER = 20  # requests in callbacks in requests: the learner's cache in the test's model in the learner's loop
@@ -84,7 +86,7 @@ class Session:
         return self._request("call", target, list(positional), named)
 
     def ask(self, action: str, *arguments: Any) -> Any:
-        """One of "get", "len", "item", "iterate", "next"."""
+        """One of "get", "len", "item", "iterate", "next", "measured", "held"."""
         return self._request(action, *arguments)
 
     def begin_test(self, seconds: float) -> None:
@@ -255,6 +257,20 @@ class Remote:
         """Call it, or construct one."""
         return self._session.call(self, positional, named)
 
+    def __measured__(self, positional: tuple, named: dict[str, Any]) -> tuple[Any, list[int]]:
+        """Call it as `fridge.testing.measured` does; what it returns, and the numbers of its `Work`."""
+        answer = self._session.ask("measured", self, list(positional), named)
+        if type(answer) is not tuple or len(answer) != 2 or not _are_numbers(answer[1], len(fields(Work))):
+            raise LearnerLost("the answer to a measured call was not one")
+        return answer
+
+    def __held_bytes__(self) -> int:
+        """What `fridge.testing.held_bytes` says of it."""
+        held = self._session.ask("held", self)
+        if not _are_numbers([held], 1):
+            raise LearnerLost("the bytes that an object holds were not a number")
+        return held
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"a test may not look at the private name {name!r}")
@@ -289,6 +305,10 @@ class Remote:
 
 def _is_description(bases: Any, message: Any, lines: Any) -> bool:
     return [type(bases), type(message), type(lines)] == [list, str, str] and all(type(name) is str for name in bases)
+
+
+def _are_numbers(given: Any, count: int) -> bool:
+    return type(given) is list and len(given) == count and all(type(n) is int and 0 <= n < 2**63 for n in given)
 
 
 def _are_changes(told: Any) -> bool:

@@ -19,6 +19,7 @@ from fridge.testing.speculation import (
     speculated,
 )
 from fridge.testing.tiny import TINY, randn, tiny_llama
+from fridge.testing.work import held_bytes, measured
 
 __all__ = [
     "TINY",
@@ -50,6 +51,8 @@ __all__ = [
     "expect_raises",
     "expect_tensor",
     "expect_true",
+    "held_bytes",
+    "measured",
     "needs",
     "randn",
     "random_table",

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import _disable_current_modes
 
 DEEPEST = 8  # containers in containers that are looked into
 MOST_CALLS = 100_000  # of functions, libraries' too, after which the hook goes: an interpreted kernel makes millions
@@ -101,15 +102,18 @@ class _Watch:
         count += bool(code.co_flags & inspect.CO_VARARGS) + bool(code.co_flags & inspect.CO_VARKEYWORDS)
         known = frame.f_locals
         given = {name: known[name] for name in code.co_varnames[:count] if name in known}
-        # The value, too: a function may give the name of its argument to something else.
-        changeable = {name: (value, kept(value)) for name, value in given.items() if _is_changeable(value)}
-        if changeable:
-            self._given[frame] = changeable
+        # The value itself, too: a function may give the name of its argument to something else.
+        mine = {name: value for name, value in given.items() if _is_changeable(value)}
+        if mine:
+            with _disable_current_modes():  # `work` must not count the copies
+                self._given[frame] = {name: (value, kept(value)) for name, value in mine.items()}
 
     def _compare(self, frame: FrameType) -> None:
-        for name, (value, before) in self._given.pop(frame).items():
+        with _disable_current_modes():
+            changed = [name for name, (value, before) in self._given.pop(frame).items() if not is_as(value, before)]
+        for name in changed:
             change = frame.f_code.co_qualname, name
-            if not is_as(value, before) and change not in self.changes and len(self.changes) < MOST:
+            if change not in self.changes and len(self.changes) < MOST:
                 self.changes.append(change)
 
 

@@ -1,0 +1,61 @@
+"""In grading, work is measured in the learner's process, as it is in a notebook; odd numbers are no answer."""
+
+import msgpack
+import pytest
+from test_changed_arguments import RAW
+from three_exercises import points
+
+TEST = """
+import torch
+from fridge.testing import exercise, expect_equal, held_bytes, measured
+with exercise('{0}'):
+"""
+CALL = """
+    value, work = measured({0}, torch.ones(2, 3), b=torch.ones(3, 4))
+    expect_equal([value, work.flops, work.largest, work.launches], [[[3.0] * 4] * 2, 48, 32, 0], 'work')
+"""
+HELD = "    expect_equal(held_bytes({0}(3, 4)), 48, 'bytes held')\n"
+
+
+@pytest.mark.parametrize(
+    ("test", "answer", "earned"),
+    [
+        (CALL, "def one(a, b):\n    return a @ b", 2),
+        (CALL, "def one(a, b):\n    a @ b\n    return a @ b", 0),
+        (CALL, "def one(a, b):\n    return (a[..., None] * b).sum(1)", 0),
+        (HELD, "import torch\nclass one:\n    def __init__(self, a, b):\n        self.x = torch.ones(a, b)", 2),
+        (HELD, "import torch\nclass one:\n    def __init__(self, a, b):\n        self.x = [torch.ones(a, b)] * 2", 2),
+        (
+            HELD,
+            "import torch\nclass one:\n    def __init__(self, a, b):\n        self.x = {1: torch.ones(a + 1, b)}",
+            0,
+        ),
+    ],
+)
+def test_work_is_measured_where_it_is_done(grade, test, answer, earned):
+    graded = grade(test=TEST + test, answers={"one": answer})
+    assert points(graded) == [earned, 2, 2], graded.verdicts["one-test"].message
+
+
+def test_a_change_of_arguments_shows_in_a_measured_call(grade):
+    graded = grade(test=TEST + CALL, answers={"one": "def one(a, b):\n    c = a @ b\n    a.zero_()\n    return c"})
+    assert "one() changes its argument `a`" in graded.verdicts["one-test"].message
+
+
+@pytest.mark.parametrize("numbers", [[48, 32], [48, 32, -1], [48, 32.0, 0], [48, 32, True], 5, [48, 32, 2**63], None])
+def test_odd_numbers_are_no_answer(grade, numbers):
+    pair = msgpack.ExtType(1, msgpack.packb([3, numbers]))
+    answer = RAW.format(message=f"msgpack.unpackb({msgpack.packb(['ok', pair, []])!r})")
+    graded = grade(test=TEST + CALL, answers={"one": answer})
+    assert points(graded) == [0, 2, 2]
+    assert "your code was stopped: the answer to a measured call" in graded.verdicts["one-test"].message
+
+
+@pytest.mark.parametrize("held", [-1, 1.5, True, "48", None])
+def test_odd_bytes_are_no_answer(grade, held):
+    raw = RAW.format(message=f"msgpack.unpackb({msgpack.packb(['ok', held, []])!r})")
+    answer = raw.replace("def one(a, b):", "class one:\n  def __init__(self, a, b): pass\n\ndef lie(_):")
+    answer += "import sys\nsys.modules['autograder.isolation.learner'].held_bytes = lie\n"
+    graded = grade(test=TEST + HELD, answers={"one": answer})
+    assert points(graded) == [0, 2, 2]
+    assert "the bytes that an object holds" in graded.verdicts["one-test"].message

@@ -1,0 +1,103 @@
+"""What a learner's code does out of a test's sight is measured as it is, neither more nor less."""
+
+import importlib.util
+from dataclasses import dataclass, field
+
+import pytest
+import torch
+
+from fridge.testing import held_bytes, measured
+from fridge.testing.work import Work
+
+A, B = torch.ones(8, 16), torch.ones(16, 32)
+Q = torch.ones(1, 2, 64, 16)
+ATTENTION = torch.nn.functional.scaled_dot_product_attention
+
+
+@pytest.mark.parametrize(
+    ("function", "given", "flops", "largest"),
+    [
+        (lambda a, b: a @ b, (A, B), 2 * 8 * 16 * 32, 4 * 8 * 32),
+        (lambda a, b: torch.einsum("ij,jk->ik", a, b), (A, B), 2 * 8 * 16 * 32, 4 * 8 * 32),
+        (lambda a, b: (a @ b).double()[:1].float(), (A, B), 2 * 8 * 16 * 32, 8 * 8 * 32),
+        (lambda q: ATTENTION(q, q, q), (Q,), 4 * 2 * 64 * 64 * 16, 4 * Q.numel()),
+        (lambda q: (q[..., None, :] * q[..., None, :, :]).sum(-1), (Q,), 0, 4 * 64 * Q.numel()),
+        (lambda a, b: a[:2].expand(5, 2, 16), (A, B), 0, 0),  # views
+        (lambda a, b: torch.arange(1000) > 5, (A, B), 0, 0),  # no numbers of a layer
+        (lambda a, b: a.mul_(1), (A, B), 0, 0),
+        (lambda a, b: None, (A, B), 0, 0),
+        (torch.inference_mode()(lambda a, b: a @ b), (A, B), 2 * 8 * 16 * 32, 4 * 8 * 32),
+    ],
+)
+def test_products_and_tensors(function, given, flops, largest):
+    assert measured(function, *given)[1] == Work(flops, largest, 0)
+
+
+def test_the_value_comes_back_and_so_does_an_error():
+    assert measured(lambda a, b=1: a + b, 2, b=3)[0] == 5
+    with pytest.raises(KeyError):
+        measured(lambda: {}["gone"])
+    assert measured(lambda: torch.ones(4), *())[1].largest == 16  # the next one is measured anew
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton isn't here")
+def test_launches_of_kernels():
+    """Guards against an empty kernel, or one launch a head, that nobody sees."""
+    from fridge.kernels import tl, triton
+
+    @triton.jit
+    def copy_kernel(x, y, n, BLOCK: tl.constexpr):
+        place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(y + place, tl.load(x + place, mask=place < n), mask=place < n)
+
+    def copy(x, times):
+        y = torch.empty_like(x)
+        for _ in range(times):
+            copy_kernel[(triton.cdiv(len(x), 8),)](x, y, len(x), BLOCK=8)
+        return y
+
+    x = torch.arange(20.0)
+    for times in (1, 3, 0):
+        copied, work = measured(copy, x, times)
+        assert work.launches == times
+        assert work.flops == 0
+        assert not times or torch.equal(copied, x)
+
+
+BIG = torch.zeros(1000)
+
+
+class Layer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("codes", torch.zeros(5, dtype=torch.uint8))
+        self.scale = torch.nn.Parameter(torch.zeros(7))
+        self.inner = torch.nn.Linear(3, 2)
+
+
+@dataclass(slots=True)
+class Slots:
+    kept: list = field(default_factory=lambda: [torch.zeros(2), {"a": (torch.zeros(3),)}])
+
+
+class Plain:
+    shared = BIG  # of the class, not of the object
+
+    def __init__(self):
+        self.k = torch.zeros(4, 10)
+        self.views = [self.k[0], self.k.T, self.k[1:3]]
+        self.function = lambda: BIG
+        self.itself = self
+
+
+class Deep:
+    def __init__(self, depth):
+        self.next = Deep(depth - 1) if depth else torch.zeros(6)
+
+
+@pytest.mark.parametrize(
+    ("thing", "held"),
+    [(Layer(), 5 + 28 + 24 + 8), (Slots(), 8 + 12), (Plain(), 160), (Deep(400), 24), ([BIG, BIG[:5]], 4000), (5, 0)],
+)
+def test_what_an_object_holds(thing, held):
+    assert held_bytes(thing) == held
