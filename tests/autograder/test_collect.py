@@ -418,7 +418,7 @@ def test_nbgraders_own_command_points_here(school):
     zipped(school, "x_1_2_mini.ipynb").rename(school / f"grading/downloaded/{UNIT}/archive/x.zip")
     command = [Path(sys.executable).with_name("nbgrader"), "zip_collect", UNIT]
     command += ["--ZipCollectApp.downloaded_directory=grading/downloaded"]
-    done = subprocess.run(command, cwd=school, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=school, capture_output=True, text=True, timeout=540, check=False)
     assert done.returncode == 1
     assert "autograder collect" in done.stderr
     assert there(school) == {}

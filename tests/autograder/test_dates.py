@@ -71,7 +71,7 @@ def test_nbgrader_autograde(school, tmp_path):
     """The same points by nbgrader's own command."""
     root = copied(school, tmp_path)
     command = [Path(sys.executable).with_name("nbgrader"), "autograde", UNIT]
-    subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, cwd=root, check=True, capture_output=True, timeout=540)
     assert points(root) == EXPECTED
 
 

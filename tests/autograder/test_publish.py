@@ -25,7 +25,7 @@ import sys, nbformat
 from nbclient import NotebookClient
 notebook = nbformat.read(sys.argv[1], as_version=4)
 notebook.cells.append(nbformat.v4.new_code_cell("import fridge; print(fridge.__file__)"))
-NotebookClient(notebook, timeout=120, allow_errors=True, skip_cells_with_tag="for-real").execute()
+NotebookClient(notebook, timeout=540, allow_errors=True, skip_cells_with_tag="for-real").execute()
 nbformat.write(notebook, sys.argv[2])
 """
 
@@ -110,7 +110,7 @@ def test_make_lab_needs_nothing_else(published, root, tmp_path):
     where = tmp_path / "clone"
     shutil.copytree(published, where)
     wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
-    subprocess.run([*wheel, "-w", tmp_path, where], check=True, timeout=120)
+    subprocess.run([*wheel, "-w", tmp_path, where], check=True, timeout=540)
     inside = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
     assert "fridge/units.json" in inside
     assert "fridge/reveal.json" in inside
@@ -132,7 +132,7 @@ def test_make_lab_needs_nothing_else(published, root, tmp_path):
             name: value for name, value in os.environ.items() if not name.startswith("MAKE")
         }  # not below `make test`
         done = subprocess.run(
-            ["make", *arguments], cwd=folder, env=alone, capture_output=True, text=True, timeout=60, check=True
+            ["make", *arguments], cwd=folder, env=alone, capture_output=True, text=True, timeout=540, check=True
         )
         return done.stdout
 
@@ -147,7 +147,7 @@ def test_a_handout_runs_with_the_published_library(published, tmp_path):
     done = tmp_path / "done.ipynb"
     handout = published / "course" / UNIT / "kv_cache.ipynb"
     where = {**os.environ, "PYTHONPATH": str(published / "course")}
-    subprocess.run([sys.executable, "-c", IN_A_KERNEL, handout, done], check=True, env=where, cwd=tmp_path, timeout=300)
+    subprocess.run([sys.executable, "-c", IN_A_KERNEL, handout, done], check=True, env=where, cwd=tmp_path, timeout=540)
     cells = [cell for cell in nbformat.read(done, as_version=4).cells if cell.cell_type == "code"]
     errors = [output for cell in cells for output in cell.outputs if output.output_type == "error"]
     assert {error.ename for error in errors} <= {"NotAttempted", "NotImplementedError"}, errors

@@ -41,8 +41,8 @@ JUPYTER_FOLDERS = (
     "JUPYTERLAB_WORKSPACES_DIR",
     "IPYTHONDIR",
 )
-START_SECONDS = 120  # seen: 10 s
-BUILD_SECONDS = 120
+START_SECONDS = 400  # seen: 10 s
+BUILD_SECONDS = 540
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the machine's knows no loopback
 

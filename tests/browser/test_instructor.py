@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 ROOT = Path(__file__).resolve().parents[2]
 UNIT = "03-kv-cache"
 RIGHT, UNTOUCHED, WRONG = "all-right", "untouched", "typical-mistakes"
-AUTOGRADE_SECONDS = 180  # for one submission, with the start of the sandbox; seen: 20 s
+AUTOGRADE_SECONDS = 500  # for one submission, with the start of the sandbox; seen: 20 s
 
 ASKED = {"cdnjs.cloudflare.com"}  # what the pages load from other machines: nbconvert's MathJax
 

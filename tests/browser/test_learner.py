@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(1500)]
 START, NEXT = "00-start-here/start_here.ipynb", "01-memory-math/memory_math.ipynb"
 RUN_ALL_SECONDS = 600  # seen on two cores: 40 s for each, and four times as long while others used them too
 SHOWN = ".jp-NotebookPanel:not(.lm-mod-hidden)"  # the notebook in front
-VALIDATE_SECONDS = 90  # seen: 8 s and 16 s, without the cells that run the real model
+VALIDATE_SECONDS = 400  # seen: 8 s and 16 s, without the cells that run the real model
 
 WRONG_GIGABYTES = '''def weight_gigabytes(parameters, bits):
     """What the notebook proposes, to see a wrong answer."""
@@ -180,7 +180,7 @@ def test_a_learner_s_hour(lab, page, artifacts):
     handout = lab.root / "course" / NEXT
     wait_until(lambda: "✓ bits-per-weight" in handout.read_text(encoding="utf-8"), 30)
     command = [sys.executable, "-m", "fridge.cli", "progress", str(lab.root)]
-    shell = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    shell = subprocess.run(command, capture_output=True, text=True, check=True, timeout=540).stdout
     assert "01 · Memory math: 3 of 25 points  ✓○" in shell
     assert "Next: 2 · Parameters from a config" in shell
 

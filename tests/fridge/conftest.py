@@ -91,7 +91,7 @@ def child(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=540,
         )
 
     return run
@@ -118,7 +118,7 @@ def with_mounts(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str
             cwd=tmp_path,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=540,
         )
 
     return run

@@ -107,7 +107,7 @@ def test_the_command_that_converts_a_pickle_works(checkpoint, tmp_path: Path) ->
     (folder / "model.safetensors").unlink()
     torch.save(model.state_dict(), folder / "pytorch_model.bin")
     command = shlex.split(re.search("`(.*)`", model_folder.fault(folder)).group(1))
-    subprocess.run([sys.executable, *command[1:]], check=True, capture_output=True, timeout=120, cwd=tmp_path)
+    subprocess.run([sys.executable, *command[1:]], check=True, capture_output=True, timeout=540, cwd=tmp_path)
     assert model_folder.fault(folder) is None
 
 

@@ -28,7 +28,7 @@ SLOW = {"models": ["-m", "fridge.models"], "doctor": ["-m", "autograder.cli", "d
 
 def run(arguments: list[str], encoding: str, **more) -> subprocess.CompletedProcess[bytes]:
     env = os.environ | {"PYTHONIOENCODING": encoding, "FRIDGE_MODEL": "/no/such/model ✗ 学生"}
-    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, timeout=120, check=False, **more)
+    return subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, timeout=540, check=False, **more)
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,6 @@ def run(folder: Path, *command: str | Path, **environment: str) -> subprocess.Co
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=540,
         check=False,
     )

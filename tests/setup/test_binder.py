@@ -42,7 +42,7 @@ def test_repo2docker_builds_from_binder(tmp_path: Path) -> None:
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=540,
         check=True,
     )
     said = plan.stdout + plan.stderr
@@ -104,7 +104,7 @@ def test_lock_resolves_everywhere(python: str, platform: str) -> None:
         env=os.environ | {"MACOSX_DEPLOYMENT_TARGET": "14.0"},  # the oldest that torch has wheels for
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=540,
         check=False,
     )
     assert done.returncode == 0, done.stderr

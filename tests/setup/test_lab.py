@@ -131,7 +131,7 @@ def test_a_learner_sees_no_trouble(server: Server, clone: Path) -> None:
     assert server.ask("/api/terminals", {})["name"]
     session = {"path": FIRST, "type": "notebook", "name": "", "kernel": {"name": "python3"}}
     kernel = server.ask("/api/sessions", session)["kernel"]["id"]
-    end = time.monotonic() + 60
+    end = time.monotonic() + 300
     while server.ask(f"/api/kernels/{kernel}")["execution_state"] == "starting" and time.monotonic() < end:
         time.sleep(0.5)
     validated = server.ask(f"/assignments/validate?path={FIRST}", {})
