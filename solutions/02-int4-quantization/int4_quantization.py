@@ -1301,7 +1301,15 @@ class Linear4bit(torch.nn.Module):
 # %% nbgrader={"grade": true, "grade_id": "linear-4bit-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import builds_on, exercise, expect_close, expect_equal, randn
+from fridge.testing import (
+    builds_on,
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_true,
+    held_bytes,
+    randn,
+)
 
 with exercise("linear-4bit"):
     builds_on("packing", "nf4-code-book", "nf4", "double-quant")
@@ -1395,6 +1403,16 @@ with exercise("linear-4bit"):
     check(16, 48, randn(2, 3, 48, seed=9), "48 -> 16, x of three dimensions", seed=10)
     check(16, 48, randn(48, seed=11), "48 -> 16, x of one dimension", seed=12, bias=True)
     check(160, 128, randn(2, 128, seed=13), "128 -> 160, more than 256 blocks", seed=14)
+    large = Linear4bit(randn(160, 128, seed=14))
+    large(randn(2, 128, seed=13))
+    held, needed = held_bytes(large), 160 * 128 // 2 + 4 * 320
+    expect_true(
+        held <= needed + 4096,
+        "bytes of all tensors that a layer 128 -> 160 keeps after a call",
+        f"{needed}, its packed codes and absmax values, and some more for the code book",
+        held,
+        cause="the dequantized weight, or a code a byte, outlives the call: forget it when forward returns",
+    )
     check(6, 50, randn(2, 50, seed=16), "50 -> 6, blocks of 256", seed=17, block_size=256)
     check(4, 100, randn(2, 100, seed=18), "100 -> 4, blocks of 128", seed=19, block_size=128)
     zeros = Linear4bit(torch.zeros(3, 40))

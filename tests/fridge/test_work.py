@@ -3,6 +3,7 @@
 import importlib.util
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import torch
 
@@ -90,6 +91,13 @@ class Plain:
         self.itself = self
 
 
+class Arrays:
+    def __init__(self):
+        self.k = np.zeros((3, 10))
+        self.view = self.k[1:].T
+        self.tensor = torch.from_numpy(self.k)
+
+
 class Deep:
     def __init__(self, depth):
         self.next = Deep(depth - 1) if depth else torch.zeros(6)
@@ -97,7 +105,15 @@ class Deep:
 
 @pytest.mark.parametrize(
     ("thing", "held"),
-    [(Layer(), 5 + 28 + 24 + 8), (Slots(), 8 + 12), (Plain(), 160), (Deep(400), 24), ([BIG, BIG[:5]], 4000), (5, 0)],
+    [
+        (Layer(), 5 + 28 + 24 + 8),
+        (Slots(), 8 + 12),
+        (Plain(), 160),
+        (Deep(400), 24),
+        ([BIG, BIG[:5]], 4000),
+        (5, 0),
+        (Arrays(), 240),
+    ],
 )
 def test_what_an_object_holds(thing, held):
     assert held_bytes(thing) == held

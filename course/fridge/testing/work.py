@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -26,6 +27,8 @@ _NOT_OWN = (type, ModuleType, type(lambda: None), type(print))  # what an object
 @dataclass(frozen=True)
 class Work:
     """What a call did.
+
+    NumPy's part isn't seen.
 
     Attributes:
         flops: floating-point operations of PyTorch's products: matmul, einsum, attention.
@@ -52,7 +55,7 @@ def measured(function: Callable[..., Any], *positional: Any, **named: Any) -> tu
 
 
 def held_bytes(thing: Any) -> int:
-    """Bytes of all tensors that can be reached from an object, each memory once: what it really holds."""
+    """Bytes of all tensors and arrays that can be reached from an object, each memory once: what it really holds."""
     elsewhere = getattr(type(thing), "__held_bytes__", None)
     if elsewhere is not None:
         return elsewhere(thing)
@@ -63,15 +66,25 @@ def held_bytes(thing: Any) -> int:
             if id(part) in seen or isinstance(part, _NOT_OWN):
                 continue
             seen.add(id(part))
-            if isinstance(part, Tensor):
-                memory = part.untyped_storage()
-                memories[memory.data_ptr()] = memory.nbytes()
+            if (memory := _memory(part)) is not None:
+                memories[memory[0]] = memory[1]
             open_ones.append(part)
     return sum(memories.values())
 
 
 def _attention_flops(q: list[int], k: list[int], v: list[int], *_: Any, **__: Any) -> int:
     return sdpa_flop_count(q, k, v)
+
+
+def _memory(part: Any) -> tuple[int, int] | None:
+    # Address and bytes of what a tensor or array looks at, all of it.
+    if isinstance(part, Tensor):
+        return part.untyped_storage().data_ptr(), part.untyped_storage().nbytes()
+    if isinstance(part, np.ndarray):
+        while isinstance(part.base, np.ndarray):
+            part = part.base
+        return part.ctypes.data, part.nbytes
+    return None
 
 
 class _Tensors(TorchDispatchMode):
