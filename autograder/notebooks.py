@@ -137,6 +137,13 @@ def because(test: NotebookNode) -> str:
     return _comment(test, "Right because")
 
 
+def stated_by(test: NotebookNode) -> list[str]:
+    """Where the exercise states what each of those kinds asks: `# Stated by: "one sentence" | "another"`."""
+    return [
+        part.strip().removeprefix('"').removesuffix('"') for part in _comment(test, "Stated by").split(" | ") if part
+    ]
+
+
 def _comment(test: NotebookNode, begins: str) -> str:
     # A long one goes on in lines that begin with `#   `.
     hidden = test.source.partition("### BEGIN HIDDEN TESTS")[2]

@@ -15,6 +15,7 @@ from nbformat import NotebookNode
 
 from autograder.authoring import borrowed
 from autograder.authoring.asked import asked
+from autograder.authoring.stated import unstated
 from autograder.authoring.widths import too_wide
 from autograder.course import Unit, find_units
 from autograder.notebooks import (
@@ -45,6 +46,7 @@ def lint(root: Path, names: list[str] | None = None) -> list[str]:
     for unit, notebook in masters.items():
         own = [*_points(notebook), *_markers(notebook), *_tests(notebook), *_by_hand(notebook)]
         own += [*too_wide(notebook), *_recall(root, unit)]
+        own += [f"{grade_id(test)}: {finding}" for test, finding in unstated(notebook)]
         findings += [f"{unit.name}: {finding}" for finding in own]
     return findings
 
