@@ -123,23 +123,29 @@ with exercise("weight-gigabytes"):
         "gigabytes of 70 billion weights of 16 bits",
         cause="a byte has 8 bits, and a gigabyte has 10**9 bytes",
     )
-    agrees(weight_gigabytes(8_000_000_000, 8), 8.0, "gigabytes of 8 billion weights of 8 bits")
+    agrees(
+        weight_gigabytes(8_000_000_000, 8),
+        8.0,
+        "gigabytes of 8 billion weights of 8 bits",
+        cause="`bits` says how many a weight has, here 8 and not 16",
+    )
     ### BEGIN HIDDEN TESTS
-    # Looks at: fewer than 8 bits a weight; bits that aren't a whole number; models below a
-    #   gigabyte; a model without weights.
+    # Looks at: other models; fewer than 8 bits a weight; bits that aren't a whole number; models
+    #   below a gigabyte; a model without weights.
     # Right because: weights don't begin at whole bytes: all bits are added up and divided
     #   once, so two weights of 4 bits share a byte and nothing is lost to rounding.
+    agrees(weight_gigabytes(13e9, 16), 26.0, "gigabytes of 13 billion weights of 16 bits")
     agrees(
         weight_gigabytes(70e9, 4),
         35.0,
         "gigabytes of 70 billion weights of 4 bits",
-        cause="two weights of 4 bits share a byte: bits // 8 would be 0",
+        cause="two weights of 4 bits share a byte, so none has whole bytes of its own",
     )
     agrees(
         weight_gigabytes(135_000_000, 32),
         0.54,
         "gigabytes of 135 million weights of 32 bits",
-        cause="less than a gigabyte is a fraction, not 0",
+        cause="the result is a fraction: not rounded, and not cut to a whole number",
     )
     agrees(
         weight_gigabytes(70e9, 4.5),

@@ -181,14 +181,42 @@ def bits_per_weight(
 from fridge.testing import exercise, expect_equal
 
 with exercise("bits-per-weight"):
-    expect_equal(bits_per_weight(16), 16, "FP16")
+    expect_equal(
+        bits_per_weight(16),
+        16,
+        "FP16: codes of 16 bits, no groups",
+        cause="nothing is stored beside the codes, and the answer is in bits",
+    )
+    expect_equal(
+        bits_per_weight(4, group=8, scale_bits=16),
+        6,
+        "codes of 4 bits, groups of 8, scale of 16 bits",
+        cause="a group takes 8 x 4 + 16 bits, which its 8 weights share",
+    )
+    expect_equal(
+        bits_per_weight(4, group=8, scale_bits=32),
+        8,
+        "codes of 4 bits, groups of 8, scale of 32 bits",
+        cause="`scale_bits` says how many bits the scale has",
+    )
+    expect_equal(
+        bits_per_weight(4, group=8, scale_bits=16, zero_bits=8),
+        7,
+        "codes of 4 bits, groups of 8, scale of 16 bits, zero point of 8",
+        cause="a group takes 8 x 4 + 16 + 8 bits: it has a zero point, too",
+    )
+    expect_equal(
+        bits_per_weight(4, group=64, scale_bits=32),
+        4.5,
+        "NF4: codes of 4 bits, groups of 64, scale of 32 bits",
+        cause="32 bits for 64 weights are half a bit for each: not rounded",
+    )
     expect_equal(
         bits_per_weight(4, group=128, scale_bits=16, zero_bits=4),
         4.15625,
-        "INT4, groups of 128, scale of 16 bits, zero point of 4",
-        cause="a group takes 128 x 4 + 16 + 4 bits; don't round the result",
+        "INT4 g128: codes of 4 bits, groups of 128, scale of 16 bits, zero point of 4",
+        cause="20 bits for 128 weights are 0.15625 for each: not rounded",
     )
-    expect_equal(bits_per_weight(4, group=64, scale_bits=32), 4.5, "NF4")
     ### BEGIN HIDDEN TESTS
     # Looks at: the other formats of the table; double quantization, with a zero point and
     #   without; groups of one weight; a second-level scale for each single scale; bits that
@@ -196,40 +224,59 @@ with exercise("bits-per-weight"):
     # Right because: what a group stores is shared by its weights, and what groups store
     #   together by the weights of all of them, so each stored bit is counted once.
     expect_equal(
+        bits_per_weight(4, group=4, scale_bits=8, scale_group=2, second_bits=16),
+        8,
+        "codes of 4 bits, groups of 4, scales of 8 bits, two of which share a second-level "
+        "scale of 16 bits",
+        cause="the second-level scale is stored, too, once for 2 scales of 4 weights each",
+    )
+    expect_equal(
         bits_per_weight(4, group=64, scale_bits=8, scale_group=256, second_bits=32),
         4 + 8 / 64 + 32 / (64 * 256),
-        "NF4 with double quantization",
-        cause="one second-level scale serves 256 scales of 64 weights each; don't round the result",
+        "NF4 with double quantization: codes of 4 bits, groups of 64, scales of 8 bits, 256 of "
+        "which share one of 32 bits",
+        cause="don't round the result",
     )
     expect_equal(
         bits_per_weight(4, 64, scale_bits=8, zero_bits=4, scale_group=256, second_bits=32),
         4 + 12 / 64 + 32 / (64 * 256),
-        "double quantization with a zero point",
+        "codes of 4 bits, groups of 64, scales of 8 bits, 256 of which share one of 32 bits, zero "
+        "point of 4 bits",
         cause="zero points are not quantized again",
     )
     expect_equal(
         bits_per_weight(4, group=1, scale_bits=16, zero_bits=4),
         24,
-        "groups of one weight",
+        "codes of 4 bits, groups of one weight, scale of 16 bits, zero point of 4",
         cause="each weight has a scale and a zero point of its own",
     )
     expect_equal(
         bits_per_weight(4, group=64, scale_bits=8, scale_group=1, second_bits=32),
         4.625,
-        "a second-level scale for each scale",
+        "codes of 4 bits, groups of 64, scale of 8 bits, a second-level scale of 32 bits for "
+        "each scale",
+        cause="scale_group=1: a second-level scale that serves one scale is stored as well",
     )
-    expect_equal(bits_per_weight(32), 32, "FP32")
+    expect_equal(bits_per_weight(32), 32, "FP32: codes of 32 bits, no groups")
     expect_equal(
-        bits_per_weight(8, group=4096, scale_bits=32), 8 + 1 / 128, "INT8, a scale a row"
+        bits_per_weight(8, group=4096, scale_bits=32),
+        8 + 1 / 128,
+        "INT8, a row of 4096 a group, scale of 32 bits",
     )
-    expect_equal(bits_per_weight(4, group=32, scale_bits=16), 4.5, "Q4_0")
+    expect_equal(
+        bits_per_weight(4, group=32, scale_bits=16), 4.5, "Q4_0: groups of 32, scale of 16 bits"
+    )
     expect_equal(
         bits_per_weight(4, group=32, scale_bits=16, zero_bits=16),
         5,
-        "Q4_1",
+        "Q4_1: groups of 32, scale of 16 bits, minimum of 16 bits",
         cause="a scale and a minimum, 16 bits each",
     )
-    expect_equal(bits_per_weight(8, group=32, scale_bits=16), 8.5, "Q8_0")
+    expect_equal(
+        bits_per_weight(8, group=32, scale_bits=16),
+        8.5,
+        "Q8_0: codes of 8 bits, groups of 32, scale of 16 bits",
+    )
     expect_equal(
         bits_per_weight(4, group=8, zero_bits=4),
         4.5,
@@ -349,18 +396,54 @@ def active_parameters(config):
 
 # %% nbgrader={"grade": true, "grade_id": "parameters-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 from fridge import model_configs
-from fridge.testing import exercise, expect_equal, expect_number
+from fridge.testing import exercise, expect_equal
 
 PARTS = ("embedding", "attention", "mlp", "norms", "biases", "head")
 
 with exercise("parameters"):
-    parts = count_parameters(model_configs.read("SmolLM2-135M"))
-    right = (28_311_552, 26_542_080, 79_626_240, 35_136, 0, 0)
-    for part, expected in zip(PARTS, right, strict=True):
-        expect_equal(parts[part], expected, f"SmolLM2-135M (tied embeddings): {part}")
-    parts = count_parameters(model_configs.read("Llama-2-7B"))
-    numbers = [expect_number(parts[part], f"Llama-2-7B: {part}") for part in PARTS]
-    expect_equal(sum(numbers), 6_738_415_616, "Llama-2-7B: sum of all parts")
+
+    def counts(name, expected, what="", causes=(), **changes):
+        """The parts of one model's config, some fields of it changed."""
+        parts = count_parameters(model_configs.read(name) | changes)
+        expect_equal(
+            sorted(parts),
+            sorted(PARTS),
+            f"{name}{what}: the six parts",
+            cause="a part that the model doesn't have is 0, and not left out",
+        )
+        for part, number in zip(PARTS, expected, strict=True):
+            cause = dict(causes).get(part, "")
+            expect_equal(parts[part], number, f"{name}{what}: {part}", cause)
+
+    counts(
+        "SmolLM2-135M",
+        (28_311_552, 1_327_104, 2_654_208, 1_728, 0, 0),
+        " with one layer and 9 KV heads, as many as heads",
+        {
+            "embedding": "a matrix of vocab_size x hidden_size",
+            "attention": "four matrices: q, k, v and o, here of hidden_size x hidden_size each",
+            "mlp": "three matrices: gate, up and down, intermediate_size x hidden_size each",
+            "norms": "two in a layer, and one after the last layer, hidden_size each",
+            "biases": "a Llama without attention_bias has none",
+            "head": "a tied head is the embedding itself, and costs nothing",
+        },
+        num_hidden_layers=1,
+        num_key_value_heads=9,
+    )
+    counts(
+        "SmolLM2-135M",
+        (28_311_552, 39_813_120, 79_626_240, 35_136, 0, 0),
+        " with 30 layers and 9 KV heads, as many as heads",
+        dict.fromkeys(("attention", "mlp", "norms"), "all 30 layers together"),
+        num_key_value_heads=9,
+    )
+    gqa = {"attention": "k and v have num_key_value_heads heads, q and o num_attention_heads"}
+    counts("SmolLM2-135M", (28_311_552, 26_542_080, 79_626_240, 35_136, 0, 0), causes=gqa)
+    counts(
+        "Llama-2-7B",
+        (131_072_000, 2_147_483_648, 4_328_521_728, 266_240, 0, 131_072_000),
+        causes={"head": "a head that isn't tied is a matrix of its own"},
+    )
 
     ### BEGIN HIDDEN TESTS
     # Looks at: each part of every dense model that model_configs has; tied heads and heads of
@@ -369,23 +452,6 @@ with exercise("parameters"):
     # Right because: the config fixes the shape of every tensor, and a tensor has as many
     #   parameters as its shape's product; a tied head is the embedding's own memory, used
     #   twice.
-    def counts(name, expected, what="", causes=(), **changes):
-        """The parts of one model's config, some fields of it changed."""
-        parts = count_parameters(model_configs.read(name) | changes)
-        for part, number in zip(PARTS, expected, strict=True):
-            cause = dict(causes).get(part, "")
-            expect_equal(parts[part], number, f"{name}{what}: {part}", cause)
-
-    gqa = {"attention": "k and v have num_key_value_heads heads, q and o num_attention_heads"}
-    tied = {"head": "a tied head is the embedding itself; an untied one is a matrix of its own"}
-    qwen = {
-        "biases": "a Qwen2 has biases on q, k and v, as long as their outputs, and none on o"
-    }
-    counts(
-        "Llama-2-7B",
-        (131_072_000, 2_147_483_648, 4_328_521_728, 266_240, 0, 131_072_000),
-        causes=tied,
-    )
     counts(
         "Llama-2-13B",
         (163_840_000, 4_194_304_000, 8_493_465_600, 414_720, 0, 163_840_000),
@@ -406,19 +472,41 @@ with exercise("parameters"):
     )
     counts(
         "Qwen2.5-0.5B",
+        (136_134_656, 3_211_264, 13_074_432, 2_688, 2_688, 0),
+        " with one layer and 14 KV heads, as many as heads",
+        {"biases": "a Qwen2 has biases on q, k and v, and none on o; no field says so"},
+        num_hidden_layers=1,
+        num_key_value_heads=14,
+    )
+    counts(
+        "Qwen2.5-0.5B",
+        (136_134_656, 77_070_336, 313_786_368, 43_904, 64_512, 0),
+        " with 24 layers and 14 KV heads, as many as heads",
+        {"biases": "those of all 24 layers together"},
+        num_key_value_heads=14,
+    )
+    output = {
+        "biases": "a bias is as long as its matrix's output: heads x head_dim for q, KV heads x "
+        "head_dim for k and v, hidden_size for o"
+    }
+    counts(
+        "Qwen2.5-0.5B",
         (136_134_656, 44_040_192, 313_786_368, 43_904, 27_648, 0),
-        causes=qwen | tied,
+        causes=output,
     )
     counts(
         "Qwen2.5-7B",
         (544_997_376, 822_083_584, 5_703_204_864, 204_288, 129_024, 544_997_376),
-        causes=qwen,
+        causes=output,
     )
     counts(
         "Mistral-7B-v0.1",
         (131_072_000, 1_342_177_280, 5_637_144_576, 266_240, 0, 131_072_000),
     )
-    own = {"attention": "the config's head_dim counts, not hidden_size / heads"}
+    own = {
+        "attention": "the config's head_dim counts, not hidden_size / heads, in all four "
+        "matrices: q and o have (heads x head_dim) x hidden_size numbers each"
+    }
     counts(
         "SmolLM2-135M",
         (28_311_552, 53_084_160, 79_626_240, 35_136, 0, 0),
@@ -426,12 +514,12 @@ with exercise("parameters"):
         own,
         head_dim=128,
     )
-    counts(
-        "SmolLM2-135M",
-        (28_311_552, 26_542_080, 79_626_240, 35_136, 0, 0),
-        " with head_dim None",
-        {"attention": "None in the field means hidden_size / heads"},
-        head_dim=None,
+    parts = count_parameters(model_configs.read("SmolLM2-135M") | {"head_dim": None})
+    expect_equal(
+        [parts[part] for part in PARTS],
+        [28_311_552, 26_542_080, 79_626_240, 35_136, 0, 0],
+        "SmolLM2-135M with head_dim None: the six parts",
+        cause="None in the field means hidden_size / heads",
     )
     counts(
         "Llama-3-8B",
@@ -440,14 +528,11 @@ with exercise("parameters"):
         {"biases": "q, k, v and o have one each, as long as that matrix's output"},
         attention_bias=True,
     )
-    long = {
-        "biases": "a bias is as long as its matrix's output: heads x head_dim, or hidden_size"
-    }
     counts(
         "SmolLM2-135M",
         (28_311_552, 53_084_160, 79_626_240, 35_136, 30 * (1152 + 2 * 384 + 576), 0),
         " with head_dim 128 and attention_bias",
-        own | long,
+        own | output,
         head_dim=128,
         attention_bias=True,
     )
@@ -455,43 +540,47 @@ with exercise("parameters"):
         "Qwen2.5-0.5B",
         (136_134_656, 88_080_384, 313_786_368, 43_904, 24 * (1792 + 2 * 256), 0),
         " with head_dim 128",
-        own | long,
+        own | output,
         head_dim=128,
     )
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "experts-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 from fridge import model_configs
-from fridge.testing import exercise, expect_equal, expect_number
+from fridge.testing import exercise, expect_equal, expect_number, expect_true
 
 with exercise("experts"):
 
     def counted(config, what):
         """The parts, as numbers."""
-        parts = count_parameters(config).items()
-        return {name: expect_number(number, f"{what}: {name}") for name, number in parts}
+        parts = count_parameters(dict(config))
+        expect_true(len(parts) > 0, f"{what}: all parts", "a dict of numbers", parts)
+        return {
+            name: expect_number(number, f"{what}: {name}") for name, number in parts.items()
+        }
 
     mixtral, mistral = (
         model_configs.read(name) for name in ("Mixtral-8x7B", "Mistral-7B-v0.1")
     )
-    # The same shapes but the MLPs.
+    # The same shapes but the MLPs. What is expected is made of your own parts: a mistake in
+    # those of dense models costs no points here.
     mixed, dense = counted(mixtral, "Mixtral-8x7B"), counted(mistral, "Mistral-7B")
     expect_equal(
         mixed["mlp"],
         8 * dense["mlp"] + 32 * 8 * 4096,
-        "Mixtral-8x7B: mlp (eight of Mistral's, and a router in each layer)",
+        "Mixtral-8x7B: mlp (eight times your Mistral-7B's, and a router in each layer)",
         cause="each of the 32 layers has 8 experts and a router of 8 x hidden_size",
     )
     expect_equal(
-        active_parameters(mixtral),
+        active_parameters(dict(mixtral)),
         sum(mixed.values()) - 6 * dense["mlp"],
-        "Mixtral-8x7B: active parameters (all but six of the eight MLPs)",
-        cause="a token meets 2 of the 8 experts of each layer, and everything else",
+        "Mixtral-8x7B: active parameters (all that you count but six of the eight MLPs)",
+        cause="a token meets 2 of the 8 experts of each layer, the whole router and all the rest",
     )
     expect_equal(
-        active_parameters(mistral),
+        active_parameters(dict(mistral)),
         sum(dense.values()),
-        "Mistral-7B: active parameters",
+        "Mistral-7B, a dense model: active parameters (all that you count)",
         cause="a dense model works with all it has",
     )
     ### BEGIN HIDDEN TESTS
@@ -517,7 +606,7 @@ with exercise("experts"):
             cause="num_local_experts says how many there are, and how many rows the router has",
         )
         expect_equal(
-            active_parameters(changed),
+            active_parameters(dict(changed)),
             sum(parts.values()) - (experts - met) * dense["mlp"],
             f"{what}: active parameters",
             cause="num_experts_per_tok says how many work; the whole router always does",
@@ -580,12 +669,26 @@ with exercise("weight-bytes"):
         "head": 131_072_000,
     }
     expect_equal(
-        weight_bytes(llama_2_7b, 16),
+        weight_bytes(dict(llama_2_7b), 16),
         13_476_831_232,
         "Llama-2-7B in FP16 (the chapter: 14 GB)",
+        cause="16 bits for each parameter, 8 bits a byte: bytes, no larger unit, and none on top",
+    )
+    matrices = dict.fromkeys(llama_2_7b, 0) | {"attention": 16, "mlp": 32}
+    expect_equal(
+        weight_bytes(dict(matrices), 4),
+        24,
+        "16 weights of attention and 32 of mlp in 4 bits, and nothing else",
+        cause="both parts have `bits` bits a weight: 48 x 4 / 8 bytes",
     )
     expect_equal(
-        weight_bytes(llama_2_7b, 4.15625),
+        weight_bytes(dict(matrices), 4.5),
+        27,
+        "16 weights of attention and 32 of mlp in 4.5 bits, and nothing else",
+        cause="`bits` need not be a whole number: 48 x 4.5 / 8 bytes",
+    )
+    expect_equal(
+        weight_bytes(dict(llama_2_7b), 4.15625),
         3_889_307_648,
         "Llama-2-7B in INT4 g128 (the chapter: 4 GB)",
         cause="embedding, norms, biases and head stay in 16 bits",
@@ -604,12 +707,31 @@ with exercise("weight-bytes"):
         "biases": 0,
         "head": 262_144_000,
     }
-    expect_equal(weight_bytes(parts, 16), 137_953_296_384, "Llama-2-70B in FP16")
-    expect_equal(weight_bytes(parts, 4.15625), 36_613_668_864, "Llama-2-70B in INT4 g128")
+    expect_equal(weight_bytes(dict(parts), 16), 137_953_296_384, "Llama-2-70B in FP16")
+    expect_equal(weight_bytes(dict(parts), 4.15625), 36_613_668_864, "Llama-2-70B in INT4 g128")
     expect_equal(
-        weight_bytes(parts, 4 + 8 / 64 + 32 / (64 * 256)),
+        weight_bytes(dict(parts), 4 + 8 / 64 + 32 / (64 * 256)),
         36_362_993_664,
         "Llama-2-70B in NF4 with double quantization",
+    )
+    tied = matrices | {"embedding": 40, "norms": 4}
+    expect_equal(
+        weight_bytes(dict(tied), 16),
+        184,
+        "40 weights of embedding, 16 of attention, 32 of mlp, 4 of norms in 16 bits, head 0",
+        cause="a tied head has no bytes of its own",
+    )
+    expect_equal(
+        weight_bytes(matrices | {"biases": 6}, 16),
+        108,
+        "16 weights of attention, 32 of mlp and 6 biases in 16 bits",
+        cause="biases take bytes, too",
+    )
+    expect_equal(
+        weight_bytes(matrices | {"biases": 6}, 4),
+        36,
+        "16 weights of attention and 32 of mlp in 4 bits, and 6 biases",
+        cause="biases stay in 16 bits",
     )
     parts = {
         "embedding": 136_134_656,
@@ -619,32 +741,33 @@ with exercise("weight-bytes"):
         "biases": 27_648,
         "head": 0,
     }
+    expect_equal(weight_bytes(dict(parts), 4.5), 473_689_856, "Qwen2.5-0.5B in NF4")
     expect_equal(
-        weight_bytes(parts, 4.5),
-        473_689_856,
-        "Qwen2.5-0.5B in NF4",
-        cause="a tied head has no bytes of its own; biases are not quantized",
-    )
-    expect_equal(
-        weight_bytes(parts, 32, rest_bits=32),
+        weight_bytes(dict(parts), 32, rest_bits=32),
         4 * 494_032_768,
-        "Qwen2.5-0.5B in FP32",
+        "Qwen2.5-0.5B in FP32, rest_bits 32",
         cause="rest_bits is an argument",
     )
     expect_equal(
-        weight_bytes(parts, 4, rest_bits=8),
+        weight_bytes(dict(parts), 4, rest_bits=8),
         (44_040_192 + 313_786_368) // 2 + 136_134_656 + 43_904 + 27_648,
         "Qwen2.5-0.5B with 4 bits and the rest in 8",
     )
+    expect_equal(
+        weight_bytes(dict.fromkeys(parts, 0) | {"attention": 2}, 4.5),
+        2,
+        "two weights of 4.5 bits: 9 bits",
+        cause="round up: a byte that is filled in part counts whole",
+    )
     small = {"embedding": 2, "attention": 2, "mlp": 2, "norms": 1, "biases": 0, "head": 0}
     expect_equal(
-        weight_bytes(small, 4.5),
+        weight_bytes(dict(small), 4.5),
         9,
-        "four weights of 4.5 bits and three of 16: 66 bits",
-        cause="a byte that is filled in part counts whole: round up, once, at the end",
+        "four weights of 4.5 bits, two of attention and two of mlp, and three of 16: 66 bits",
+        cause="round once, at the end, and not each part by itself",
     )
     expect_equal(
-        weight_bytes(small, 4),
+        weight_bytes(dict(small), 4),
         8,
         "four weights of 4 bits and three of 16: 64 bits",
         cause="64 bits fill eight bytes; no ninth is begun",
@@ -732,11 +855,26 @@ from fridge import model_configs
 from fridge.testing import exercise, expect_equal
 
 with exercise("kv-bytes"):
+    llama_2 = model_configs.read("Llama-2-7B")
+    one_layer = llama_2 | {"num_hidden_layers": 1}
+    one_head = {"num_attention_heads": 1, "num_key_value_heads": 1, "hidden_size": 128}
     expect_equal(
-        kv_bytes(model_configs.read("Llama-2-7B"), tokens=1),
+        kv_bytes(one_layer | one_head, tokens=1),
+        512,
+        "one layer with one head of 128 numbers, one token, 16 bits",
+        cause="a key and a value, 128 numbers each; 8 bits are a byte",
+    )
+    expect_equal(
+        kv_bytes(dict(one_layer), tokens=1),
+        16 * 1024,
+        "one layer of Llama-2-7B, one token, 16 bits",
+        cause="for each of 32 KV heads, of hidden_size / heads = 128 numbers",
+    )
+    expect_equal(
+        kv_bytes(dict(llama_2), tokens=1),
         512 * 1024,
         "Llama-2-7B, one token, 16 bits",
-        cause="a key and a value for each KV head in each layer",
+        cause="in each of 32 layers",
     )
     expect_equal(
         kv_bytes(model_configs.read("Llama-3-8B"), tokens=1),
@@ -747,31 +885,38 @@ with exercise("kv-bytes"):
     expect_equal(
         kv_bytes(model_configs.read("Mistral-7B-v0.1"), tokens=10_000),
         4096 * 128 * 1024,
-        "Mistral-7B, 10 000 tokens, a window of 4096",
+        "Mistral-7B, 10 000 tokens, a window of 4096, no field use_sliding_window",
+        cause="a layer keeps the last 4096 tokens; only use_sliding_window False ends that",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: several sequences; numbers of 4.5, 8 and 32 bits; bits that fill the last byte
     #   in part; no tokens; lengths just below, at and above the window; windows that are
-    #   switched off or None; head_dim in the config, as a number or None.
+    #   switched off or None, and configs without one; head_dim in the config, as a number or None.
     # Right because: every layer keeps a key and a value for each KV head and each token that
     #   it may still look at: query heads store nothing, and what has left the window is never
     #   read again.
     llama, mistral = model_configs.read("Llama-3-8B"), model_configs.read("Mistral-7B-v0.1")
     expect_equal(
-        kv_bytes(llama, tokens=8192, batch=16),
+        kv_bytes(dict(llama), tokens=8192, batch=16),
         16 * 2**30,
         "Llama-3-8B, 16 sequences of 8192",
         cause="each sequence has keys and values of its own",
     )
     expect_equal(
-        kv_bytes(llama, tokens=8192, batch=16, bits=8),
+        kv_bytes(dict(llama), tokens=8192, batch=16, bits=8),
         8 * 2**30,
-        "the same with 8 bits a number",
+        "Llama-3-8B, 16 sequences of 8192, 8 bits a number",
+        cause="bits is an argument",
     )
     expect_equal(
-        kv_bytes(llama, tokens=32, bits=4.5), 32 * 36_864, "32 tokens with 4.5 bits a number"
+        kv_bytes(dict(llama), tokens=32, bits=4.5),
+        32 * 36_864,
+        "Llama-3-8B, 32 tokens, 4.5 bits a number",
+        cause="two numbers may share a byte: all bits are added up, and no number is rounded",
     )
-    expect_equal(kv_bytes(llama, tokens=0), 0, "no tokens, no bytes")
+    expect_equal(
+        kv_bytes(dict(llama), tokens=0), 0, "Llama-3-8B, no tokens", cause="no tokens, no bytes"
+    )
     expect_equal(
         kv_bytes(model_configs.read("SmolLM2-135M"), tokens=7, batch=3, bits=32),
         7 * 3 * 46_080,
@@ -779,16 +924,22 @@ with exercise("kv-bytes"):
     )
     for tokens, kept in ((4095, 4095), (4096, 4096), (4097, 4096)):
         expect_equal(
-            kv_bytes(mistral, tokens=tokens),
+            kv_bytes(dict(mistral), tokens=tokens),
             kept * 128 * 1024,
             f"Mistral-7B, {tokens} tokens, a window of 4096",
             cause="a layer keeps what there is, and never more than the window",
         )
     expect_equal(
-        kv_bytes(mistral, tokens=5000, batch=3),
+        kv_bytes(dict(mistral), tokens=5000, batch=3),
         3 * 4096 * 128 * 1024,
         "Mistral-7B, three sequences of 5000 tokens",
         cause="the window is each sequence's own",
+    )
+    expect_equal(
+        kv_bytes(dict(llama), tokens=10_000),
+        10_000 * 128 * 1024,
+        "Llama-3-8B, 10 000 tokens, no window",
+        cause="without a window all tokens are kept, beyond max_position_embeddings, too",
     )
     expect_equal(
         kv_bytes(model_configs.read("Qwen2.5-7B"), tokens=200_000),
@@ -797,26 +948,40 @@ with exercise("kv-bytes"):
         cause="use_sliding_window is False: nothing is dropped",
     )
     expect_equal(
+        kv_bytes(llama | {"sliding_window": None}, tokens=10),
+        10 * 128 * 1024,
+        "Llama-3-8B with sliding_window None, 10 tokens",
+        cause="None is no window",
+    )
+    expect_equal(
         kv_bytes(model_configs.read("Mixtral-8x7B"), tokens=30_000),
         30_000 * 128 * 1024,
         "Mixtral-8x7B, 30 000 tokens",
-        cause="its sliding_window is None; experts share one cache",
+        cause="experts share one cache",
     )
     expect_equal(
         kv_bytes(llama | {"head_dim": 256}, tokens=1),
         256 * 1024,
-        "Llama-3-8B with head_dim 256",
+        "Llama-3-8B with head_dim 256, one token",
         cause="the config's head_dim counts, not hidden_size / heads",
     )
-    expect_equal(kv_bytes(llama | {"head_dim": None}, tokens=1), 128 * 1024, "head_dim None")
+    expect_equal(
+        kv_bytes(llama | {"head_dim": None}, tokens=1),
+        128 * 1024,
+        "Llama-3-8B with head_dim None, one token",
+        cause="None in the field means hidden_size / heads",
+    )
     small = llama | {"num_hidden_layers": 1, "num_key_value_heads": 1, "head_dim": 3}
-    for batch, expected in ((1, 4), (2, 7)):
+    for batch, expected, cause in (
+        (1, 4, "round up: a byte that is filled in part counts whole"),
+        (2, 7, "round once, at the end, and not each sequence by itself"),
+    ):
         expect_equal(
-            kv_bytes(small, tokens=1, batch=batch, bits=4.5),
+            kv_bytes(dict(small), tokens=1, batch=batch, bits=4.5),
             expected,
             f"{6 * batch} numbers of 4.5 bits: {27 * batch} bits (one layer, one KV head, "
             f"head_dim 3, one token, batch {batch})",
-            cause="a byte that is filled in part counts whole: round up, once, at the end",
+            cause=cause,
         )
     ### END HIDDEN TESTS
 
@@ -888,19 +1053,43 @@ with exercise("cards-needed"):
         cards_needed(weights=14 * 10**9, kv=2 * 10**9, card=24 * 10**9),
         1,
         "14 GB of weights, 2 GB of KV cache, cards of 24 GB",
+        cause="one card is enough; the answer is how many, a number",
     )
+    expect_equal(
+        cards_needed(weights=196 * 10**9, kv=0, card=100 * 10**9),
+        2,
+        "196 GB of weights, no KV cache, cards of 100 GB",
+        cause="two cards share the 196 GB, which fill their room of 98 GB each exactly",
+    )
+    expect_equal(
+        cards_needed(weights=205 * 10**9, kv=0, card=100 * 10**9),
+        3,
+        "205 GB of weights, no KV cache, cards of 100 GB",
+        cause="a little more than two cards hold: round up to the next whole number",
+    )
+    expect_equal(
+        cards_needed(weights=43 * 10**9, kv=0, card=16 * 10**9),
+        4,
+        "43 GB of weights, no KV cache, cards of 16 GB",
+        cause="2 GB of each card are reserved: 14 GB are left on each",
+    )
+    expect_equal(
+        cards_needed(weights=12 * 10**9, kv=40 * 10**9, card=24 * 10**9),
+        3,
+        "12 GB of weights, 40 GB of KV cache, cards of 24 GB",
+        cause="weights and KV cache together, 52 GB, need room, and the cards share both",
+    )
+    ### BEGIN HIDDEN TESTS
+    # Looks at: a byte less and a byte more than the cards hold, and just as much; weights and KV
+    #   cache of many sizes; many cards; other reserves, and none; a tiny model, and nothing at
+    #   all; a reserve that leaves a single byte, and one that leaves no room.
+    # Right because: the reserve is kept on every card, so each one adds card minus reserve,
+    #   and there are no parts of cards: divide, and round up.
     expect_equal(
         cards_needed(weights=36 * 10**9, kv=2 * 10**9, card=16 * 10**9),
         3,
         "36 GB of weights, 2 GB of KV cache, cards of 16 GB",
-        cause="2 GB of each card are reserved: 14 GB are left",
     )
-    ### BEGIN HIDDEN TESTS
-    # Looks at: a byte less and a byte more than the cards hold, and just as much; a KV cache
-    #   larger than the weights; many cards; other reserves, and none; a tiny model, and nothing
-    #   at all; a reserve that leaves a single byte, and one that leaves no room.
-    # Right because: the reserve is kept on every card, so each one adds card minus reserve,
-    #   and there are no parts of cards: divide, and round up.
     for more, cards_expected in ((-1, 2), (0, 2), (1, 3)):
         expect_equal(
             cards_needed(42 * 10**9 + more, 2 * 10**9, 24 * 10**9),
@@ -909,17 +1098,17 @@ with exercise("cards-needed"):
             cause="what fills the cards exactly still fits; one byte more needs another card",
         )
     expect_equal(
-        cards_needed(12 * 10**9, 40 * 10**9, 24 * 10**9),
-        3,
-        "12 GB of weights, 40 GB of KV cache",
-        cause="the KV cache needs room too",
-    )
-    expect_equal(
         cards_needed(137_953_296_384, 1_342_177_280, 16_106_127_360),
         10,
         "Llama-2-70B in FP16 with 4096 tokens, on T4s",
+        cause="as many cards as it takes, ten or more",
     )
-    expect_equal(cards_needed(10, 0, card=4, reserve=0), 3, "no reserve")
+    expect_equal(
+        cards_needed(10, 0, card=4, reserve=0),
+        3,
+        "10 bytes on cards of 4 bytes, reserve 0",
+        cause="the reserve is an argument",
+    )
     expect_equal(
         cards_needed(5, 2, card=100, reserve=99),
         7,
@@ -929,12 +1118,17 @@ with exercise("cards-needed"):
     expect_equal(
         cards_needed(10, 0, card=10, reserve=5),
         2,
-        "a reserve of 5",
+        "10 bytes on cards of 10 bytes, reserve 5",
         cause="the reserve is an argument",
     )
-    expect_equal(cards_needed(1, 0, card=100, reserve=10), 1, "a very small model")
     expect_equal(
-        cards_needed(0, 0, card=100, reserve=10), 1, "nothing at all", cause="at least 1"
+        cards_needed(1, 0, card=100, reserve=10), 1, "1 byte on cards of 100 bytes, reserve 10"
+    )
+    expect_equal(
+        cards_needed(0, 0, card=100, reserve=10),
+        1,
+        "no weights and no KV cache, cards of 100 bytes",
+        cause="at least 1",
     )
     for reserve in (100, 101):
         expect_raises(
@@ -1004,16 +1198,34 @@ from fridge.testing import exercise, expect_equal
 
 with exercise("largest-batch"):
     expect_equal(
+        largest_batch(0, 2_500_000, 4000, card=85 * 10**9),
+        8,
+        "no weights, a card of 85 GB, sequences of 4000 tokens of 2.5 MB each",
+        cause="a sequence takes 4000 x 2.5 MB, 10 GB, and parts of a sequence don't count",
+    )
+    expect_equal(
+        largest_batch(30 * 10**9, 2_500_000, 4000, card=85 * 10**9),
+        5,
+        "weights of 30 GB, a card of 85 GB, 10 GB for each sequence",
+        cause="the weights are there, too, once for all sequences",
+    )
+    expect_equal(
+        largest_batch(13 * 10**9, 500_000, 4000, card=24 * 10**9),
+        4,
+        "weights of 13 GB, a card of 24 GB, 2 GB for each sequence",
+        cause="2 GB of the card are reserved where no reserve is given: 9 GB are left",
+    )
+    expect_equal(
         largest_batch(14 * 10**9, 500_000, 4000, card=24 * 10**9),
         4,
-        "room for 8 GB of KV cache, 2 GB for each sequence",
-        cause="2 GB of the card are reserved",
+        "weights of 14 GB, a card of 24 GB, 2 GB for each sequence: room for exactly four",
+        cause="what fills the card exactly still fits",
     )
     expect_equal(
         largest_batch(30 * 10**9, 500_000, 4000, card=24 * 10**9),
         0,
         "weights of 30 GB on a card of 24 GB",
-        cause="nothing fits: 0, not a negative number",
+        cause="not even the weights fit: 0, neither less nor more",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: a byte less and a byte more than fits, and just as much; weights that leave no
@@ -1033,17 +1245,36 @@ with exercise("largest-batch"):
             largest_batch(weights, 2, 5, card=110, reserve=10),
             0,
             f"weights of {weights} bytes, room for 100",
+            cause="not even the weights fit: 0, neither less nor more",
         )
+    expect_equal(
+        largest_batch(0, 2, 5, card=100, cards=3, reserve=0),
+        30,
+        "three cards of 100 bytes, reserve 0, no weights, 10 bytes for each sequence",
+        cause="the room of every card counts",
+    )
+    expect_equal(
+        largest_batch(0, 2, 5, card=15, cards=3, reserve=0),
+        4,
+        "three cards of 15 bytes, reserve 0, no weights, 10 bytes for each sequence",
+        cause="the cards share each sequence's KV cache: what is left over on each counts, too",
+    )
+    expect_equal(
+        largest_batch(0, 2, 5, card=110, cards=3, reserve=10),
+        30,
+        "three cards of 110 bytes, reserve 10, no weights, 10 bytes for each sequence",
+        cause="each card keeps its reserve",
+    )
     expect_equal(
         largest_batch(50, 2, 5, card=110, cards=3, reserve=10),
         25,
-        "three cards",
-        cause="the weights are there once, the room of every card counts, and each keeps its reserve",
+        "three cards of 110 bytes, reserve 10, weights of 50, 10 bytes for each sequence",
+        cause="the cards share the weights, which are there once",
     )
     expect_equal(
         largest_batch(250, 2, 5, card=110, cards=3, reserve=10),
         5,
-        "three cards, weights larger than one card",
+        "three cards of 110 bytes, reserve 10, weights of 250: larger than one card",
     )
     expect_equal(
         largest_batch(14 * 10**9, 250_000, 4000, card=24 * 10**9),
@@ -1051,8 +1282,14 @@ with exercise("largest-batch"):
         "weights of 14 GB on a card of 24 GB, 1 GB for each sequence",
         cause="2 GB of the card are reserved where no reserve is given",
     )
-    expect_equal(largest_batch(0, 1, 1, card=7, reserve=0), 7, "no reserve, no weights")
-    expect_equal(largest_batch(50, 2, 5, card=10, reserve=30), 0, "a reserve beyond the card")
+    expect_equal(
+        largest_batch(0, 1, 1, card=7, reserve=0),
+        7,
+        "a card of 7 bytes, reserve 0, no weights, one byte for each sequence",
+    )
+    expect_equal(
+        largest_batch(50, 2, 5, card=10, reserve=30), 0, "a card of 10 bytes, reserve 30"
+    )
     expect_equal(
         largest_batch(36_613_668_864, 327_680, 4096, card=85_899_345_920),
         35,
@@ -1065,48 +1302,103 @@ from fridge.testing import exercise, expect_equal
 
 with exercise("largest-context"):
     expect_equal(
+        largest_context(0, 2, batch=1, card=100, reserve=0),
+        50,
+        "no weights, a card of 100 bytes, reserve 0, 2 bytes a token, one sequence, no limit",
+        cause="what fills the card exactly still fits",
+    )
+    expect_equal(
+        largest_context(40, 2, batch=1, card=100, reserve=0),
+        30,
+        "weights of 40 bytes, a card of 100, reserve 0, 2 bytes for each token, one sequence",
+        cause="the weights are there, too",
+    )
+    expect_equal(
         largest_context(14 * 10**9, 500_000, batch=1, card=24 * 10**9),
         16_000,
-        "room for 8 GB of KV cache, 500 kB for each token",
+        "weights of 14 GB, a card of 24 GB, 500 kB for each token, one sequence",
+        cause="2 GB of the card are reserved where no reserve is given: 8 GB are left",
     )
     expect_equal(
         largest_context(14 * 10**9, 500_000, batch=1, card=24 * 10**9, limit=4096),
         4096,
-        "the same with a model trained for 4096 tokens",
+        "room for 16 000 tokens of one sequence, limit 4096",
+        cause="never above `limit`, which is allowed itself",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: a byte less and a byte more than fits, and just as much, for three sequences;
-    #   weights that leave no room; a limit beyond what fits, and one just met; several cards;
-    #   a real model.
+    # Looks at: a byte less and a byte more than fits, and just as much, for one sequence and for
+    #   three; weights that leave no room; a limit beyond what fits, and one just met; several
+    #   cards; a real model.
     # Right because: all sequences grow together, so a token more is paid for once in each of
     #   them; memory and training set two limits, and the smaller one holds.
-    for weights, tokens in ((49, 8), (52, 8), (53, 7), (94, 1), (95, 0), (100, 0), (101, 0)):
+    for weights, tokens in ((49, 25), (50, 25), (51, 24)):
+        expect_equal(
+            largest_context(weights, 2, batch=1, card=110, reserve=10),
+            tokens,
+            f"room of {100 - weights} bytes, 2 for each token of one sequence",
+            cause="what fills the card exactly still fits; a part of a token doesn't",
+        )
+    expect_equal(
+        largest_context(40, 2, batch=3, card=110, reserve=10),
+        10,
+        "room of 60 bytes, 2 for each token of each of three sequences",
+        cause="three sequences share the room, and the answer is the tokens of one of them",
+    )
+    for weights, tokens in ((49, 8), (52, 8), (53, 7), (94, 1)):
         expect_equal(
             largest_context(weights, 2, batch=3, card=110, reserve=10),
             tokens,
             f"room of {100 - weights} bytes, 2 for each token of each of three sequences",
             cause="each of the sequences gets the token; what fills the card exactly still fits",
         )
-    expect_equal(
-        largest_context(5000, 2, batch=3, card=110, reserve=10, limit=4096),
-        0,
-        "weights that don't fit",
-        cause="nothing fits: 0, not a negative number and not the limit",
-    )
+    for weights in (95, 100, 101):
+        expect_equal(
+            largest_context(weights, 2, batch=3, card=110, reserve=10),
+            0,
+            f"room of {100 - weights} bytes, 2 for each token of each of three sequences",
+            cause="not one token for each of them fits: 0, neither less nor more",
+        )
     expect_equal(
         largest_context(40, 2, batch=3, card=110, reserve=10, limit=4096),
         10,
-        "a limit beyond what fits",
-        cause="the smaller of the two",
+        "room for 10 tokens of each of three sequences, limit 4096",
+        cause="room and limit: the smaller of the two",
     )
     expect_equal(
-        largest_context(40, 2, batch=3, card=110, reserve=10, limit=10), 10, "a limit just met"
+        largest_context(40, 2, batch=3, card=110, reserve=10, limit=10),
+        10,
+        "room for 10 tokens of each of three sequences, limit 10",
+        cause="the limit is that of each sequence",
+    )
+    expect_equal(
+        largest_context(5000, 2, batch=3, card=110, reserve=10, limit=4096),
+        0,
+        "weights of 5000 bytes, room for 100, limit 4096",
+        cause="nothing fits: 0, not a negative number and not the limit",
+    )
+    expect_equal(
+        largest_context(0, 2, batch=1, card=100, cards=2, reserve=0),
+        100,
+        "two cards of 100 bytes, reserve 0, no weights, 2 bytes for each token",
+        cause="the room of every card counts",
+    )
+    expect_equal(
+        largest_context(0, 2, batch=1, card=15, cards=2, reserve=0),
+        15,
+        "two cards of 15 bytes, reserve 0, no weights, 2 bytes for each token",
+        cause="the cards share each token's KV cache: what is left over on each counts, too",
+    )
+    expect_equal(
+        largest_context(0, 2, batch=1, card=110, cards=2, reserve=10),
+        100,
+        "two cards of 110 bytes, reserve 10, no weights, 2 bytes for each token",
+        cause="each card keeps its reserve",
     )
     expect_equal(
         largest_context(40, 2, batch=1, card=110, cards=2, reserve=10),
         80,
-        "two cards",
-        cause="the weights are there once, and each card keeps its reserve",
+        "two cards of 110 bytes, reserve 10, weights of 40, 2 bytes for each token",
+        cause="the cards share the weights, which are there once",
     )
     expect_equal(
         largest_context(36_613_668_864, 327_680, 1, card=25_769_803_776, cards=2),
@@ -1268,21 +1560,70 @@ def expect_near(got, expected, what, cause=""):
 
 
 with exercise("roofline"):
-    for tokens in (1, 512):
-        expect_near(
-            intensity(parameters=1000, weights=2000, tokens=tokens),
-            tokens,
-            f"intensity of 1000 parameters of 2 bytes, {tokens} tokens",
-            cause="a multiplication and an addition for each parameter and token",
-        )
-    got = fastest_step(1000, 2000, tokens=1, kv=500, bandwidth=100, flops=1000)
-    expect_near(got, 25, "seconds to read 2500 bytes at 100 a second")
+    expect_near(
+        intensity(parameters=1000, weights=2000, tokens=1),
+        1,
+        "intensity of 1000 parameters in 2000 bytes, 1 token",
+        cause="a multiplication and an addition for each parameter and token",
+    )
+    expect_near(
+        intensity(parameters=1000, weights=500, tokens=1),
+        4,
+        "intensity of 1000 parameters in 500 bytes, 1 token",
+        cause="2000 FLOPs, divided by the bytes that are read: 500",
+    )
+    expect_near(
+        intensity(parameters=1000, weights=2000, tokens=512),
+        512,
+        "intensity of 1000 parameters in 2000 bytes, 512 tokens",
+        cause="each token has its FLOPs, and the weights are read once for all of them",
+    )
+
+    def bound(expected, what, cause="", **arguments):
+        """A step of 1000 2-byte parameters, at 100 bytes and 1000 FLOPs a second."""
+        usual = {"parameters": 1000, "weights": 2000, "tokens": 1, "kv": 0}
+        got = fastest_step(**usual | {"bandwidth": 100, "flops": 1000} | arguments)
+        expect_near(got, expected, f"seconds of a step: {what}", cause)
+
+    bound(
+        30,
+        "3000 bytes at 100 a second, 2000 FLOPs at 10**9 a second",
+        "reading takes 3000 / 100 s, computing next to nothing: the longer time decides",
+        weights=3000,
+        flops=10**9,
+    )
+    bound(
+        20,
+        "2000 bytes at 10**9 a second, 1000 parameters and 1 token at 100 FLOPs a second",
+        "computing takes 2 x 1000 / 100 s, reading next to nothing: the longer time decides",
+        bandwidth=10**9,
+        flops=100,
+    )
+    bound(
+        25,
+        "2000 bytes of weights and 500 of KV cache at 100 a second, 2000 FLOPs at 10**9 a second",
+        "the KV cache is read, too",
+        kv=500,
+        flops=10**9,
+    )
+    overlap = "reading and computing go on at once: the longer of the two decides"
+    bound(25, "25 s of reading, 2 s of computing", overlap, kv=500)
     ### BEGIN HIDDEN TESTS
     # Looks at: a real model in decode, alone and in a batch; weights of fewer bits; steps in
-    #   which reading decides, computing decides, and both take equally long; KV caches, large
-    #   and small; faster machines; bounds that aren't whole seconds.
+    #   which reading decides, computing decides, and both take equally long; many tokens; KV
+    #   caches, large and small; faster machines; quotients and bounds that aren't whole.
     # Right because: reading and computing go on at the same time, so the shorter of them hides
     #   behind the longer, and neither can take less than its bytes or its operations need.
+    exact = "a quotient, neither cut to a whole number nor rounded"
+    got = intensity(1000, 3000, tokens=1)
+    expect_near(got, 2 / 3, "intensity of 1000 parameters in 3000 bytes, 1 token", exact)
+    got = intensity(1000, 1000, tokens=4, kv=1000)
+    expect_near(
+        got,
+        4,
+        "intensity of 1000 parameters in 1000 bytes, 4 tokens, a KV cache of 1000 bytes",
+        cause="the KV cache is read, too, and `kv` is that of all sequences together",
+    )
     seven = {"parameters": 6_607_077_376, "weights": 13_214_154_752}  # Llama-2-7B, FP16
     got = intensity(**seven, tokens=1)
     expect_near(got, 1, "intensity of decode, Llama-2-7B in FP16, one sequence")
@@ -1294,30 +1635,38 @@ with exercise("roofline"):
         cause="the weights are read once for all of them, the KV cache of each is read too",
     )
     got = intensity(1000, 500, tokens=3, kv=100)
-    expect_near(got, 10, "intensity with weights of 4 bits")
+    expect_near(got, 10, "intensity of 1000 parameters in 500 bytes, 3 tokens, KV of 100 bytes")
 
-    def bound(expected, what, cause="", **arguments):
-        """A step of 1000 2-byte parameters on a machine of 100 bytes and 1000 FLOPs a second."""
-        usual = {"parameters": 1000, "weights": 2000, "tokens": 1, "kv": 0}
-        got = fastest_step(**usual | {"bandwidth": 100, "flops": 1000} | arguments)
-        expect_near(got, expected, what, cause)
-
-    bound(20, "seconds of a decode step without a KV cache")
-    overlap = "reading and computing go on at once: the longer of the two decides"
-    bound(100, "seconds of a prefill of 50 tokens", overlap, tokens=50)
     bound(
-        100 / 3,
-        "seconds of a prefill of 50 tokens at 3000 FLOPs a second",
-        tokens=50,
-        flops=3000,
+        100,
+        "2000 bytes at 10**9 a second, 1000 parameters and 5 tokens at 100 FLOPs a second",
+        "all 5 tokens are computed, and the step takes as long as all of them",
+        tokens=5,
+        bandwidth=10**9,
+        flops=100,
     )
-    bound(20, "seconds for 10 tokens, when both take equally long", overlap, tokens=10)
-    bound(60, "seconds for 10 tokens with a KV cache of 4000 bytes", tokens=10, kv=4000)
-    bound(24, "seconds for 12 tokens with a KV cache of 300 bytes", tokens=12, kv=300)
-    bound(10, "seconds at twice the bandwidth", bandwidth=200)
-    bound(2, "seconds at 1000 times the bandwidth", "then computing decides", bandwidth=100_000)
-    bound(5, "seconds with weights of half a byte", weights=500)
-    bound(1 / 3, "seconds of a third of a second", tokens=1, bandwidth=6000, flops=10**6)
+    bound(
+        20,
+        "2000 bytes of weights at 100 a second, 3 tokens at 10**9 FLOPs a second",
+        "the weights are read once for all tokens",
+        tokens=3,
+        flops=10**9,
+    )
+    bound(100 / 3, "20 s of reading, 33 1/3 s of computing", exact, tokens=50, flops=3000)
+    bound(1 / 3, "1/3 s of reading, 0.002 s of computing", exact, bandwidth=6000, flops=10**6)
+    bound(20, "20 s of reading, 2 s of computing", overlap)
+    bound(100, "20 s of reading, 100 s of computing (50 tokens)", overlap, tokens=50)
+    bound(20, "20 s of reading, 20 s of computing (10 tokens)", overlap, tokens=10)
+    bound(60, "60 s of reading (KV cache of 4000 bytes), 20 s of computing", tokens=10, kv=4000)
+    bound(24, "23 s of reading (KV cache of 300 bytes), 24 s of computing", tokens=12, kv=300)
+    bound(10, "10 s of reading at twice the bandwidth, 2 s of computing", bandwidth=200)
+    bound(
+        2,
+        "0.02 s of reading at 1000 times the bandwidth, 2 s of computing",
+        "then computing decides",
+        bandwidth=100_000,
+    )
+    bound(5, "5 s of reading weights of half a byte, 2 s of computing", weights=500)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1384,26 +1733,43 @@ def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
 from fridge.testing import exercise, expect_equal, expect_true
 
 with exercise("break-even"):
+
+    def breaks_even(got, batch, what, cause=""):
+        """A number is due; None is an answer here, and no sign of a missing `return`."""
+        expect_true(got is not None, what, str(batch), "None", cause)
+        expect_equal(got, batch, what, cause)
+
     expect_equal(
         break_even_batch(1024, 2048, 0, bandwidth=16, flops=1600),
         100,
-        "1024 parameters of 2 bytes; 16 bytes and 1600 FLOPs a second",
-        cause="reading takes 128 s; computing takes 1.28 s for each sequence",
+        "1024 parameters of 2 bytes, no KV cache; 16 bytes and 1600 FLOPs a second",
+        cause="reading takes 128 s; computing takes 2 x 1024 / 1600 = 1.28 s for each sequence, "
+        "so 100 compute as long as they read, which is enough",
     )
-    expect_equal(
+    breaks_even(
         break_even_batch(6_607_077_376, 13_214_154_752, 0, bandwidth=2039e9, flops=312e12),
         154,
         "Llama-2-7B in FP16 on an A100-80, very short contexts",
-        cause="153 sequences still read longer than they compute",
+        cause="153 sequences still read longer than they compute: round up to a whole batch",
+    )
+    breaks_even(
+        break_even_batch(1024, 2048, 8, bandwidth=16, flops=2048),
+        256,
+        "1024 parameters of 2 bytes, a KV cache of 8 bytes a sequence; 16 bytes and 2048 FLOPs "
+        "a second",
+        cause="each sequence computes 1 s and reads its own cache in 0.5 s: the 0.5 s that it gains "
+        "make up for the 128 s of reading the weights",
     )
     never = break_even_batch(1024, 2048, 64, bandwidth=16, flops=1600)
     expect_true(
         never is None,
-        "a KV cache of 64 bytes a sequence",
+        "1024 parameters of 2 bytes, a KV cache of 64 bytes a sequence; 16 bytes and 1600 FLOPs "
+        "a second",
         "None, for a sequence's KV cache takes 4 s to read and its computing only 1.28 s",
         never,
-        cause="reading takes longer for every batch",
+        cause="reading takes longer for every batch, so there is no such number",
     )
+
     ### BEGIN HIDDEN TESTS
     # Looks at: weights of fewer bits; KV caches of several sizes; batches at which both take
     #   exactly as long, and ones between; times that no float holds exactly; a KV cache that
@@ -1412,14 +1778,14 @@ with exercise("break-even"):
     # Right because: a batch shares the reading of the weights and nothing else: a sequence
     #   more gains its computing time minus the reading of its own cache, and where that is no
     #   gain, no batch is large enough.
-    expect_equal(
+    breaks_even(
         break_even_batch(1024, 512, 0, bandwidth=16, flops=1600),
         25,
-        "the same model in 4 bits",
-        cause="a quarter of the bytes to read, the same to compute",
+        "1024 parameters of half a byte, no KV cache; 16 bytes and 1600 FLOPs a second",
+        cause="`weights` says how many bytes are read: a quarter of those in 16 bits",
     )
     for kv, batch in ((0, 128), (8, 256), (12, 512), (1, 137)):
-        expect_equal(
+        breaks_even(
             break_even_batch(1024, 2048, kv, bandwidth=16, flops=2048),
             batch,
             f"a KV cache of {kv} bytes a sequence, computing 1 s and reading {kv / 16} s for each",
@@ -1429,7 +1795,7 @@ with exercise("break-even"):
         (350, 1000, 20, 100, 3000, 300),
         (1000, 2000, 50, 30, 1000, 200),
     ):
-        expect_equal(
+        breaks_even(
             break_even_batch(parameters, weights, kv, bandwidth, flops),
             batch,
             f"{parameters} parameters, {weights} bytes of weights, a KV cache of {kv} bytes a sequence; "
@@ -1437,7 +1803,7 @@ with exercise("break-even"):
             cause=f"at {batch} both take equally long, which rounded quotients miss: multiply "
             "by bandwidth and flops, and it stays in whole numbers",
         )
-    expect_equal(
+    breaks_even(
         break_even_batch(5, 2, 3, bandwidth=1, flops=3),
         6,
         "a KV cache of 3 bytes a sequence, computing 3 1/3 s and reading 3 s for each",
@@ -1452,19 +1818,22 @@ with exercise("break-even"):
             never,
             cause="the weights come on top, so reading takes longer for every batch",
         )
-    expect_equal(
+    breaks_even(
         break_even_batch(1024, 2048, 0, bandwidth=1024, flops=16),
         1,
-        "a machine that computes slowly",
+        "a machine that computes slowly: reading 2 s, computing 128 s for each sequence",
         cause="a batch has at least one sequence",
     )
-    expect_equal(
+    breaks_even(
         break_even_batch(1024, 2048 + 16, 0, bandwidth=16, flops=2048),
         129,
         "128 sequences compute 128 s and reading takes 129 s",
     )
-    expect_equal(
-        break_even_batch(1024, 2**20, 8, bandwidth=16, flops=2048), 131_072, "large weights"
+    breaks_even(
+        break_even_batch(1024, 2**20, 8, bandwidth=16, flops=2048),
+        131_072,
+        "2**20 bytes of weights, computing 1 s and reading 0.5 s for each sequence",
+        cause="a batch may be as large as it takes",
     )
     never = break_even_batch(6_607_077_376, 13_214_154_752, 2**28, 2039e9, 312e12)
     expect_true(never is None, "Llama-2-7B on an A100-80, 512 tokens each", "None", never)

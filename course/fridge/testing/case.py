@@ -1,12 +1,13 @@
 """Which case a test was at when the learner's code raised, in the words that the test has for it.
 
 Those words stand in the expectation that asked, or in the next one: `expect_equal(rope(x, 3), …, "from position 3")`.
+A test's own function that has a parameter `what` is an expectation, too.
 """
 
 import ast
 import inspect
 import linecache
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 from fridge.cells import parsed
@@ -59,14 +60,19 @@ def _from(block: list[ast.stmt], line: int) -> list[ast.stmt]:
 def _words(call: ast.Call, frame: FrameType) -> str | None:
     if not isinstance(call.func, ast.Name):
         return None
-    function = frame.f_globals.get(call.func.id)
-    if not getattr(function, "__module__", "").startswith("fridge.testing") or not inspect.isfunction(function):
+    function = {**frame.f_globals, **frame.f_locals}.get(call.func.id)
+    if not inspect.isfunction(function) or not _expects(function, frame):
         return None
     names = list(inspect.signature(function).parameters)
     if WHAT not in names:
         return None
     given = {keyword.arg: keyword.value for keyword in call.keywords} | dict(zip(names, call.args, strict=False))
     return _evaluated(given[WHAT], {**frame.f_globals, **frame.f_locals}) if WHAT in given else None
+
+
+def _expects(function: FunctionType, frame: FrameType) -> bool:
+    # Not a learner's, whose parameters may have any names.
+    return function.__module__.startswith("fridge.testing") or function.__code__.co_filename == frame.f_code.co_filename
 
 
 def _evaluated(node: ast.expr, known: dict[str, Any]) -> str | None:
