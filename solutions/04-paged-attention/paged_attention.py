@@ -232,6 +232,12 @@ with exercise("kv-slots"):
             cause=f"the smallest power of two that holds {output} tokens is {power}",
         )
     expect_equal(
+        kv_slots(10, 40, 30, "pow2"),
+        (40, 10, 24),
+        '"pow2", a prompt of 10 and a reply of 40, of which 30 are there: 10 slots and 64',
+        cause="the power of two is that of the whole reply, what is there included",
+    )
+    expect_equal(
         kv_slots(10, 25, 5, "max"),
         (15, 20, 2048 - 35),
         '"max", max_tokens not given',
@@ -257,15 +263,8 @@ with exercise("kv-slots"):
     given = "block_size is an argument"
     for prompt, output, generated, size, expected, cause in (
         (16, 40, 0, 16, (16, 0, 0), "16 tokens fill a block of 16, and no other is taken yet"),
-        (16, 40, 1, 16, (17, 15, 0), "all that is free in the last block will be filled"),
-        (
-            16,
-            3,
-            1,
-            16,
-            (17, 2, 13),
-            "2 tokens will come: the other free slots are never filled",
-        ),
+        (16, 40, 1, 16, (17, 15, 0), "17 tokens take two blocks of 16, and all will be filled"),
+        (16, 3, 1, 16, (17, 2, 13), "2 tokens will come: the other 13 slots are never filled"),
         (16, 3, 3, 16, (19, 0, 13), "no token will come: what is free is never filled"),
         (5, 9, 4, 1, (9, 0, 0), given),
         (1, 1, 0, 4, (1, 1, 2), given),
@@ -477,6 +476,12 @@ with exercise("block-allocator"):
     blocks = [int(block) for block in allocator.allocate(3)]
     expect_equal(len(set(blocks)), 3, f"different blocks among three allocated, {blocks}")
     expect_equal(allocator.num_free, 1, "free blocks after three were taken")
+    expect_equal(
+        [allocator.ref_count(block) for block in blocks],
+        [1, 1, 1],
+        "owners of three blocks that were taken",
+        cause="an allocated block has one owner",
+    )
     expect_raises(ValueError, lambda: allocator.allocate(2), "two blocks where one is free")
     expect_equal(
         allocator.num_free,
@@ -2685,7 +2690,7 @@ with exercise("preemption"):
             ({"ann": 1, "bob": 1}, [], "ann's next token, and the rest of bob's prompt"),
             ({"ann": 1, "bob": 1}, [], "both decode"),
             ({"ann": 1}, ["bob"], "ann needs a third block, and bob gives up his two"),
-            ({"ann": 1, "bob": 2}, [], "bob computes his first tokens again, in a chunk"),
+            ({"ann": 1, "bob": 2}, [], "bob begins again with a chunk of 2, which fits"),
             ({"ann": 1}, ["bob"], "ann needs the last block, and bob gives it up"),
             ({"bob": 3}, [], "ann has left, and bob computes his first tokens again"),
         ),
@@ -2705,11 +2710,7 @@ with exercise("preemption"):
     for step, (batch, preempted, what) in enumerate(
         (
             ({"ann": 2, "bob": 1}, [], "ann's prompt of 2, and a chunk of bob's 5"),
-            (
-                {"ann": 1},
-                ["bob"],
-                "ann needs a second block, and two more tokens of bob's, too",
-            ),
+            ({"ann": 1}, ["bob"], "ann and two more tokens of bob's need a block each"),
             ({"ann": 1, "bob": 2}, [], "bob begins again, with what the budget leaves"),
             ({"bob": 3}, [], "ann has left, and the rest of bob's prompt comes"),
             ({}, [], "nobody is left"),
