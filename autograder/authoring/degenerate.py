@@ -61,8 +61,9 @@ def _zeros(value):
 
 
 def _spoiled(value, given):
-    changed = [_spoil(item) for item in given]
-    return value if any(changed) else None  # where there is nothing to change, the answer is wrong in another way
+    if not any([_spoil(item) for item in given]):
+        raise LookupError("there is nothing to change")  # wrong in another way; None is right where nothing is returned
+    return value
 
 
 def _spoil(item):

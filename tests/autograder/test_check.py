@@ -250,14 +250,27 @@ class Pair:
 """
 
 
-def test_each_method_is_asked(mini):
-    """Guards against a method that no test looks at, while the others are right."""
-    master = find_units(mini)[0].master
+def ask_methods(root, methods, hidden):
+    master = find_units(root)[0].master
     text = master.read_text()
     begin, end = text.index("def add(a, b):"), text.index("# %% nbgrader", text.index("def add(a, b):"))
-    text = text[:begin] + METHODS + "\n\n" + text[end:]
-    hidden = 'expect_equal([Pair(1, 2).total(), len(Pair(1, 2))], [3, 2], "a pair")'
+    text = text[:begin] + methods + "\n\n" + text[end:]
     master.write_text(text.replace('expect_equal(add(-1, 2), 1, "a negative number")', hidden))
+
+
+def test_a_method_that_is_given_nothing_to_change_and_returns_nothing_is_no_finding(mini):
+    """Guards against an answer that is called a change of its arguments, changes none, and is right."""
+    methods = METHODS + "\n    def raise_by(self, more):\n        self.a += more\n"
+    hidden = (
+        'pair = Pair(1, 2); pair.raise_by(4); expect_equal([pair.first, pair.total(), len(pair)], [5, 7, 2], "5, 2")'
+    )
+    ask_methods(mini, methods, hidden)
+    assert [line for line in table(check(mini)).splitlines() if "drill" in line] == []
+
+
+def test_each_method_is_asked(mini):
+    """Guards against a method that no test looks at, while the others are right."""
+    ask_methods(mini, METHODS, 'expect_equal([Pair(1, 2).total(), len(Pair(1, 2))], [3, 2], "a pair")')
     said = [line for line in table(check(mini)).splitlines() if "drill" in line]
     assert said
     assert all("Pair.first = " in line for line in said), said

@@ -161,6 +161,27 @@ def test_the_simulated_server_objects(plan: object, words: str) -> None:
         server.step()
 
 
+@pytest.mark.parametrize(
+    ("plans", "words"),
+    [
+        pytest.param([([("a", 4)], [])], "a new token is known when all of them are", id="not known yet"),
+        pytest.param([([("a", 0)], [])], "nobody is admitted", id="admitted for nothing"),
+        pytest.param([([("a", 3)], []), ([("a", 0)], [])], "who runs comes before who waits", id="runs for nothing"),
+        pytest.param([([("a", 3)], []), ([], ["a"]), ([("a", 5)], [])], "prompt and all its generated", id="preempted"),
+    ],
+)
+def test_the_simulated_server_says_why_a_number_of_tokens_is_wrong(plans: list[object], words: str) -> None:
+    """Guards against one cause for all: who never saw a preemption was told what a preempted request computes."""
+    server = SimulatedServer(Plans(*plans), num_blocks=3, block_size=2, token_budget=5, max_running=2)
+    server.add("a", 3, 2)
+    for _ in plans[:-1]:
+        server.step()
+    with pytest.raises(Wrong) as raised:
+        server.step()
+    assert words in str(raised.value)
+    assert ("preempted" in str(raised.value)) is (len(plans) == 3)
+
+
 def test_the_simulated_server_counts_blocks_and_ends() -> None:
     """Guards against blocks of two requests that are rounded together, and an end that goes unnoticed."""
     server = SimulatedServer(Plans(([("a", 3), ("b", 1)], []), ([("b", 2)], [])), 3, 2, 5, 2)

@@ -70,16 +70,20 @@ class SimulatedServer:
         for name, new in batch.items():
             request = self._open(name, f"in the batch of {where}")
             if not 1 <= new <= request.known - request.computed:
-                cause = "a preempted request computes its prompt and all its generated tokens again"
                 raise wrong(
                     f"{where}: tokens of {name!r}, {request.computed} of whose {request.known} known ones are computed",
                     f"1 to {request.known - request.computed}",
                     new,
-                    cause,
+                    _cause(request, new),
                 )
             request.computed += new
         if set(batch) & set(preempted):
-            raise wrong(f"{where}: in the batch and preempted at once", "no name", sorted(set(batch) & set(preempted)))
+            raise wrong(
+                f"{where}: in the batch and preempted at once",
+                "no name",
+                sorted(set(batch) & set(preempted)),
+                "whoever was admitted last gives up its blocks, and gets no token in that step",
+            )
         self._limits(batch, where)
         self.batches.append(batch)
         finished = self._finish(batch)
@@ -134,7 +138,7 @@ class SimulatedServer:
                 f"{where}: blocks in use",
                 f"at most {self.num_blocks}, which is all there are",
                 self.blocks_used,
-                "the blocks of all running requests count, also of those that sit this step out",
+                "each running request holds ceil(tokens / block_size) blocks, with the tokens of this step",
             )
         holding = sum(request.computed > 0 for request in self.requests.values())
         if holding > self.max_running:
@@ -159,8 +163,11 @@ class SimulatedServer:
             raise wrong("what update() returns", "a list of names", finished)
         names = sorted(names)
         if names != sorted(expected):
+            replies = ", ".join(
+                f"{name} has {self.requests[name].generated} of {self.requests[name].max_new_tokens}" for name in batch
+            )
             raise wrong(
-                f"requests that update({stopped}) ends after step {step}",
+                f"requests that update({stopped}) ends after step {step}; tokens of the replies: {replies}",
                 sorted(expected),
                 names,
                 "a request ends when the model stops it or its reply is complete",
@@ -168,6 +175,17 @@ class SimulatedServer:
         for name in expected:
             self.requests[name].done_at, self.requests[name].computed = step, 0
         return names
+
+
+def _cause(request: Served, new: int) -> str:
+    """Why a request's number of tokens can't be, as far as what the server knows of it isolates that."""
+    if request.preemptions:
+        return "a preempted request computes its prompt and all its generated tokens again"
+    if new > 0:
+        return "what is known and not computed is computed, once; a new token is known when all of them are computed"
+    if request.computed:
+        return "who runs comes before who waits, so that the budget has a token for each that runs"
+    return "when the budget is used up, nobody is admitted"
 
 
 def _names(given: Any) -> list[str] | None:

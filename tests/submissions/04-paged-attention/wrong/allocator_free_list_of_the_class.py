@@ -1,6 +1,7 @@
 """All allocators share one free list.
 
 loses: block-allocator-test
+told: each allocator has blocks of its own
 """
 
 # %% nbgrader={"grade": false, "grade_id": "block-allocator", "locked": false, "schema_version": 3, "solution": true, "task": false}

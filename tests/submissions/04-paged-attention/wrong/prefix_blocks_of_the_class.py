@@ -1,6 +1,7 @@
 """All caches share one dictionary.
 
 loses: prefix-cache-test
+told: each cache has blocks of its own
 """
 
 # %% nbgrader={"grade": false, "grade_id": "prefix-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}

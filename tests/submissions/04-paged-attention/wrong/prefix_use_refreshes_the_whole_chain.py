@@ -1,6 +1,7 @@
 """A match of the first block counts as a use of every block stored with it.
 
 loses: prefix-cache-test
+told: a block is used when it is matched, not when another of its prompt is
 """
 
 # %% nbgrader={"grade": false, "grade_id": "prefix-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,6 +1,7 @@
 """Who has ended keeps its place until the next step is planned.
 
 loses: scheduler-test, preemption-test
+told: who has ended leaves at once | step 4: ann has left
 """
 
 # %% nbgrader={"grade": false, "grade_id": "scheduler", "locked": false, "schema_version": 3, "solution": true, "task": false}

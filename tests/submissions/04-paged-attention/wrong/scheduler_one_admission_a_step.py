@@ -1,6 +1,8 @@
 """Admits one request in each step.
 
 loses: scheduler-test, preemption-test
+told: both prompts, in the same step
+misleads: both places are taken
 """
 
 # %% nbgrader={"grade": false, "grade_id": "scheduler", "locked": false, "schema_version": 3, "solution": true, "task": false}

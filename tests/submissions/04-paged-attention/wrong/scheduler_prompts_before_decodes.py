@@ -1,6 +1,8 @@
 """New prompts come before those that run.
 
 loses: scheduler-test, preemption-test
+told: who runs comes before who waits
+misleads: a preempted request
 """
 
 # %% nbgrader={"grade": false, "grade_id": "scheduler", "locked": false, "schema_version": 3, "solution": true, "task": false}
