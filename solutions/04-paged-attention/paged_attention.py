@@ -738,6 +738,7 @@ from fridge.testing import (
     ConcatCache,
     CountingPool,
     SpareAllocator,
+    TightAllocator,
     exercise,
     expect_close,
     expect_equal,
@@ -979,28 +980,8 @@ with exercise("paged-cache"):
         cause="other sequences' blocks are none of its business",
     )
 
-    # Out of blocks: nothing has changed. Your own allocator says how it refuses.
-    uses, mend = "your BlockAllocator, which this test uses", "mend exercise 2 first"
-    own = BlockAllocator(3, 2)
-    expect_equal(
-        [own.blocks_for(tokens) for tokens in (3, 4, 5, 6, 7)],
-        [2, 2, 3, 3, 4],
-        f"{uses}: blocks of 2 for 3, 4, 5, 6 and 7 tokens",
-        mend,
-    )
-    expect_raises(ValueError, lambda: own.allocate(4), f"{uses}: four blocks of three", mend)
-    expect_equal(own.num_free, 3, f"{uses}: free blocks of three after that error", mend)
-    taken = in_numbers(own.allocate(3), "what allocate returns")
-    expect_equal(
-        [own.num_free, len(set(taken))],
-        [0, 3],
-        f"{uses}: free blocks, and different ones taken, when three of three were taken",
-        mend,
-    )
-    own.free(taken)
-    expect_equal(own.num_free, 3, f"{uses}: free blocks when all three were freed", mend)
-
-    own = BlockAllocator(3, 2)
+    # Out of blocks: nothing has changed.
+    own = TightAllocator(3, 2)
     cache = PagedKVCache(CountingPool(1, 3, 2), own)
     cache.append("ann", 3)
 
@@ -1401,6 +1382,7 @@ import torch
 from fridge.testing import (
     CountingPool,
     SpareAllocator,
+    TightAllocator,
     exercise,
     expect_close,
     expect_equal,
@@ -1617,29 +1599,8 @@ with exercise("copy-on-write"):
     )
     expect_equal(forked([], allocator), [], "a fork of a sequence without blocks")
 
-    # Out of blocks: nothing has changed. Your own allocator says how it refuses.
-    uses, mend = "your BlockAllocator, which this test uses", "mend exercise 2 first"
-    own = BlockAllocator(4, 2)
-    expect_raises(ValueError, lambda: own.allocate(5), f"{uses}: five blocks of four", mend)
-    expect_equal(own.num_free, 4, f"{uses}: free blocks of four after that error", mend)
-    taken = as_ints(own.allocate(4), "what allocate returns")
-    expect_equal(
-        [own.num_free, len(set(taken))],
-        [0, 4],
-        f"{uses}: free blocks, and different ones taken, when four of four were taken",
-        mend,
-    )
-    own.share(taken[:1])
-    own.free(taken[:1])
-    expect_equal(
-        [own.num_free, own.ref_count(taken[0])],
-        [0, 1],
-        f"{uses}: free blocks, and owners left of one that was shared and freed once",
-        mend,
-    )
-    own.free(taken)
-
-    pool, own = CountingPool(1, 4, 2), BlockAllocator(4, 2)
+    # Out of blocks: nothing has changed.
+    pool, own = CountingPool(1, 4, 2), TightAllocator(4, 2)
     ann = as_ints(own.allocate(3), "what allocate returns")
     bob = forked(ann, own)
     expect_raises(

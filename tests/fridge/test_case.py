@@ -34,6 +34,8 @@ def told(body: str, answer: str = "def f(x):\n    return x['a']\n") -> str:
         (f"{OWN}def ask(x, what):\n    agrees(f(x), 1, f'{{what}}!')\nask({{}}, 'further in')", "further in!"),
         ("a, b = expect_parts(f({}), 'a, b', 'two parts')", "two parts"),
         ("expect_raises(ValueError, lambda: f(1)['b'], 'raised within')\nf({})", ""),
+        ("a, b = expect_parts(f({}), 'a, b', 'what f returns')\nexpect_equal(a, 1, 'no key')", "no key"),
+        ("a, b = expect_parts(f({}), 'a, b', 'what f returns')", "what f returns"),
     ],
 )  # fmt: skip
 def test_the_case_is_named(body, case):

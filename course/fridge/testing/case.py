@@ -7,12 +7,14 @@ A test's own function that has a parameter `what` is an expectation, too.
 import ast
 import inspect
 import linecache
+import re
 from types import FrameType, FunctionType
 from typing import Any
 
 from fridge.cells import parsed
 
 WHAT = "what"  # the parameter of expectations that names the case
+_OF_A_VALUE = re.compile(r"what \S+ returns")  # no case; the next words are
 _PLAIN = (int, float, bool, str)
 _BLOCKS = ("body", "orelse", "handlers", "finalbody")
 
@@ -28,11 +30,11 @@ def case_of(error: BaseException, libraries: tuple[str, ...]) -> str:
         return ""
     frame, line = found
     tree = parsed("".join(linecache.getlines(frame.f_code.co_filename)))
-    for statement in _from(tree.body, line) if tree else ():
-        for call in (node for node in ast.walk(statement) if isinstance(node, ast.Call)):
-            if (words := _words(call, frame)) is not None:
-                return words
-    return ""
+    statements = _from(tree.body, line) if tree else []
+    calls = (node for statement in statements for node in ast.walk(statement) if isinstance(node, ast.Call))
+    named = (words for call in calls if (words := _words(call, frame)) is not None)
+    first = next(named, "")
+    return next(named, first) if _OF_A_VALUE.fullmatch(first) else first
 
 
 def _of_the_test(error: BaseException, libraries: tuple[str, ...]) -> tuple[FrameType, int] | None:
