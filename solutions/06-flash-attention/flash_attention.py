@@ -566,12 +566,13 @@ with exercise("online-softmax"):
 # ### Exercise 4 · FlashAttention, forwards (6 points)
 #
 # Now the tiles. SRAM is small from here on: it holds one block of queries, one of keys and one of values, and no more.
-# (The scores of a tile and the running $m$, $l$, $o$ live in registers, which nobody counts here.)
+# The scores of a tile and the running $m$, $l$, $o$ live in registers, which are smaller still: scores of one query with
+# all keys have no place there.
 #
 # For each block of queries: load it, go through the keys and values block by block, merge what each of them gives,
 # and store the output and the log-sum-exp. The table of scores never exists as a whole, neither in HBM nor in SRAM.
 # An answer that makes an array of the table's size in HBM isn't accepted, nor one that keeps blocks which SRAM has no
-# room for.
+# room for, or scores with all keys.
 #
 # 3 points are for the right output, 3 for moving no more bytes than `flash_bytes` says. Call your functions from
 # exercise 3, or write the update of $m$, $l$ and $o$ into the loop: exercise 7 wants it there anyway.
@@ -694,7 +695,7 @@ with exercise("flash-forward"):
 # %% nbgrader={"grade": true, "grade_id": "flash-traffic-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import Hbm, exercise, expect_equal, expect_true, randn
+from fridge.testing import Hbm, exercise, expect_equal, expect_true, measured, randn
 
 with exercise("flash-traffic"):
 
@@ -725,11 +726,12 @@ with exercise("flash-traffic"):
     ### BEGIN HIDDEN TESTS
     # Looks at: blocks of queries larger than those of keys, and smaller; lengths that the
     #   blocks don't divide; one block of queries, or of keys; one query, and blocks of one row;
-    #   large blocks and small ones.
+    #   large blocks and small ones; what is kept on the way, for many keys.
     # Stated by: "SRAM holds block_q rows of q, and block_k rows each of k and v." | "moving no
     #   more bytes than `flash_bytes` says" | "the last block, or the only one, may be smaller"
     #   | "rows in a block, 1 or more" | "Loads Q once, and K and V once for each block of
-    #   queries. Stores O and LSE once. Makes no array in HBM."
+    #   queries. Stores O and LSE once. Makes no array in HBM." | "nor one that keeps blocks which
+    #   SRAM has no room for, or scores with all keys"
     # Right because: while a block of queries stays, each key and value passes it once, and its
     #   m, l and o never leave the processor: so nothing is read twice for it, and nothing is
     #   written before its rows are complete.
@@ -740,6 +742,15 @@ with exercise("flash-traffic"):
     traffic(40, 10, 4, 4, 16, "one block of keys")
     traffic(1, 50, 4, 1, 8, "one query")
     traffic(24, 24, 2, 1, 1, "blocks of one row")
+    arrays = {name: randn(rows, 4, seed=rows) for name, rows in zip("qkvo", (4, 512, 512, 4))}
+    _, work = measured(flash_forward, Hbm(4 * 4 * 12, **arrays, lse=torch.zeros(4)), 4, 4)
+    expect_true(
+        work.largest <= 1024,
+        "bytes of the largest array on the way, 4 queries, 512 keys, blocks of 4",
+        "at most 1024; the scores of a tile take 64",
+        work.largest,
+        "scores with all keys are kept: m, l and o are all that goes from tile to tile",
+    )
     traffic(32, 32, 4, 4, 4, "32 positions, blocks of 4")
     moved = traffic(32, 32, 4, 16, 4, "32 positions, blocks of 16 and 4")
     most = "at most the 3200 that flash_bytes says"
@@ -1386,7 +1397,9 @@ from fridge.testing import (
     exact_attention,
     exercise,
     expect_close,
+    expect_equal,
     expect_parts,
+    measured,
     needs,
     randn,
 )
@@ -1425,11 +1438,13 @@ with exercise("triton-forward"):
     kernel_run((1, 1, 16, 32, 16), False, two)
     kernel_run((1, 1, 32, 32, 16), True, "query i sees the keys up to i + keys - queries")
     ### BEGIN HIDDEN TESTS
-    # Looks at: several heads; queries and keys that the blocks don't divide; fewer queries than
+    # Looks at: several heads; who does the work, and in how many launches; queries and keys
+    #   that the blocks don't divide; fewer queries than
     #   keys, down to one, and more; heads that share KV heads; another head_dim; blocks of
     #   queries larger than those of keys, and smaller; large scores; values that are all the
     #   same.
-    # Stated by: "Attention of all heads in one launch of the kernel." | "blocks needn't divide
+    # Stated by: "Attention of all heads in one launch of the kernel." | "the programs share out
+    #   your two outer loops, heads and blocks of queries" | "blocks needn't divide
     #   the lengths" | "causal: as in exercise 5; queries <= keys then." | "GROUP: query heads
     #   for each KV head." | "head_dim a power of two, 16 or more" | "block_q, block_k: powers
     #   of two, 16 or more." | "Everything else is as in exercise 5" | "(o, lse): [heads,
@@ -1438,6 +1453,19 @@ with exercise("triton-forward"):
     #   that programs may run in any order or at once; and masks give what lies behind the end
     #   the weight 0.
     kernel_run((2, 2, 16, 16, 16), False, "each head has programs of its own")
+    _, work = measured(triton_attention, *(randn(3, 40, 16, seed=s) for s in range(3)), True)
+    expect_equal(
+        work.launches,
+        1,
+        "launches of a kernel for 3 heads and 40 queries",
+        "one launch makes a program for each block of queries of each head: the grid has two numbers",
+    )
+    expect_equal(
+        work.flops,
+        0,
+        "floating-point operations in products of PyTorch's",
+        "the kernel multiplies, by tl.dot; triton_attention makes its output and launches it",
+    )
     smaller = "the last block of queries is smaller, and has a program, too"
     kernel_run((1, 1, 5, 16, 16), False, smaller)
     kernel_run((1, 1, 21, 16, 16), False, smaller)

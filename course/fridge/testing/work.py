@@ -32,7 +32,7 @@ class Work:
 
     Attributes:
         flops: floating-point operations of PyTorch's products: matmul, einsum, attention.
-        largest: bytes of the largest floating-point tensor that PyTorch made; views and arguments are none.
+        largest: bytes of the largest floating-point tensor that PyTorch made; a view is none.
         launches: launches of Triton kernels.
     """
 
@@ -47,7 +47,7 @@ def measured(function: Callable[..., Any], *positional: Any, **named: Any) -> tu
     if elsewhere is not None:
         value, numbers = elsewhere(function, positional, named)
         return value, Work(*numbers)
-    tensors = _Tensors([leaf for leaf in tree_leaves((positional, named)) if isinstance(leaf, Tensor)])
+    tensors = _Tensors()
     flops = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _attention_flops})
     with _launches() as launches, flops, tensors:
         value = function(*positional, **named)
@@ -90,18 +90,14 @@ def _memory(part: Any) -> tuple[int, int] | None:
 class _Tensors(TorchDispatchMode):
     """Sees each tensor that PyTorch makes while it is entered."""
 
-    def __init__(self, given: list[Tensor]):
-        super().__init__()
-        self.largest = 0
-        self._given = {tensor.untyped_storage().data_ptr() for tensor in given}
+    largest = 0
 
     def __torch_dispatch__(self, operation: Any, types: Any, positional: Any = (), named: Any = None) -> Any:
         made = operation(*positional, **(named or {}))
+        given = {_memory(tensor) for tensor in tree_leaves((positional, named)) if isinstance(tensor, Tensor)}
         for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point():
-                memory = tensor.untyped_storage()
-                if memory.data_ptr() not in self._given:
-                    self.largest = max(self.largest, memory.nbytes())
+            if isinstance(tensor, Tensor) and tensor.is_floating_point() and _memory(tensor) not in given:
+                self.largest = max(self.largest, tensor.untyped_storage().nbytes())
         return made
 
 
