@@ -159,6 +159,9 @@ with exercise("work"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: a long prompt with a long reply; a reply of one token; an empty reply.
+    # Stated by: "How many positions does the model compute in all steps together?" | "the last
+    #   token of the reply is chosen and returned; nobody asks what follows it" | "for 0 nothing
+    #   is computed"
     # Right because: each step chooses one token, without a cache by computing all positions so
     #   far and with one by computing what is new; the last token is returned and never fed
     #   back.
@@ -198,7 +201,7 @@ def kv_cache_bytes(layers, heads, kv_heads, head_dim, tokens, batch=1, bytes_per
 
     Args:
         layers, heads, kv_heads, head_dim: the model's shape.
-        tokens: length of each sequence.
+        tokens: length of each sequence, 0 or more.
         batch: number of sequences.
         bytes_per_value: 4 for float32, 2 for float16 and bfloat16, 1 for an 8-bit cache.
 
@@ -227,8 +230,11 @@ with exercise("memory"):
         "SmolLM2, 100 tokens, float32",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: the other models of the table, in the default width; a batch of long sequences;
-    #   an 8-bit cache; no tokens.
+    # Looks at: the other models of the table; the width left out; a batch of long sequences; an
+    #   8-bit cache; no tokens.
+    # Stated by: "For each layer, each KV head and each token it holds one key and one value of
+    #   `head_dim` numbers" | "bytes_per_value=2" | "batch: number of sequences" | "1 for an 8-bit
+    #   cache" | "tokens: length of each sequence, 0 or more"
     # Right because: query heads that share a KV head read the same keys and values, so those
     #   are stored once; layers, tokens and sequences share nothing, so everything multiplies.
     expect_equal(
@@ -319,7 +325,7 @@ def causal_attention(q, k, v):
 
     Returns:
         [batch, heads, new, head_dim]: softmax(q kᵀ / sqrt(head_dim)) v over the keys that each
-        query may see.
+        query may see, also where scores are very large or very low.
     """
     ### BEGIN SOLUTION
     heads, new, head_dim = q.shape[1:]
@@ -372,8 +378,11 @@ with exercise("causal-attention"):
     )
 
     ### BEGIN HIDDEN TESTS
-    # Looks at: a batch, also one whose query heads share KV heads, after cached positions; a
-    #   single query, with many keys and with one; very large scores; very low scores.
+    # Looks at: a batch after cached positions; another head size; query heads that share KV
+    #   heads; a single query, with many keys and with one; very large and very low scores.
+    # Stated by: "the queries of the last `new` positions" | "softmax(q kᵀ / sqrt(head_dim)) v" |
+    #   "query heads 0 and 1 use KV head 0, query heads 2 and 3 use KV head 1" | "k, v: [batch,
+    #   kv_heads, total, head_dim], total >= new" | "also where scores are very large or very low"
     # Right because: the queries are the last positions of the keys, so row i sees the keys up
     #   to total - new + i; minus infinity becomes a weight of exactly 0, whatever the other
     #   scores are.
@@ -388,6 +397,13 @@ with exercise("causal-attention"):
         v,
         "batch 2, 2 heads, 2 KV heads, 3 queries after 7 cached positions",
         cause="each sequence of the batch has queries, keys and values of its own",
+    )
+    agrees(
+        q[:, :2, :, :5],
+        k[..., :5],
+        v[..., :5],
+        "the same with heads of 5 numbers",
+        cause="the scores are divided by the square root of head_dim, which the shapes say",
     )
     agrees(
         q,
@@ -457,7 +473,8 @@ def apply_rope(x, start, theta=10_000.0):
         theta: base of the frequencies.
 
     Returns:
-        The rotated x, the same shape.
+        The rotated x, the same shape. Its angles are those of float32 or better: far along a
+        long text, half precision can't tell a position from the next.
     """
     ### BEGIN SOLUTION
     new, head_dim = x.shape[2:]
@@ -514,8 +531,12 @@ with exercise("rope"):
         cause="a token's angles are (start + its place) * frequency, in every call the same",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: other head sizes, batches and numbers of heads; other starts; another theta;
-    #   positions far along a long text.
+    # Looks at: other head sizes, batches and numbers of heads; other starts; another theta; how
+    #   exact the angles are; positions far along a long text.
+    # Stated by: "x: [batch, heads, new, head_dim], head_dim even" | "position of the first of the
+    #   new tokens; the others follow it" | "theta: base of the frequencies" | "Its angles are
+    #   those of float32 or better" | "far along a long text, half precision can't tell a position
+    #   from the next"
     # Right because: when query and key are each turned by their own position, only the
     #   difference is left in their product, and it is right only if a token has the same
     #   position in every step, hence start.
@@ -580,7 +601,8 @@ with exercise("rope"):
 
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class KVCache:
-    """Keys and values of a batch of sequences of equal length, in memory reserved once.
+    """Keys and values of a batch of sequences of equal length, in memory of their own that is
+    reserved once.
 
     Args:
         layers, batch, kv_heads, head_dim: shape of what is stored.
@@ -588,7 +610,8 @@ class KVCache:
         dtype, device: of the keys and values.
 
     Attributes:
-        nbytes: bytes reserved, an int that never changes.
+        nbytes: bytes reserved, those of `capacity` keys and values in each layer, sequence and
+            head; an int that never changes.
     """
 
     def __init__(
@@ -701,8 +724,14 @@ with exercise("kv-update"):
     expect_close(got_k[:, :, 3:], k[:, :, :1], "the fourth key of layer 0")
     ### BEGIN HIDDEN TESTS
     # Looks at: chunks of several sizes, up to the last free place; several layers, sequences
-    #   and heads; the length while one layer is ahead; nbytes from first to last, also in
-    #   float16; two caches side by side; a small Llama fed in steps.
+    #   and heads; what is held, and the length, while one layer is ahead; nbytes from first to
+    #   last; float16; two caches side by side; a small Llama fed in steps.
+    # Stated by: "capacity: largest number of positions" | "All keys and all values of this layer,
+    #   [batch, kv_heads, held, head_dim] each, the new ones last" | "when layer 0 has its new keys
+    #   and layer 1 hasn't, the length is still the old one" | "bytes reserved, those of `capacity`
+    #   keys and values in each layer, sequence and head; an int that never changes" | "dtype,
+    #   device: of the keys and values" | "in memory of their own that is reserved once" | "The
+    #   model asks for it once, before layer 0"
     # Right because: a position never sees what comes after it, so its keys and values stay as
     #   they were first computed: written once and returned from their place, they are what a
     #   new computation would give.
@@ -809,8 +838,9 @@ with exercise("kv-update"):
         cause="dtype is an argument: 2 bytes a number",
     )
     got_k, got_v = updated(half, 1, k.half(), v.half())
-    expect_close(got_k, k.half(), "keys stored in float16")
-    expect_close(got_v, v.half(), "values stored in float16")
+    for got, stored, what in ((got_k, k, "keys"), (got_v, v, "values")):
+        got = expect_tensor(got, f"{what} of a float16 cache", k.shape, torch.float16)
+        expect_close(got, stored.half(), f"{what} stored in float16")
 
     one, other = (KVCache(1, 1, 2, 4, 4) for _ in range(2))
     one.update(0, k[:, :, :2], v[:, :, :2])
@@ -890,8 +920,14 @@ with exercise("kv-state"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: rewinds to 0, to the present length, beyond it, below 0; what is held and
-    #   stored after an error; a cache emptied and filled again; several layers; updates of no
-    #   position, and of one too many; an interrupted pass, with one layer ahead.
+    #   stored after an error; a cache emptied and filled again; several layers; nbytes after a
+    #   rewind; updates of no position; updates of more than fits; an interrupted pass, with
+    #   one layer ahead.
+    # Stated by: "`length` is negative or larger than len(self)" | "`update` raises `ValueError`
+    #   and the cache is what it was" | "forgets the positions from `length` on" | "Forget the
+    #   positions from `length` on, in every layer" | "an int that never changes" | "new may be 0"
+    #   | "ValueError: they don't fit; nothing has changed" | "is the number of positions that
+    #   **every** layer holds"
     # Right because: the counts alone say what the cache holds: an error that comes before the
     #   first write leaves them true, and a lower count forgets without moving data, since new
     #   positions are written over what lies beyond it.
@@ -1027,7 +1063,7 @@ def generate(model, prompt, max_new_tokens, cache, stop_token=None):
     Args:
         model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and
             extends the cache.
-        prompt: token ids, at least one; they follow what the cache holds.
+        prompt: token ids, at least one; they follow what the cache holds. 0 is an id, too.
         max_new_tokens: largest length of the reply; for 0 the model isn't called.
         cache: a KV cache.
         stop_token: ends the reply when the model chooses it, and isn't part of it.
@@ -1080,7 +1116,14 @@ with exercise("generate"):
     ### BEGIN HIDDEN TESTS
     # Looks at: replies of one token and of none; a prompt of one token; a stop token that
     #   comes first, in the last place, or in the prompt; tokens with the id 0; a model that
-    #   repeats itself; a cache that holds earlier turns.
+    #   repeats itself; what each call feeds; a cache that holds earlier turns, and what it holds
+    #   afterwards; a small Llama.
+    # Stated by: "largest length of the reply; for 0 the model isn't called" | "prompt: token ids,
+    #   at least one" | "ends the reply when the model chooses it, and isn't part of it" | "0 is an
+    #   id, too" | "Greedy decoding with a KV cache" | "The prompt takes one call, each further
+    #   token one call with one position, and the last chosen token isn't fed to the model" | "The
+    #   cache may hold earlier turns of a conversation already; the prompt follows them" | "returns
+    #   logits [1, new, vocab_size] for tokens [1, new] and extends the cache"
     # Right because: the logits of the last position choose a token, and only feeding it
     #   computes the next ones: so the prompt's call pays for the first token, and a token that
     #   nothing follows is never fed.
@@ -1194,7 +1237,7 @@ def prefill_in_chunks(model, prompt, cache, chunk_size):
 
     Args:
         model, cache: as for `generate`.
-        prompt: token ids, at least one.
+        prompt: token ids, at least one; they follow what the cache holds.
         chunk_size: tokens per call, at least 1.
 
     Returns:
@@ -1247,8 +1290,12 @@ with exercise("chunked-prefill"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: chunks that divide the prompt, and that don't; chunks of one token, of the
-    #   whole prompt, and longer; a cache that holds earlier turns; an empty prompt, and chunk
-    #   sizes below 1.
+    #   whole prompt, and longer; the logits of a small Llama; a cache that holds earlier turns;
+    #   an empty prompt, and chunk sizes below 1.
+    # Stated by: "Feed a prompt in chunks of `chunk_size` tokens; the last chunk may be shorter" |
+    #   "chunk_size: tokens per call, at least 1" | "[vocab_size]: the logits after the last token
+    #   of the prompt" | "they follow what the cache holds" | "`chunk_size` is below 1, or the
+    #   prompt is empty; the model hasn't been called"
     # Right because: keys and values depend only on what stands before them, and the cache
     #   hands every chunk all that came earlier, so cutting the prompt changes when a position
     #   is computed and not what comes out.

@@ -131,7 +131,8 @@ def speedup(acceptance, k, draft_cost, verify_cost=1.0):
     Args:
         acceptance, k: as above.
         draft_cost: cost of one guess, in decode steps of the target.
-        verify_cost: cost of the target's call that checks, in the same unit.
+        verify_cost: cost of the target's call that checks, in the same unit; each round has
+            one, also without guesses.
 
     Returns:
         A number; below 1, speculation loses.
@@ -171,7 +172,9 @@ with exercise("tokens-per-call"):
     agrees(expected_tokens(0.0, 4), 1.0, "tokens per call when no guess is ever right")
     ### BEGIN HIDDEN TESTS
     # Looks at: other acceptance rates and numbers of guesses; rates of 0 and 1, and close to 1;
-    #   no guesses; many guesses.
+    #   no guesses, and many.
+    # Stated by: "A guess counts only if all before it were right" | "0 to 1, both included" | "k:
+    #   guesses in each round, 0 or more"
     # Right because: place i of a draft counts only if all i guesses up to it were right, which
     #   happens with probability a^i; and an average number of tokens is the sum of the
     #   probabilities of each.
@@ -222,9 +225,13 @@ with exercise("draft-length"):
         cause="when every guess loses, don't guess: k = 0 is allowed",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: a check that costs more than a step; no guesses, and guesses that are free,
-    #   never right or always right; drafters good and bad, cheap and dear; the limit, also left
-    #   out; draft lengths that are equally good.
+    # Looks at: a check that costs more than a step; no guesses; guesses that are free, too dear,
+    #   never right or always right; drafters good and bad, cheap and dear; the limit; the limit
+    #   left out; draft lengths that are equally good.
+    # Stated by: "cost of the target's call that checks, in the same unit" | "each round has one,
+    #   also without guesses" | "Tokens per unit of time, where plain decoding gives one" | "with
+    #   the largest speed-up at verify_cost = 1" | "The k from 0 to `longest`, both included" |
+    #   "longest=16" | "the smallest of them if several are equally good"
     # Right because: each further guess costs the same and is worth less, a^k tokens at most, so
     #   that from some length on it costs more than it can bring; that length is 0 where even
     #   the first guess does.
@@ -293,7 +300,8 @@ if scoreboard.ready("tokens-per-call", "draft-length"):
 # Keep the draft's tokens as long as they are the target's own choice. At the first one that isn't, put the target's
 # choice in its place and stop: the rows behind it have seen a text that never was.
 #
-# A *stop token* ends the text wherever it turns up, in the draft or as the target's own token. Nothing follows it.
+# A *stop token* ends the text wherever the target chooses it, with a guess or against one. It is kept, and nothing
+# follows it. One that was only guessed ends nothing.
 #
 # <details><summary>Hint 1</summary>logits.argmax(dim=-1) are the k + 1 tokens that the target would write.</details>
 # <details><summary>Hint 2</summary>Every token that you return is one of them. How many of them do you return?
@@ -305,14 +313,14 @@ def verify_greedy(draft, logits, stop_token=None):
     """The tokens that a round of greedy speculation adds to the text.
 
     Args:
-        draft: k guessed token ids, a list; k may be 0.
-        logits: [k + 1, vocab_size]; row i is the target's for the place of draft[i], the last
-            row for the one behind.
+        draft: k guessed token ids, a list; k may be 0, and so may an id.
+        logits: [k + 1, vocab_size], float32 or float64; row i is the target's for the place of
+            draft[i], the last row for the one behind.
         stop_token: if it is among the tokens, it is the last one.
 
     Returns:
-        A list of 1 to k + 1 ints: the drafts up to the first that isn't the target's choice,
-        and then the target's choice for the next place.
+        A list of 1 to k + 1 ints: the drafts before the first that isn't the target's choice,
+        and then the target's choice for the place behind them.
     """
     ### BEGIN SOLUTION
     tokens = []
@@ -364,8 +372,13 @@ with exercise("verify-greedy"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: a wrong guess at the beginning, in the middle and at the end; right guesses in
-    #   wrong places; no guesses, and many; the stop token in every kind of place; the token 0;
-    #   logits of another dtype.
+    #   wrong places; no guesses, and many; the stop token in every kind of place; a stop token
+    #   that was only guessed; the token 0; logits of another dtype.
+    # Stated by: "At the first one that isn't, put the target's choice in its place and stop" |
+    #   "row i is the target's for the place of draft[i], the last row for the one behind" | "A
+    #   list of 1 to k + 1 ints" | "if it is among the tokens, it is the last one" | "One that was
+    #   only guessed ends nothing" | "k may be 0, and so may an id" | "[k + 1, vocab_size], float32
+    #   or float64"
     # Right because: up to its first disagreement the target has read the very text that plain
     #   decoding would have written, so that each token you keep is its own choice; the rows
     #   behind have read a text that never was.
@@ -479,6 +492,11 @@ with exercise("acceptance"):
     ### BEGIN HIDDEN TESTS
     # Looks at: zeros in p, in q and in both; p = q; nothing in common; temperature 0; a token
     #   that the target hardly has; one token, and a thousand.
+    # Stated by: "Where q is 0 the token is never drafted, and any number from 0 to 1 will do" |
+    #   "Where $q(x) \le p(x)$, it has not drawn $x$ too often: accept" | "Accept with probability
+    #   $p(x)/q(x)$" | "decode at temperature 0, have a probability of 0 for nearly all tokens" |
+    #   "accept with probability $\min(1, p(x)/q(x))$" | "[vocab_size], probabilities of the target
+    #   and of the drafter"
     # Right because: of all the times that x is drafted, q(x) · min(1, p/q) = min(p(x), q(x))
     #   survive: never more than the target would give it, and as many as can be.
     def accepts(p, q, expected, what, cause=""):
@@ -529,7 +547,11 @@ with exercise("residual"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: other vectors of two and three tokens; zeros in p and in q; nothing in common;
-    #   temperature 0; p = q, and p nearly q; one token alone.
+    #   temperature 0; p = q; p nearly q; one token alone.
+    # Stated by: "The probabilities to draw from after a refusal" | "What is missing up to $p(x)$
+    #   is $\max(0, p(x) - q(x))$" | "max(0, p - q), made to sum to 1" | "decode at temperature 0,
+    #   have a probability of 0 for nearly all tokens" | "p itself if nothing is missing (p = q)" |
+    #   "draw from that, made to sum to 1" | "[vocab_size], summing to 1"
     # Right because: the accepted drafts give each token min(p, q) of its share; what is left of
     #   p is max(0, p - q), and drafts are refused exactly as often as the sum of that.
     def remains(p, q, expected, what, cause=""):
@@ -654,7 +676,13 @@ with exercise("sampling-step"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: two and three drafts; drafters that know little or much, and the target itself;
-    #   only the top two tokens left; nothing in common; temperature 0; no draft.
+    #   only the top two tokens left; nothing in common; temperature 0; no draft; how often drafts
+    #   are accepted.
+    # Stated by: "at the first refusal, draw from the residual **of that place** and stop" | "each
+    #   has the target's distribution" | "each with probability min(1, p / q)" | "the one more
+    #   comes from the residual of the first refused draft's place" | "if none was refused, from
+    #   the target's last row" | "draft_tokens: k token ids, a list; k may be 0" | "It also looks at
+    #   how often drafts are accepted"
     # Right because: accepted or drawn anew, each token follows p given the text before it, and
     #   so the whole text does; the drafter decides only how soon a round ends.
     follows(
@@ -741,8 +769,8 @@ def ngram_draft(text, k, longest=3):
     """Guess the next tokens from what followed the same tokens earlier in the text.
 
     Args:
-        text: token ids so far, a list.
-        k: largest number of guesses.
+        text: token ids so far, a list; it may be empty. 0 is an id, too.
+        k: largest number of guesses, 0 or more.
         longest: the n-gram's largest length. The longest n-gram that occurs earlier decides,
             and of its occurrences the last one before the text's end (they may overlap).
 
@@ -782,8 +810,14 @@ with exercise("ngram-drafter"):
     drafts([1, 2, 3], 4, [], "a text in which nothing repeats", cause="no guess: an empty list")
     ### BEGIN HIDDEN TESTS
     # Looks at: n-grams of several lengths that compete; texts in which only a shorter one
-    #   occurs earlier; occurrences that overlap the end; fewer guesses, down to none; empty and
-    #   very short texts, and the token 0; other values of longest, and none.
+    #   occurs earlier; occurrences that overlap the end; fewer tokens that followed than may be
+    #   guessed; few guesses, down to none; empty and very short texts; the token 0; other values
+    #   of longest; longest left out.
+    # Stated by: "The longest n-gram that occurs earlier decides, and of its occurrences the last
+    #   one before the text's end" | "Try the longest first, then shorter ones" | "before the
+    #   text's end (they may overlap)" | "the tokens that followed there; fewer if the text ends" |
+    #   "largest number of guesses, 0 or more" | "token ids so far, a list; it may be empty" | "0 is
+    #   an id, too" | "longest: the n-gram's largest length" | "longest=3"
     # Right because: the longer the match, the fewer other texts it could have come from, and
     #   the later it stands, the more it is about the same thing; a wrong guess costs time and
     #   no correctness, for the target checks it.
@@ -868,17 +902,17 @@ class ModelDrafter:
         lacks none: without one there would be no logits.
 
         Args:
-            text: all token ids so far, a list. From call to call it grows by some of the last
-                guesses, from the first one on (perhaps none, perhaps all), and then by one or
-                more other tokens; or it is the same once more.
-            k: number of guesses; for 0 the model isn't called.
+            text: all token ids so far, a list, at least one. From call to call it grows by
+                some of the last guesses, from the first one on (perhaps none, perhaps all),
+                and then by one other token; after a call without guesses it grows by any
+                number of tokens. Or it is the same once more.
+            k: number of guesses; for 0 the model isn't called, and the cache is repaired all
+                the same.
 
         Returns:
             A list of k ints.
         """
         ### BEGIN SOLUTION
-        if k == 0:
-            return []
         right = min(len(self.cache), len(text) - 1)
         self.cache.rewind(right)
         feed, draft = list(text[right:]), []
@@ -957,8 +991,14 @@ with exercise("model-drafter"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: rounds after which all, some or none of the guesses stand in the text; no
-    #   guesses wanted, and the round after it; the same text again; a text of one token; many
-    #   guesses; two drafters at once, and a small Llama.
+    #   guesses wanted; the round after that; the same text again; a text of one token; many
+    #   guesses; two drafters at once; a small Llama.
+    # Stated by: "some of the last guesses, from the first one on (perhaps none, perhaps all), and
+    #   then by one other token" | "for 0 the model isn't called, and the cache is repaired all the
+    #   same" | "after a call without guesses it grows by any number of tokens" | "Or it is the
+    #   same once more" | "all token ids so far, a list, at least one" | "Takes k calls of the
+    #   model" | "an empty KV cache with `len()` and `rewind(length)`, which no one else uses" |
+    #   "The k tokens that the model would write behind the text"
     # Right because: the cache is right exactly as far as it holds the text's own tokens:
     #   rewinding to there removes what was refused, and feeding all the rest leaves no hole
     #   where the last guess was never fed.
@@ -977,6 +1017,17 @@ with exercise("model-drafter"):
         cause="feed all tokens that the cache lacks, however many, in one call",
     )
     full.propose(conversation[:17], 2, [(16, [27]), (17, [28])], "the same text once more")
+    idle = Rounds(instead={4: 50})
+    calls = [(0, [11, 12, 13]), (3, [14]), (4, [50]), (5, [nonsense])]
+    idle.propose([11, 12, 13], 4, calls, "four guesses, the second of them wrong")
+    idle.propose(conversation[:5], 0, [], "no guesses after a refused one")
+    idle.propose(
+        conversation[:8],
+        1,
+        [(4, conversation[4:8])],
+        "the round after no guesses were wanted behind a refused one",
+        cause="a call without guesses repairs the cache as well: the text may then grow by any number of tokens",
+    )
 
     first = Rounds(instead={3: 60})
     odd = [60]
@@ -1045,7 +1096,7 @@ def speculative_generate(
     Args:
         model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and
             extends the cache.
-        prompt: token ids, at least one; they follow what the cache holds.
+        prompt: token ids, at least one; they follow what the cache holds. 0 is an id, too.
         max_new_tokens: largest length of the reply; for 0 the model isn't called.
         cache: a KV cache with `len()` and `rewind(length)`.
         propose: propose(text, k) returns at most k guesses, perhaps none; text is the list
@@ -1092,6 +1143,7 @@ from fridge.testing import (
     exercise,
     expect_equal,
     expect_number,
+    expect_true,
     tiny_llama,
     token_ids,
 )
@@ -1116,12 +1168,12 @@ with exercise("speculative-loop"):
             target(torch.tensor([earlier]), cache)
             target.calls.clear()
 
-        def propose(text, count):
+        def propose(text, k):
             text = list(token_ids(text, "the text that propose is given"))
-            count = int(expect_number(count, "the number of guesses asked for"))
-            asked.append((text, count))
+            k = int(expect_number(k, "the number of guesses asked for"))
+            asked.append((text, k))
             guesses = conversation[len(text) : len(text) + right]
-            return [*guesses, *([63] * (count - len(guesses)) if right < 100 else [])][:count]
+            return [*guesses, *([63] * (k - len(guesses)) if right < 100 else [])][:k]
 
         got = speculative_generate(
             target, list(prompt), max_new_tokens, cache, propose, k, agreed, stop_token
@@ -1147,9 +1199,17 @@ with exercise("speculative-loop"):
             cause="refused guesses must leave the cache",
         )
         expect_equal(token_ids(got, "what speculative_generate returns"), reply, what)
-        for text, _ in asked:
+        for text, count in asked:
             expect_equal(
                 text, conversation[: len(text)], f"{what}: the text given to the drafter"
+            )
+            useful = min(k, len(prompt) + max_new_tokens - len(text) - 1)
+            expect_true(
+                count <= useful,
+                f"{what}: guesses asked for with {len(text) - len(prompt)} tokens written",
+                f"{useful} at most",
+                count,
+                cause="ask for k guesses at most, and for one less than there are tokens still to write",
             )
         held = len(truth[: len(earlier) + len(prompt)]) + len(reply)
         held -= 1 if reply and len(reply) == max_new_tokens else 0
@@ -1183,8 +1243,16 @@ with exercise("speculative-loop"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: all guesses right, some or none; replies of no, one and two tokens; no guesses,
-    #   or fewer than asked for; the stop token in every kind of place, in the prompt too; the
-    #   token 0; a second turn, and a small Llama.
+    #   or fewer than asked for; what the drafter is given; how many guesses it is asked for; the
+    #   stop token in every kind of place, in the prompt too; the token 0; a second turn; what the
+    #   cache holds in the end; a small Llama.
+    # Stated by: "The prompt takes one call, and each round one: the last token and the guesses" |
+    #   "largest length of the reply; for 0 the model isn't called" | "returns at most k guesses,
+    #   perhaps none" | "text is the list prompt + reply so far" | "a round with r tokens still to
+    #   write asks for r - 1 at most" | "ends the reply when the model chooses it, and isn't part
+    #   of it" | "0 is an id, too" | "they follow what the cache holds" | "In the end the cache
+    #   holds what it held, the prompt and all chosen tokens but the last" | "the same reply as
+    #   without, in fewer calls"
     # Right because: each token that is appended is the target's own choice behind the text so
     #   far, and after the rewind its cache holds just this text: a round begins where plain
     #   decoding would, and guesses change only the number of calls.
@@ -1337,22 +1405,22 @@ with exercise("speculative-loop"):
         earlier=[1, 2, 3, 4, 5],
     )
 
-    def without_guesses(text, count):
+    def without_guesses(text, k):
         return []
 
-    def doubling(text, count):
-        return [int(text[-1])] * int(count)
+    def doubling(text, k):
+        return [int(text[-1])] * int(k)
 
     tiny, text = tiny_llama(seed=3), [5, 9, 2, 61]
     expected = list(text)
     for _ in range(12):
         expected.append(int(tiny(torch.tensor([expected]))[0, -1].argmax()))
 
-    def oracle(text, count):
-        return expected[len(text) : len(text) + int(count)]
+    def oracle(text, k):
+        return expected[len(text) : len(text) + int(k)]
 
-    def short(text, count):
-        return oracle(text, min(int(count), 1))
+    def short(text, k):
+        return oracle(text, min(int(k), 1))
 
     drafters = {"no guesses": without_guesses, "bad ones": doubling, "the best": oracle}
     drafters["fewer guesses than allowed"] = short

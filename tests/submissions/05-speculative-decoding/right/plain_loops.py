@@ -113,11 +113,11 @@ class ModelDrafter:
 
     def propose(self, text, k):
         guesses = []
+        while_right = len(self.cache)
+        if while_right >= len(text):
+            while_right = len(text) - 1
+            self.cache.rewind(while_right)
         if k > 0:
-            while_right = len(self.cache)
-            if while_right >= len(text):
-                while_right = len(text) - 1
-                self.cache.rewind(while_right)
             guesses.append(self._next(text[while_right:]))
         for _ in range(k - 1):
             guesses.append(self._next([guesses[-1]]))
@@ -133,7 +133,7 @@ def speculative_generate(model, prompt, max_new_tokens, cache, propose, k, verif
     while True:
         logits = model(torch.tensor([feed]), cache)[0]
         rows = logits[len(logits) - len(guesses) - 1 :]
-        new = [int(t) for t in verify(guesses, rows, stop_token)]
+        new = [int(t) for t in verify(draft=guesses, logits=rows, stop_token=stop_token)]
         wrong = len(guesses) - (len(new) - 1)
         if wrong > 0:
             cache.rewind(len(cache) - wrong)
@@ -144,5 +144,5 @@ def speculative_generate(model, prompt, max_new_tokens, cache, propose, k, verif
         left = max_new_tokens - len(reply)
         if left == 0:
             return reply
-        guesses = [int(t) for t in propose(prompt + reply, min(k, left - 1))]
+        guesses = [int(t) for t in propose(text=prompt + reply, k=min(k, left - 1))]
         feed = [reply[-1]] + guesses

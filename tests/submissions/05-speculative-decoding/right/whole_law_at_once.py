@@ -45,7 +45,7 @@ class ModelDrafter:
     def propose(self, text, k):
         known = len(self.cache)
         excess = known - (len(text) - 1)
-        if k and excess > 0:
+        if excess > 0:
             self.cache.rewind(known - excess)
             known -= excess
         guesses = []
