@@ -121,7 +121,7 @@ pictures.rulers()
 # Codes are packed without gaps, and the last byte may be partly empty.
 #
 # **Double quantization** quantizes the absmax values in turn: each becomes a single byte, every 256 of them share a float32
-# scale (4 bytes), and the whole tensor has one float32 offset (4 bytes).
+# scale (4 bytes), as do those that are left, and the whole tensor has one float32 offset (4 bytes).
 #
 # <details><summary>Hint 1</summary>How many groups do 65 numbers make, in groups of 64? -(-a // b) rounds up.</details>
 # <details><summary>Hint 2</summary>With double quantization there are three kinds of bytes besides the codes: one for each
@@ -174,9 +174,13 @@ with exercise("quantized-bytes"):
         cause="5184 absmax values make 20 blocks of 256 and a part of a block",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: codes of 2, 3 and 8 bits; a single weight; groups of one, and groups as long as
-    #   a row; double quantization of one group, of exactly 256, and of more; double
-    #   quantization with other bits and groups.
+    # Looks at: codes of fewer and of more bits; a single weight; groups of one, and groups as
+    #   long as a row; double quantization of one group, of whole blocks, and of one group more;
+    #   double quantization with other bits and groups.
+    # Stated by: "every weight is a code of `bits` bits" | "The last group may be shorter and
+    #   costs the same." | "group_size: consecutive weights that share a ruler." | "every 256 of
+    #   them share a float32 scale (4 bytes), as do those that are left" | "a group's ruler is 1
+    #   byte; every 256 groups share 4 bytes"
     # Right because: a ruler takes its bytes however few weights it serves, so groups and
     #   blocks of 256 are each rounded up, while codes are packed across groups and rounded up
     #   once.
@@ -262,8 +266,8 @@ def quantize_int8(weight, per_channel=False):
     Returns:
         (codes, scale): codes [out, in], int8, from -127 to 127, so that codes * scale is as
         near to `weight` as this scale allows; scale, float32, a single number or [out, 1], the
-        absmax divided by 127. Where all weights are 0 the codes are 0 and the scale is any
-        finite number.
+        absmax divided by 127. Where all weights that share a scale are 0, their codes are 0
+        and the scale is any finite number.
 
     Raises:
         ValueError: a weight is NaN or infinite.
@@ -319,6 +323,11 @@ with exercise("int8-absmax"):
     ### BEGIN HIDDEN TESTS
     # Looks at: small, large and only negative weights; a single weight, and a square matrix;
     #   all zeros, and a row of zeros; NaN and infinity; an outlier beside ordinary rows.
+    # Stated by: "the largest absolute value becomes the code 127, 0 stays 0, and everything
+    #   between is rounded to the nearest code." | "weight: [out, in], float32." | "Where all
+    #   weights that share a scale are 0, their codes are 0 and the scale is any finite number."
+    #   | "ValueError: a weight is NaN or infinite." | "per_channel: a scale for each row
+    #   instead of one for all."
     # Right because: the largest absolute value gets the largest code, so nothing is cut off,
     #   and rounding to the nearest code moves a weight by half a step at most.
     def check(weight, per_channel, what):
@@ -557,10 +566,17 @@ with exercise("int4-groups"):
     expect_tensor(numbers, "the dequantized numbers' dtype", dtype=torch.float32)
 
     ### BEGIN HIDDEN TESTS
-    # Looks at: groups that cross rows, and a short last group; groups of one, a tensor smaller
-    #   than a group, and a group_size that isn't given; numbers all positive, all negative, all
-    #   equal; codes of 2, 3 and 8 bits; tensors of one and three dimensions; outliers, small
-    #   numbers, NaN, infinity, and group sizes below 1.
+    # Looks at: groups that cross rows; a short last group, groups of one, and a tensor smaller
+    #   than a group; a group_size that isn't given; numbers all positive, and all negative;
+    #   numbers all equal; codes of fewer and of more bits; tensors of one and three dimensions;
+    #   outliers, and small numbers; NaN, infinity, and group sizes below 1.
+    # Stated by: "consecutive numbers of the flattened tensor (row after row" | "numbers that
+    #   share a scale and a minimum; the last group may be shorter." | "group_size=32, bits=4" |
+    #   "spreads the codes from the group's smallest number to its largest" | "In a group whose
+    #   numbers are all equal, codes * scale + minimum is that number." | "bits: bits of a code;
+    #   codes are 0 .. 2 ** bits - 1." | "weight: a float32 tensor of any shape, at least one
+    #   number." | "No weight moves by more than half a step" | "ValueError: a weight is NaN or
+    #   infinite, or group_size is below 1."
     # Right because: the ruler reaches from its group's smallest number to its largest and no
     #   further; padding or a neighbour's outlier would lengthen it, and with it every step.
     def check(weight, group_size, what, bits=4):
@@ -778,6 +794,10 @@ with exercise("packing"):
     # Looks at: a fill, needed and not needed; a single code, and none; all pairs of codes, in
     #   several dtypes; all bytes, unpacked to the end and without the last code; codes out of
     #   range, by little and by much; too few bytes, and too many.
+    # Stated by: "fill: the code in the low half of the last byte if n is odd." | "of any
+    #   integer dtype; n may be 0." | "codes: [n], integers from 0 to 15, of any integer dtype"
+    #   | "The first `count` codes of what `pack_4bit` returned." | "ValueError: a code is not
+    #   from 0 to 15." | "`packed` has another length than `count` codes need."
     # Right because: 16 times 16 pairs of codes are 256, just as many as a byte has values:
     #   each pair has a byte of its own, and shift and mask find both halves again.
     expect_equal(pack_4bit(codes, fill=9), [58, 240, 0b0111_1001], "five codes and a fill of 9")
@@ -922,7 +942,9 @@ with exercise("nf4-code-book"):
         cause="the positive side has 8 levels and lies denser than the negative one with 7",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: all 16 levels, beside those of bitsandbytes.
+    # Looks at: all levels, beside those of bitsandbytes.
+    # Stated by: "quantiles of 9 equally spaced probabilities from 0.9677083 to 0.5, without the
+    #   last one"
     # Right because: quantiles at equal steps of probability lie dense where a normal
     #   distribution has most of its numbers, so most weights find a level close by; two halves
     #   of their own leave one level for 0.
@@ -986,9 +1008,15 @@ with exercise("nf4"):
     expect_tensor(numbers, "the dequantized numbers' dtype", dtype=torch.float32)
     ### BEGIN HIDDEN TESTS
     # Looks at: a short last block, blocks of one, and a tensor smaller than a block; zeros,
-    #   alone and beside other blocks; outliers, small and negative numbers; numbers on a
-    #   level, and halfway between two; another code book, and tensors of other dimensions; NaN
-    #   and infinity.
+    #   alone and beside other blocks; outliers, small and negative numbers; numbers on a level,
+    #   and halfway between two; another code book; tensors of other dimensions; NaN and
+    #   infinity.
+    # Stated by: "consecutive numbers of the flattened tensor that share an absmax; the last
+    #   block may be shorter." | "A block of zeros has the absmax 0, and the codes of the level
+    #   0." | "the largest absolute value of each block." | "a number exactly halfway between
+    #   two levels takes the lower one." | "code_book: [16], ascending levels from -1 to 1,
+    #   float32." | "weight: a float32 tensor of any shape, at least one number." | "ValueError:
+    #   a weight is NaN or infinite."
     # Right because: the nearest level changes at the midpoints between levels, so a number's
     #   code is the count of midpoints below it; the same float32 product as the library's puts
     #   even borderline numbers on the same side.
@@ -1090,9 +1118,9 @@ def double_quantize(absmax, block_size=256):
         block_size: values that share a scale; the last block may be shorter.
 
     Returns:
-        (codes, scale, offset): codes [n], int8, from -127 to 127; scale, float32, one for each
-        block; offset, the mean of all absmax values, a single number. Where a block's values
-        all equal the offset its codes are 0 and its scale is any finite number.
+        (codes, scale, offset), for n values in b blocks: codes [n], int8, from -127 to 127;
+        scale [b], float32; offset, the mean of all absmax values, a single number. Where a
+        block's values all equal the offset its codes are 0 and its scale is any finite number.
     """
     ### BEGIN SOLUTION
     offset = absmax.mean()
@@ -1160,8 +1188,14 @@ with exercise("double-quant"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: several blocks, a part of one, less than one; another block size; blocks alike
-    #   inside, and values that are all equal; a single value, and zeros; small values; an
-    #   outlier in one block of several.
+    #   inside; values that are all equal, a single one, and zeros; small values; an outlier in
+    #   one block of several.
+    # Stated by: "for n values in b blocks: codes [n], int8, from -127 to 127; scale [b],
+    #   float32" | "block_size: values that share a scale; the last block may be shorter." |
+    #   "offset, the mean of all absmax values, a single number." | "Where a block's values all
+    #   equal the offset its codes are 0 and its scale is any finite number." | "then quantize
+    #   what is left to 8 bits, symmetric" | "code * scale + offset, each code with its own
+    #   block's scale."
     # Right because: absmax values lie close together, so without their mean they are small and
     #   of both signs, and 255 codes a block divide what is left finely.
     def check(absmax, what, **options):
@@ -1342,10 +1376,16 @@ with exercise("linear-4bit"):
         cause="two codes a byte, and 4 bytes for each block of 64",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: with a bias and double quantization, and without; an odd number of weights, a
-    #   single one, zeros, and more than 256 blocks; blocks of other sizes; x of one and of
-    #   three dimensions; a second call, and a second layer; nbytes of all of these; a small
-    #   Llama with your layers.
+    # Looks at: a bias, and none; double quantization, of few blocks and of many; an odd number
+    #   of weights, a single one, and zeros; blocks of other sizes; x of one and of three
+    #   dimensions; a second call, and a second layer; nbytes of all of these; a small Llama
+    #   with your layers.
+    # Stated by: "bias: [out], float32, or None; it isn't quantized." | "double_quant: keep the
+    #   absmax values doubly quantized, in blocks of 256." | "weight: [out, in], float32." |
+    #   "block_size: numbers that share an absmax." | "x: [..., in]." | "When it is called it
+    #   unpacks and dequantizes the weight, multiplies, and forgets it again." | "bytes kept:
+    #   packed codes, absmax values (or their codes, scales and 4 bytes for the offset), and the
+    #   bias." | "A linear layer whose weight is kept in NF4."
     # Right because: codes and absmax values stand for one fixed matrix, so the layer is an
     #   ordinary linear layer with that matrix, which exists only during a call and isn't kept.
     from fridge import quantized
@@ -1525,7 +1565,7 @@ def int8_linear(x, weight, threshold=6.0):
     Args:
         x: [rows, in], float32.
         weight: [out, in], float32.
-        threshold: above it, a number makes its column an outlier column.
+        threshold: a number of greater absolute value makes its column an outlier column.
 
     Returns:
         [rows, out], float32.
@@ -1583,8 +1623,14 @@ with exercise("llm-int8"):
     ### BEGIN HIDDEN TESTS
     # Looks at: several outlier columns, none, and nothing else; rows of different size, in x
     #   and in the weight; a weight whose largest numbers meet an outlier column; other
-    #   thresholds, and one that isn't given; sums beyond 16 bits, and one row with one output;
-    #   zeros in x and in the weight.
+    #   thresholds, and one that isn't given; sums that short integers don't hold; one row with
+    #   one output; zeros in x and in the weight.
+    # Stated by: "a column of $x$ is an *outlier column* if any |number| in it is **greater
+    #   than** the threshold" | "its absmax *without the outlier columns* / 127; **each row of
+    #   $W$** has its own" | "its absmax *over all columns* / 127, because $W$ is quantized
+    #   once, before any $x$ is known" | "threshold: a number of greater absolute value makes
+    #   its column an outlier column." | "the products of the codes are added up exactly, as
+    #   int32" | "[rows, out], float32." | "does all rows of a matrix, also if they are zeros."
     # Right because: a dot product is a sum over columns, so it can be split: the few wide
     #   columns stay exact, and without them the scales are short enough that 8 bits serve the
     #   rest.
@@ -1704,8 +1750,8 @@ if scoreboard.ready("llm-int8"):
 #   call 3 is fed                     6  7  8       scores           9 (7 and 8 are scored)
 # ```
 #
-# So call number $k$ is fed the `window` tokens from position $k \cdot \text{stride}$ on, or those that are left, without the
-# very last token of the text, which nothing follows. It scores what no call before it has scored. The calls end when everything is scored.
+# So call number $k$ is fed the `window` tokens from position $k \cdot \text{stride}$ on, or those that are left. The very last token of
+# the text may stay out, for nothing follows it. A call scores what no call before it has scored. The calls end when everything is scored.
 #
 # <details><summary>Hint 1</summary>Keep one number: how many tokens have been scored. A window that starts at s and is fed m
 # tokens can score the tokens s + 1 … s + m.</details>
@@ -1788,10 +1834,16 @@ with exercise("perplexity"):
     )
     expect_equal(fed[:2], [[5, 9, 2, 61, 33], [61, 33, 7, 12, 40]], "the first two calls")
     ### BEGIN HIDDEN TESTS
-    # Looks at: windows that overlap by much, by little, and not at all; a last window that is
-    #   short, or has one token; windows as long as the text, longer, and of a token or two;
-    #   the shortest text, and a long one; a text with an easy and a hard half; too few tokens,
-    #   and strides out of range.
+    # Looks at: windows that overlap by much, by little, and not at all; what each call is fed,
+    #   and how many there are; a last window that is short, or has one token; windows as long
+    #   as the text, longer, and of a token or two; the shortest text, and a long one; a text
+    #   with an easy and a hard half; too few tokens, and strides out of range.
+    # Stated by: "stride: distance between the starts of two calls, from 1 to `window`." | "A
+    #   call scores what no call before it has scored. The calls end when everything is scored."
+    #   | "or those that are left." | "window: largest number of tokens in a call." | "every
+    #   token but the first is scored once." | "The negative logarithms of these probabilities
+    #   are averaged over the text" | "fewer than 2 tokens, or a stride that isn't from 1 to
+    #   `window`; the model hasn't been called."
     # Right because: the first window that can score a token gives it the most context, and
     #   later ones skip it; dividing once at the end gives every token the same weight,
     #   whatever window it was in.
