@@ -188,7 +188,8 @@ with exercise("quantized-bytes"):
         quantized_bytes(64 * 256, double_quant=True),
         8192 + 256 + 4 + 4,
         "256 groups of 64, double quantization",
-        cause="a byte instead of 4 for each of the 256 groups, 4 bytes for their scale, and 4 for the offset",
+        cause="a byte instead of 4 for each of the 256 groups, 4 bytes for their scale, and 4 "
+        "for the offset",
     )
     expect_equal(
         quantized_bytes(576 * 576, double_quant=True),
@@ -343,7 +344,8 @@ with exercise("int8-absmax"):
         codes,
         [[127, -64, 3], [0, 0, -2]],
         f"codes of {words}, one scale",
-        cause="one scale, 127 / 127, for all six: the largest absolute value gets 127 and the others the nearest code",
+        cause="one scale, 127 / 127, for all six: the largest absolute value gets 127 and the "
+        "others the nearest code",
     )
     expect_equal(
         expect_number(scale, f"scale of {words}"),
@@ -402,7 +404,8 @@ with exercise("int8-absmax"):
                 scale / absmax * 127,
                 torch.tensor(1.0),
                 f"{what}: the scale as a part of absmax / 127",
-                cause="the largest absolute value, which may be a negative number's, / 127, and nothing added",
+                cause="the largest absolute value, which may be a negative number's, / 127, "
+                "and nothing added",
             )
         codes = expect_tensor(codes, f"{what}: the codes", weight.shape, torch.int8)
         largest = int(codes.int().abs().max())
@@ -609,7 +612,8 @@ with exercise("int4-groups"):
         codes,
         [0, 15, 3, 0, 11, 15],
         f"codes of {words}",
-        cause="each group's own smallest number gets 0, its largest 15, the others the nearest code",
+        cause="each group's own smallest number gets 0, its largest 15, the others the nearest "
+        "code",
     )
     expect_tensor(
         codes, "the codes' dtype", dtype=torch.uint8, cause="with 8 bits they reach 255"
@@ -639,7 +643,8 @@ with exercise("int4-groups"):
         numbers,
         torch.tensor([0.0, 15.0, 3.0, -1.0, 1.2]),
         "codes 0, 15, 3, 0, 11 dequantized, groups of 3 and 2, scales 1 and 0.2, minima 0 and -1",
-        cause="code * scale + minimum, three codes with the first scale and minimum, two with the second",
+        cause="code * scale + minimum, three codes with the first scale and minimum, two with "
+        "the second",
     )
     expect_tensor(numbers, "the dequantized numbers' dtype", dtype=torch.float32)
 
@@ -681,7 +686,8 @@ with exercise("int4-groups"):
                     f"{what}: group {g}, whose numbers are all {low:g}, dequantized",
                     f"{low:g}",
                     float(back[0]),
-                    cause="max - min is 0 there, no scale to divide by; the code 0 means the minimum",
+                    cause="max - min is 0 there, no scale to divide by; the code 0 means the "
+                    "minimum",
                 )
                 continue
             expect_true(
@@ -877,7 +883,8 @@ with exercise("packing"):
         packed,
         [0b0011_1010, 0b1111_0000],
         "codes 3, 10, 15, 0 in two bytes",
-        cause="3 and 10 share a byte, 15 and 0 the next; the first of the two has the high four bits",
+        cause="3 and 10 share a byte, 15 and 0 the next; the first of the two has the high "
+        "four bits",
     )
     expect_equal(
         pack_4bit(codes.clone()),
@@ -1078,14 +1085,15 @@ with exercise("nf4-code-book"):
         code_book[[0, 15]],
         torch.tensor([-1.0, 1.0]),
         "levels 0 and 15, the first and the last",
-        cause="the quantiles of 0.9677083 as torch.special.ndtri computes them, divided by the largest",
+        cause="the quantiles of 0.9677083 as torch.special.ndtri computes them, divided by the "
+        "largest",
     )
     expect_close(
         code_book[[6, 8]],
         torch.tensor([-0.0910500, 0.0795803]),
         "levels 6 and 8, the neighbours of 0",
-        cause="the quantiles, ndtri(p), of equally spaced p from 0.9677083 to 0.5: 9 on the positive side, 8 on the "
-        "negative one, each without the last",
+        cause="the quantiles, ndtri(p), of equally spaced p from 0.9677083 to 0.5: 9 on the "
+        "positive side, 8 on the negative one, each without the last",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: all levels, beside those of bitsandbytes.
@@ -1366,7 +1374,8 @@ with exercise("double-quant"):
         codes,
         [-127, 0, 127, 0],
         "codes of [1, 2, 3, 2]",
-        cause="the largest difference from the mean gets 127 or -127; nothing that fills up the block may be larger",
+        cause="the largest difference from the mean gets 127 or -127; nothing that fills up "
+        "the block may be larger",
     )
     expect_close(as_tensor(scale), torch.tensor([1 / 127]), "scale of [1, 2, 3, 2]")
     expect_tensor(scale, "the scale's dtype", dtype=torch.float32)
@@ -1587,7 +1596,8 @@ with exercise("linear-4bit"):
         layer.nbytes,
         6 * 32 // 2 + 3 * 4,
         "nbytes of a layer 32 -> 6",
-        cause="two codes a byte, and 4 bytes for each block of 64 numbers, which may cross rows; no code book",
+        cause="two codes a byte, and 4 bytes for each block of 64 numbers, which may cross "
+        "rows; no code book",
     )
     expect_close(
         layer(x),
@@ -1644,14 +1654,17 @@ with exercise("linear-4bit"):
                 cause=doubled if double else cause,
                 atol=1e-3,
             )
+            kept = "packed codes, absmax values, the bias; no code book, no copy of the weight"
+            if double:
+                kept = (
+                    "packed codes, a byte an absmax, 4 for each 256, 4 for the offset, the bias"
+                )
             bytes_of_blocks = blocks + 4 * -(-blocks // 256) + 4 if double else 4 * blocks
             expect_equal(
                 mine.nbytes,
                 (out * inner + 1) // 2 + bytes_of_blocks + (4 * out if bias else 0),
                 f"{name}: nbytes",
-                cause="packed codes; a byte for each absmax, 4 for each 256 of them, 4 for the offset; the bias"
-                if double
-                else "packed codes, absmax values, the bias; no code book and no copy of the weight",
+                cause=kept,
             )
             expect_close(
                 mine(x.clone()),
@@ -1840,7 +1853,8 @@ with exercise("llm-int8"):
         outlier_columns(x),
         [1, 2],
         "outlier columns",
-        cause="the indices of the columns in which any row has a number above 6, plus or minus; 6.0 itself isn't",
+        cause="the indices of the columns in which any row has a number above 6, plus or "
+        "minus; 6.0 itself isn't",
     )
     # 127 and -64 become the codes 127 and -64 with a scale of 1: integers stay what they are.
     got = expect_tensor(
@@ -1856,7 +1870,8 @@ with exercise("llm-int8"):
         got,
         torch.tensor([[127.0 * 127 - 64], [3 * 127.0 + 127]]),
         "a product of small integers",
-        cause="each scale is 127 / 127 here, and the codes' products are added up exactly, as int32",
+        cause="each scale is 127 / 127 here, and the codes' products are added up exactly, as "
+        "int32",
         atol=1e-2,
     )
     expect_tensor(got, "the output's dtype", dtype=torch.float32)
@@ -1905,7 +1920,8 @@ with exercise("llm-int8"):
         randn(1, 8, seed=11),
         randn(1, 8, seed=12),
         "one row, one output, no outliers",
-        cause="x and the weight are both rounded to codes, and the sum is multiplied by both scales",
+        cause="x and the weight are both rounded to codes, and the sum is multiplied by both "
+        "scales",
     )
     alike, alike_weight = randn(4, 16, seed=21), randn(5, 16, seed=22)
     alike[:, 3], alike_weight[:, 7] = 5.0, -4.0
@@ -1945,8 +1961,8 @@ with exercise("llm-int8"):
         randn(3, 8, seed=9) + 20,
         randn(4, 8, seed=10),
         "nothing but outliers",
-        cause="in floating point, outlier columns of x meet the same columns of the weight, which isn't rounded "
-        "for them; they count once",
+        cause="in floating point, outlier columns of x meet the same columns of the weight, "
+        "which isn't rounded for them; they count once",
     )
     spoilt, plain = randn(5, 24, seed=1), randn(7, 24, seed=2)
     spoilt[:, 3] *= 40
@@ -2120,7 +2136,8 @@ with exercise("perplexity"):
         [call[0] for call in fed],
         [5, 61, 12],
         "the first tokens of the calls, 10 tokens, window 5, stride 3 (the figure above)",
-        cause="a call begins every `stride` tokens, until the last token is scored, also with a short window",
+        cause="a call begins every `stride` tokens, until the last token is scored, also with "
+        "a short window",
     )
     expect_equal(
         fed[:2],
@@ -2189,7 +2206,8 @@ with exercise("perplexity"):
             1e-4,
         )
 
-    # Unlike parts: the first half is easy for the model, the second is hard. The mean of means is another number.
+    # Unlike parts: the first half is easy for the model, the second is hard. The mean of means
+    # is another number.
     def half_blind(ids):
         logits = torch.zeros(1, ids.shape[1], 64)
         for row, token in enumerate(ids[0].tolist()):
@@ -2203,8 +2221,8 @@ with exercise("perplexity"):
         expect_close(
             value / expected,
             torch.tensor(1.0),
-            f"a text with an easy and a hard half, window {window}, stride {stride}: perplexity as a part of the "
-            "right one",
+            f"a text with an easy and a hard half, window {window}, stride {stride}: "
+            "perplexity as a part of the right one",
             cause="the mean over tokens, not over windows",
             atol=1e-4,
         )
@@ -2214,7 +2232,8 @@ with exercise("perplexity"):
         10,
         10,
         ": a single window",
-        "the logits at i are for token i + 1, whose share is that of a softmax over them, taken once",
+        "the logits at i are for token i + 1, whose share is that of a softmax over them, "
+        "taken once",
     )
     apart = "the first token of a window is predicted by the window before it, at its end"
     check(33, 8, 8, ": four full windows that don't overlap", apart)
