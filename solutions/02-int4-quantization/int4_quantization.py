@@ -121,7 +121,7 @@ pictures.rulers()
 # Codes are packed without gaps, and the last byte may be partly empty.
 #
 # **Double quantization** quantizes the absmax values in turn: each becomes a single byte, every 256 of them share a float32
-# scale (4 bytes), and the whole tensor has one float32 offset (4 bytes).
+# scale (4 bytes), as do those that are left, and the whole tensor has one float32 offset (4 bytes).
 #
 # <details><summary>Hint 1</summary>How many groups do 65 numbers make, in groups of 64? -(-a // b) rounds up.</details>
 # <details><summary>Hint 2</summary>With double quantization there are three kinds of bytes besides the codes: one for each
@@ -155,12 +155,29 @@ def quantized_bytes(numbers, bits=4, group_size=64, double_quant=False):
 from fridge.testing import exercise, expect_equal
 
 with exercise("quantized-bytes"):
-    expect_equal(quantized_bytes(64), 32 + 4, "64 weights of 4 bits, one group of 64")
+    expect_equal(
+        quantized_bytes(64),
+        32 + 4,
+        "64 weights of 4 bits, one group of 64",
+        cause="two codes a byte make 32 bytes, and the group's ruler has 4",
+    )
+    expect_equal(
+        quantized_bytes(64, group_size=16),
+        32 + 16,
+        "64 weights in groups of 16",
+        cause="group_size is an argument: four groups, four rulers",
+    )
+    expect_equal(
+        quantized_bytes(65, group_size=65),
+        33 + 4,
+        "65 weights of 4 bits, one group of 65",
+        cause="the last byte counts, also when it is partly empty",
+    )
     expect_equal(
         quantized_bytes(65),
         33 + 8,
         "65 weights of 4 bits in groups of 64",
-        cause="the last code has a byte of its own, and the last group a ruler",
+        cause="the last group has a ruler too, however short it is",
     )
     expect_equal(
         quantized_bytes(576 * 576),
@@ -168,31 +185,48 @@ with exercise("quantized-bytes"):
         "SmolLM2's query projection, 576 x 576, in NF4",
     )
     expect_equal(
+        quantized_bytes(64 * 256, double_quant=True),
+        8192 + 256 + 4 + 4,
+        "256 groups of 64, double quantization",
+        cause="a byte instead of 4 for each of the 256 groups, 4 bytes for their scale, and 4 "
+        "for the offset",
+    )
+    expect_equal(
         quantized_bytes(576 * 576, double_quant=True),
         165_888 + 5184 + 4 * 21 + 4,
-        "the same with double quantization",
+        "SmolLM2's query projection with double quantization",
         cause="5184 absmax values make 20 blocks of 256 and a part of a block",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: codes of 2, 3 and 8 bits; a single weight; groups of one, and groups as long as
-    #   a row; double quantization of one group, of exactly 256, and of more; double
-    #   quantization with other bits and groups.
+    # Looks at: codes of fewer and of more bits; a single weight; groups of one, and groups as
+    #   long as a row; double quantization of one group, of whole blocks, and of one group more;
+    #   double quantization with other bits and groups.
+    # Stated by: "every weight is a code of `bits` bits" | "The last group may be shorter and
+    #   costs the same." | "group_size: consecutive weights that share a ruler." | "every 256 of
+    #   them share a float32 scale (4 bytes), as do those that are left" | "a group's ruler is 1
+    #   byte; every 256 groups share 4 bytes"
     # Right because: a ruler takes its bytes however few weights it serves, so groups and
     #   blocks of 256 are each rounded up, while codes are packed across groups and rounded up
     #   once.
-    expect_equal(quantized_bytes(10, bits=3, group_size=5), 4 + 8, "10 weights of 3 bits")
-    expect_equal(quantized_bytes(9, bits=2, group_size=4), 3 + 12, "9 weights of 2 bits")
     expect_equal(
         quantized_bytes(4096 * 4096, bits=8, group_size=4096),
         4096 * 4096 + 4 * 4096,
         "INT8 with a ruler a row",
+        cause="bits is an argument",
+    )
+    without_gaps = "codes are packed without gaps, across bytes and groups"
+    expect_equal(
+        quantized_bytes(10, bits=3, group_size=5), 4 + 8, "10 weights of 3 bits", without_gaps
+    )
+    expect_equal(
+        quantized_bytes(9, bits=2, group_size=4), 3 + 12, "9 weights of 2 bits", without_gaps
     )
     expect_equal(quantized_bytes(1, group_size=128), 1 + 4, "a single weight")
-    expect_equal(quantized_bytes(7, group_size=1), 4 + 28, "groups of one")
+    expect_equal(quantized_bytes(7, group_size=1), 4 + 28, "groups of one", without_gaps)
     expect_equal(
-        quantized_bytes(64 * 256, double_quant=True),
-        8192 + 256 + 4 + 4,
-        "exactly 256 groups, double quantization",
+        quantized_bytes(64 * 512, double_quant=True),
+        16_384 + 512 + 8 + 4,
+        "512 groups, double quantization",
     )
     expect_equal(
         quantized_bytes(64 * 256 + 1, double_quant=True),
@@ -262,8 +296,8 @@ def quantize_int8(weight, per_channel=False):
     Returns:
         (codes, scale): codes [out, in], int8, from -127 to 127, so that codes * scale is as
         near to `weight` as this scale allows; scale, float32, a single number or [out, 1], the
-        absmax divided by 127. Where all weights are 0 the codes are 0 and the scale is any
-        finite number.
+        absmax divided by 127. Where all weights that share a scale are 0, their codes are 0
+        and the scale is any finite number.
 
     Raises:
         ValueError: a weight is NaN or infinite.
@@ -295,22 +329,43 @@ from fridge.testing import (
 
 with exercise("int8-absmax"):
 
-    def quantized_parts(weight, **options):
+    def quantized_parts(weight, what, **options):
         got = quantize_int8(weight.clone(), **options)
-        return expect_parts(got, "codes, scale", "what quantize_int8 returns")
+        codes, scale = expect_parts(got, "codes, scale", f"{what}: what quantize_int8 returns")
+        codes = expect_tensor(
+            codes, f"{what}: the codes, the first of what quantize_int8 returns", weight.shape
+        )
+        return codes, scale
 
     weight = torch.tensor([[127.0, -64.2, 3.4], [0.4, 0.0, -2.0]])
-    codes, scale = quantized_parts(weight)
+    words = "[[127, -64.2, 3.4], [0.4, 0, -2]]"
+    codes, scale = quantized_parts(weight, f"{words}, one scale")
     expect_equal(
         codes,
         [[127, -64, 3], [0, 0, -2]],
-        "codes of [[127, -64.2, 3.4], [0.4, 0, -2]], one scale",
-        cause="the largest absolute value gets 127 and the others the nearest code",
+        f"codes of {words}, one scale",
+        cause="one scale, 127 / 127, for all six: the largest absolute value gets 127 and the "
+        "others the nearest code",
     )
-    expect_equal(expect_number(scale, "its scale"), 1.0, "its scale")
-    codes, scale = quantized_parts(weight, per_channel=True)
-    expect_equal(codes, [[127, -64, 3], [25, 0, -127]], "its codes with a scale a row")
-    expect_close(scale, torch.tensor([[1.0], [2 / 127]]), "its scales, one a row")
+    expect_equal(
+        expect_number(scale, f"scale of {words}"),
+        1.0,
+        f"scale of {words}",
+        cause="the absmax divided by 127, and nothing added",
+    )
+    codes, scale = quantized_parts(weight, f"{words}, a scale a row", per_channel=True)
+    expect_equal(
+        codes,
+        [[127, -64, 3], [25, 0, -127]],
+        f"codes of {words}, a scale a row",
+        cause="each row's own largest absolute value gets 127, or -127",
+    )
+    expect_close(
+        scale,
+        torch.tensor([[1.0], [2 / 127]]),
+        f"scales of {words}, one a row",
+        cause="a scale is the row's absmax / 127, so that code * scale gives the weight back",
+    )
     expect_tensor(
         codes, "the codes' dtype", dtype=torch.int8, cause="a code is to take one byte"
     )
@@ -319,11 +374,16 @@ with exercise("int8-absmax"):
     ### BEGIN HIDDEN TESTS
     # Looks at: small, large and only negative weights; a single weight, and a square matrix;
     #   all zeros, and a row of zeros; NaN and infinity; an outlier beside ordinary rows.
+    # Stated by: "the largest absolute value becomes the code 127, 0 stays 0, and everything
+    #   between is rounded to the nearest code." | "weight: [out, in], float32." | "Where all
+    #   weights that share a scale are 0, their codes are 0 and the scale is any finite number."
+    #   | "ValueError: a weight is NaN or infinite." | "per_channel: a scale for each row
+    #   instead of one for all."
     # Right because: the largest absolute value gets the largest code, so nothing is cut off,
     #   and rounding to the nearest code moves a weight by half a step at most.
     def check(weight, per_channel, what):
         """Codes in range, the right scale, and no error above half a step."""
-        codes, scale = quantized_parts(weight, per_channel=per_channel)
+        codes, scale = quantized_parts(weight, what, per_channel=per_channel)
         absmax = weight.abs().amax(1, keepdim=True) if per_channel else weight.abs().max()
         if per_channel:
             scale = expect_tensor(
@@ -336,7 +396,7 @@ with exercise("int8-absmax"):
                 scale / absmax * 127,
                 torch.ones_like(absmax),
                 f"{what}: scales as parts of absmax / 127",
-                cause="each row has a scale of its own",
+                cause="a row's absmax / 127, and nothing added",
             )
         else:
             scale = torch.tensor(expect_number(scale, f"{what}: the scale"))
@@ -344,11 +404,18 @@ with exercise("int8-absmax"):
                 scale / absmax * 127,
                 torch.tensor(1.0),
                 f"{what}: the scale as a part of absmax / 127",
-                cause="the absmax is the largest absolute value; it may be a negative number's",
+                cause="the largest absolute value, which may be a negative number's, / 127, "
+                "and nothing added",
             )
         codes = expect_tensor(codes, f"{what}: the codes", weight.shape, torch.int8)
         largest = int(codes.int().abs().max())
-        expect_true(largest == 127, f"{what}: the largest absolute code", "127", largest)
+        expect_true(
+            largest == 127,
+            f"{what}: the largest absolute code",
+            "127",
+            largest,
+            cause="the absmax gets the code 127: round to the nearest code",
+        )
         scale = scale.double().reshape(-1, 1)
         steps = (codes.double() * scale - weight.double()).abs() / scale
         worst = float(steps.max())
@@ -368,7 +435,7 @@ with exercise("int8-absmax"):
         check(randn(1, 1, seed=4), per_channel, f"a single weight, {words}")
         check(randn(5, 5, seed=5) * 1000, per_channel, f"a square matrix, {words}")
         zeros = torch.zeros(2, 3)
-        codes, scale = quantized_parts(zeros, per_channel=per_channel)
+        codes, scale = quantized_parts(zeros, f"zeros, {words}", per_channel=per_channel)
         expect_equal(codes, zeros.tolist(), f"codes of zeros, {words}")
         scale = expect_tensor(as_tensor(scale), f"the scale of zeros, {words}")
         expect_true(
@@ -376,7 +443,7 @@ with exercise("int8-absmax"):
             f"the scale of zeros, {words}",
             "a finite number",
             scale,
-            cause="0 / 0 is NaN",
+            cause="dividing by 0 gives NaN or infinity; for zeros any finite scale is right",
         )
         for bad in (float("nan"), float("inf"), -float("inf")):
             expect_raises(
@@ -390,7 +457,7 @@ with exercise("int8-absmax"):
 
     def dequantized(weight, what):
         """Codes times scales, a scale a row."""
-        codes, scale = quantized_parts(weight, per_channel=True)
+        codes, scale = quantized_parts(weight, what, per_channel=True)
         codes = expect_tensor(codes, f"{what}: the codes", weight.shape, torch.int8)
         scale = expect_tensor(scale, f"{what}: the scales", (len(weight), 1))
         return codes.double() * scale.double()
@@ -532,51 +599,79 @@ from fridge.testing import (
 
 with exercise("int4-groups"):
 
-    def groups_of(weight, *group_size, **options):
+    def groups_of(weight, what, *group_size, **options):
         got = quantize_groups(weight.clone(), *group_size, **options)
-        return expect_parts(got, "codes, scale, minimum", "what quantize_groups returns")
+        return expect_parts(
+            got, "codes, scale, minimum", f"{what}: what quantize_groups returns"
+        )
 
     weight = torch.tensor([[0.0, 15.0, 3.2], [-1.0, 0.5, 1.1]])
-    codes, scale, minimum = groups_of(weight, 3)
+    words = "[[0, 15, 3.2], [-1, 0.5, 1.1]] in groups of 3"
+    codes, scale, minimum = groups_of(weight, words, 3)
     expect_equal(
-        codes, [0, 15, 3, 0, 11, 15], "codes of [[0, 15, 3.2], [-1, 0.5, 1.1]] in groups of 3"
+        codes,
+        [0, 15, 3, 0, 11, 15],
+        f"codes of {words}",
+        cause="each group's own smallest number gets 0, its largest 15, the others the nearest "
+        "code",
     )
-    expect_close(scale, torch.tensor([1.0, 2.1 / 15]), "scales of the two groups")
-    expect_close(minimum, torch.tensor([0.0, -1.0]), "minima of the two groups")
+    expect_tensor(
+        codes, "the codes' dtype", dtype=torch.uint8, cause="with 8 bits they reach 255"
+    )
+    expect_close(
+        scale,
+        torch.tensor([1.0, 2.1 / 15]),
+        "scales of the two groups",
+        cause="(max - min) / 15: from 0 to 15 there are fifteen steps",
+    )
+    expect_close(
+        minimum,
+        torch.tensor([0.0, -1.0]),
+        "minima of the two groups",
+        cause="the group's smallest number as it is, not rounded to a step",
+    )
     expect_tensor(scale, "the scales' dtype", dtype=torch.float32)
     expect_tensor(minimum, "the minima's dtype", dtype=torch.float32)
-    codes = torch.tensor([0, 15, 3, 0, 11], dtype=torch.uint8)
     numbers = dequantize_groups(
-        codes, torch.tensor([1.0, 0.2]), torch.tensor([0.0, -1.0]), 3, (5,)
+        torch.tensor([0, 15, 3, 0, 11], dtype=torch.uint8),
+        torch.tensor([1.0, 0.2]),
+        torch.tensor([0.0, -1.0]),
+        3,
+        (5,),
     )
     expect_close(
         numbers,
         torch.tensor([0.0, 15.0, 3.0, -1.0, 1.2]),
-        "codes 0, 15, 3, 0, 11 dequantized, groups of 3 and 2",
+        "codes 0, 15, 3, 0, 11 dequantized, groups of 3 and 2, scales 1 and 0.2, minima 0 and -1",
+        cause="code * scale + minimum, three codes with the first scale and minimum, two with "
+        "the second",
     )
     expect_tensor(numbers, "the dequantized numbers' dtype", dtype=torch.float32)
 
     ### BEGIN HIDDEN TESTS
-    # Looks at: groups that cross rows, and a short last group; groups of one, a tensor smaller
-    #   than a group, and a group_size that isn't given; numbers all positive, all negative, all
-    #   equal; codes of 2, 3 and 8 bits; tensors of one and three dimensions; outliers, small
-    #   numbers, NaN, infinity, and group sizes below 1.
+    # Looks at: groups that cross rows; a short last group, groups of one, and a tensor smaller
+    #   than a group; a group_size that isn't given; numbers all positive, and all negative;
+    #   numbers all equal; codes of fewer and of more bits; tensors of one and three dimensions;
+    #   outliers, and small numbers; NaN, infinity, and group sizes below 1.
+    # Stated by: "consecutive numbers of the flattened tensor (row after row" | "numbers that
+    #   share a scale and a minimum; the last group may be shorter." | "group_size=32, bits=4" |
+    #   "spreads the codes from the group's smallest number to its largest" | "In a group whose
+    #   numbers are all equal, codes * scale + minimum is that number." | "bits: bits of a code;
+    #   codes are 0 .. 2 ** bits - 1." | "weight: a float32 tensor of any shape, at least one
+    #   number." | "No weight moves by more than half a step" | "ValueError: a weight is NaN or
+    #   infinite, or group_size is below 1."
     # Right because: the ruler reaches from its group's smallest number to its largest and no
     #   further; padding or a neighbour's outlier would lengthen it, and with it every step.
-    def check(weight, group_size, what, bits=4):
+    def check(weight, group_size, what, cause="", bits=4):
         """The contract for each group, by itself, in float64."""
-        codes, scale, minimum = groups_of(weight, group_size, bits=bits)
+        codes, scale, minimum = groups_of(weight, what, group_size, bits=bits)
         flat = weight.flatten().double()
         groups, top = -(-len(flat) // group_size), 2**bits - 1
-        codes = expect_tensor(
-            codes,
-            f"{what}: the codes",
-            [len(flat)],
-            torch.uint8,
-            cause="one code a number, flat, in a byte",
-        )
-        scale = expect_tensor(scale, f"{what}: the scales", [groups])
-        minimum = expect_tensor(minimum, f"{what}: the minima", [groups])
+        cause = cause or "a group's own smallest and largest number decide, and nothing else"
+        codes = expect_tensor(codes, f"{what}: the codes", [len(flat)], cause=cause)
+        expect_tensor(codes, f"{what}: the codes' dtype", dtype=torch.uint8)
+        scale = expect_tensor(scale, f"{what}: the scales", [groups], cause=cause)
+        minimum = expect_tensor(minimum, f"{what}: the minima", [groups], cause=cause)
         for g in range(groups):
             part = slice(g * group_size, (g + 1) * group_size)
             mine, c = flat[part], codes[part].double()
@@ -591,7 +686,8 @@ with exercise("int4-groups"):
                     f"{what}: group {g}, whose numbers are all {low:g}, dequantized",
                     f"{low:g}",
                     float(back[0]),
-                    cause="max - min is 0 there, and 0 / 0 is NaN",
+                    cause="max - min is 0 there, no scale to divide by; the code 0 means the "
+                    "minimum",
                 )
                 continue
             expect_true(
@@ -599,10 +695,14 @@ with exercise("int4-groups"):
                 f"{what}: scale of group {g}",
                 f"(max - min) / {top} = {(high - low) / top:.6g}",
                 s,
-                cause="the group's own numbers alone decide; nothing that fills it up may",
+                cause=cause,
             )
             expect_true(
-                abs(m - low) <= 1e-6 * size, f"{what}: minimum of group {g}", f"{low:.6g}", m
+                abs(m - low) <= 1e-6 * size,
+                f"{what}: minimum of group {g}",
+                f"{low:.6g}",
+                m,
+                cause=cause,
             )
             ends = [int(c.min()), int(c.max())]
             expect_equal(ends, [0, top], f"{what}: smallest and largest code of group {g}")
@@ -625,26 +725,35 @@ with exercise("int4-groups"):
         )
 
     check(randn(4, 32, seed=1), 32, "4 x 32, a group a row")
-    check(randn(6, 48, seed=2), 32, "6 x 48, groups that begin and end inside rows")
-    check(5 + randn(3, 7, seed=3).abs(), 4, "21 positive numbers in groups of 4")
-    check(-5 - randn(3, 7, seed=3).abs(), 5, "21 negative numbers in groups of 5")
-    check(randn(10, seed=4), 128, "fewer numbers than a group")
-    check(randn(2, 3, 5, seed=5), 6, "a tensor of three dimensions")
+    check(randn(48, seed=4), 16, "a tensor of one dimension")
+    across = "groups run through the flattened tensor, across the ends of its rows"
+    check(randn(2, 3, 5, seed=5), 6, "a tensor of three dimensions", across)
+    check(randn(6, 48, seed=2), 32, "6 x 48, groups that begin and end inside rows", across)
+    at_zero = "the ruler begins at the smallest number and ends at the largest, wherever 0 is"
+    check(5 + randn(4, 6, seed=3).abs(), 4, "24 positive numbers in groups of 4", at_zero)
+    check(-5 - randn(4, 5, seed=3).abs(), 5, "20 negative numbers in groups of 5", at_zero)
+    short = "the last group is shorter, and nothing that fills it up decides"
+    check(5 + randn(23, seed=3).abs(), 4, "23 positive numbers in groups of 4", short)
+    check(-5 - randn(3, 7, seed=3).abs(), 4, "21 negative numbers in groups of 4", short)
+    check(randn(10, seed=4), 128, "fewer numbers than a group", short)
+    check(torch.tensor([1.0, 2.0, -3.7]), 2, "a last group of one number", short)
     check(randn(7, seed=6), 1, "groups of one")
-    check(randn(64, seed=6) * 1e-5, 16, "small numbers")
-    check(randn(5, 33, seed=7), 32, "8 bits", bits=8)
-    check(randn(5, 33, seed=7), 16, "3 bits", bits=3)
-    check(randn(5, 33, seed=8), 64, "2 bits", bits=2)
     check(torch.zeros(5, 7), 8, "zeros")
     check(torch.tensor([0.3] * 8 + [1.0, 2.0, 3.0]), 8, "a constant group and a short one")
-    check(torch.tensor([1.0, 2.0, -3.7]), 2, "a last group of one number")
+    wide = "bits is an argument: codes are 0 .. 2 ** bits - 1"
+    check(randn(5, 33, seed=7), 32, "8 bits", wide, bits=8)
+    check(randn(5, 33, seed=7), 16, "3 bits", wide, bits=3)
+    check(randn(5, 33, seed=8), 64, "2 bits", wide, bits=2)
+    nothing_added = "nothing may be added to the scale, which is small for small numbers"
+    check(randn(64, seed=6) * 1e-5, 16, "small numbers", nothing_added)
     spoilt = randn(4, 32, seed=9)
     spoilt[1, 5] = 1000.0
     check(spoilt, 32, "an outlier")
     for numbers, groups in ((32, 1), (33, 2), (64, 2), (65, 3)):
+        what = f"the scales of {numbers} numbers, group_size not given"
         expect_tensor(
-            groups_of(randn(numbers, seed=numbers))[1],
-            f"the scales of {numbers} numbers, group_size not given",
+            groups_of(randn(numbers, seed=numbers), what)[1],
+            what,
             [groups],
             cause="group_size is 32 where it isn't given",
         )
@@ -763,27 +872,65 @@ from fridge.testing import exercise, expect_equal, expect_raises, expect_tensor
 
 with exercise("packing"):
     codes = torch.tensor([3, 10, 15, 0, 7], dtype=torch.uint8)
+    packed = expect_tensor(
+        pack_4bit(codes[:4].clone()),
+        "the bytes of codes 3, 10, 15, 0",
+        [2],
+        torch.uint8,
+        cause="two codes a byte, in uint8; an even number needs no fill",
+    )
     expect_equal(
-        pack_4bit(codes[:4]),
+        packed,
         [0b0011_1010, 0b1111_0000],
         "codes 3, 10, 15, 0 in two bytes",
-        cause="the first code of each two goes into the high four bits",
+        cause="3 and 10 share a byte, 15 and 0 the next; the first of the two has the high "
+        "four bits",
     )
-    expect_equal(pack_4bit(codes), [0b0011_1010, 0b1111_0000, 0b0111_0000], "five codes")
-    packed = torch.tensor([0b0011_1010, 0b1111_0000, 0b0111_0000], dtype=torch.uint8)
-    unpacked = unpack_4bit(packed, 5)
-    expect_equal(unpacked, codes.tolist(), "the five codes, unpacked")
-    expect_tensor(unpacked, "the unpacked codes' dtype", dtype=torch.uint8)
+    expect_equal(
+        pack_4bit(codes.clone()),
+        [0b0011_1010, 0b1111_0000, 0b0111_0000],
+        "codes 3, 10, 15, 0 and 7 in three bytes",
+        cause="the fifth code has the high four bits of a third byte, the fill its low four",
+    )
+    for what, packed, unpacked, cause in (
+        ("2 codes of byte 58", [58], [3, 10], "the high four bits first, then the low four"),
+        ("2 codes of byte 240", [240], [15, 0], "in uint8 a shift brings no sign along"),
+        (
+            "4 codes of bytes 58 and 240",
+            [58, 240],
+            [3, 10, 15, 0],
+            "both codes of a byte, then the next byte's",
+        ),
+        (
+            "3 codes of bytes 58 and 112",
+            [58, 112],
+            [3, 10, 7],
+            "`count` codes, without the fill",
+        ),
+    ):
+        got = unpack_4bit(torch.tensor(packed, dtype=torch.uint8), len(unpacked))
+        expect_equal(got, unpacked, f"{what}, unpacked", cause)
+    expect_tensor(got, "the unpacked codes' dtype", dtype=torch.uint8)
     ### BEGIN HIDDEN TESTS
     # Looks at: a fill, needed and not needed; a single code, and none; all pairs of codes, in
     #   several dtypes; all bytes, unpacked to the end and without the last code; codes out of
     #   range, by little and by much; too few bytes, and too many.
+    # Stated by: "fill: the code in the low half of the last byte if n is odd." | "of any
+    #   integer dtype; n may be 0." | "codes: [n], integers from 0 to 15, of any integer dtype"
+    #   | "The first `count` codes of what `pack_4bit` returned." | "ValueError: a code is not
+    #   from 0 to 15." | "`packed` has another length than `count` codes need."
     # Right because: 16 times 16 pairs of codes are 256, just as many as a byte has values:
     #   each pair has a byte of its own, and shift and mask find both halves again.
-    expect_equal(pack_4bit(codes, fill=9), [58, 240, 0b0111_1001], "five codes and a fill of 9")
+    filled = "the low four bits of the last byte are the fill, which is an argument"
+    expect_equal(
+        pack_4bit(codes, fill=9), [58, 240, 0b0111_1001], "five codes and a fill of 9", filled
+    )
     expect_equal(pack_4bit(codes[:4], fill=9), [58, 240], "four codes need no fill")
-    expect_equal(pack_4bit(codes[2:3], fill=7), [0b1111_0111], "a single code, filled with 7")
+    expect_equal(
+        pack_4bit(codes[2:3], fill=7), [0b1111_0111], "a single code, filled with 7", filled
+    )
     expect_equal(pack_4bit(codes[:0]), [], "no codes")
+    packed = torch.tensor([0b0011_1010, 0b1111_0000, 0b0111_0000], dtype=torch.uint8)
     expect_equal(unpack_4bit(packed[:0], 0), [], "no bytes")
     expect_equal(unpack_4bit(packed, 6), [3, 10, 15, 0, 7, 0], "six codes of three bytes")
     expect_equal(unpack_4bit(packed[:1], 1), [3], "one code of one byte")
@@ -803,8 +950,15 @@ with exercise("packing"):
         every.flatten().tolist()[:511],
         "511 codes of 256 bytes",
     )
-    for bad in ([1, 16], [-1, 3], [3, 2, 99], [16], [3, 256], [5, -256]):
+    for bad in ([1, 16], [-1, 3], [3, 2, 99], [16]):
         expect_raises(ValueError, lambda bad=bad: pack_4bit(torch.tensor(bad)), f"codes {bad}")
+    for bad in ([3, 256], [5, -256]):
+        expect_raises(
+            ValueError,
+            lambda bad=bad: pack_4bit(torch.tensor(bad)),
+            f"codes {bad}",
+            cause="both become 0 in uint8: look at the codes before you convert them",
+        )
     for count in (3, 4, 7, 8, 0):
         expect_raises(
             ValueError,
@@ -909,20 +1063,42 @@ def dequantize_nf4(codes, absmax, code_book, block_size, shape):
 # %% nbgrader={"grade": true, "grade_id": "nf4-code-book-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.testing import exercise, expect_close, expect_tensor
+from fridge.testing import exercise, expect_close, expect_tensor, expect_true
 
 with exercise("nf4-code-book"):
     code_book = expect_tensor(nf4_code_book(), "the code book", [16], cause="7 + 1 + 8 levels")
     expect_tensor(code_book, "the code book's dtype", dtype=torch.float32)
-    expect_close(code_book[[0, 7, 15]], torch.tensor([-1.0, 0.0, 1.0]), "levels 0, 7 and 15")
+    expect_true(
+        bool((code_book.diff() > 0).all()),
+        "the order of the levels",
+        "each larger than the one before",
+        code_book.tolist(),
+        cause="the levels are sorted, and 0 is there once",
+    )
+    expect_close(
+        code_book[7],
+        torch.tensor(0.0),
+        "level 7",
+        cause="behind seven negative levels comes 0 itself, and then eight positive ones",
+    )
+    expect_close(
+        code_book[[0, 15]],
+        torch.tensor([-1.0, 1.0]),
+        "levels 0 and 15, the first and the last",
+        cause="the quantiles of 0.9677083 as torch.special.ndtri computes them, divided by the "
+        "largest",
+    )
     expect_close(
         code_book[[6, 8]],
         torch.tensor([-0.0910500, 0.0795803]),
         "levels 6 and 8, the neighbours of 0",
-        cause="the positive side has 8 levels and lies denser than the negative one with 7",
+        cause="the quantiles, ndtri(p), of equally spaced p from 0.9677083 to 0.5: 9 on the "
+        "positive side, 8 on the negative one, each without the last",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: all 16 levels, beside those of bitsandbytes.
+    # Looks at: all levels, beside those of bitsandbytes.
+    # Stated by: "quantiles of 9 equally spaced probabilities from 0.9677083 to 0.5, without the
+    #   last one"
     # Right because: quantiles at equal steps of probability lie dense where a normal
     #   distribution has most of its numbers, so most weights find a level close by; two halves
     #   of their own leave one level for 0.
@@ -955,24 +1131,42 @@ with exercise("nf4"):
 
     nf4_levels = get_4bit_type("nf4", device="cpu")
 
-    def nf4_parts(weight, code_book, *block_size):
+    def nf4_parts(weight, what, code_book, *block_size):
         got = quantize_nf4(weight.clone(), code_book.clone(), *block_size)
-        return expect_parts(got, "codes, absmax", "what quantize_nf4 returns")
+        return expect_parts(got, "codes, absmax", f"{what}: what quantize_nf4 returns")
 
-    def same_as_bitsandbytes(weight, what):
-        codes, absmax = nf4_parts(weight, nf4_levels)
+    def same_as_bitsandbytes(weight, what, cause=""):
+        codes, absmax = nf4_parts(weight, what, nf4_levels)
         packed, state = quantize_4bit(weight, blocksize=64, quant_type="nf4")
         theirs = torch.stack((packed.flatten() >> 4, packed.flatten() & 15), dim=1).flatten()
-        expect_equal(codes, theirs[: weight.numel()].tolist(), f"codes of {what}")
-        absmax = expect_tensor(absmax, f"absmax values of {what}", state.absmax.shape)
+        absmax = expect_tensor(
+            absmax, f"absmax values of {what}", state.absmax.shape, cause=cause
+        )
         expect_close(
-            absmax, state.absmax, f"absmax of {what}", atol=0 if weight.any() else 1e-30
+            absmax,
+            state.absmax,
+            f"absmax of {what}",
+            cause=cause or "each block's own largest absolute value, as it is",
+            atol=0 if weight.any() else 1e-30,
         )
         expect_tensor(
             absmax,
             f"the dtype of absmax of {what}",
             dtype=torch.float32,
             cause="an absmax is to take four bytes",
+        )
+        codes = expect_tensor(
+            codes,
+            f"codes of {what}",
+            [weight.numel()],
+            cause="a code for each number, and none for what fills up the last block",
+        )
+        expect_equal(
+            codes,
+            theirs[: weight.numel()].tolist(),
+            f"codes of {what}",
+            cause=cause
+            or "the code of the nearest level, above or below, to number * (1 / absmax)",
         )
 
     same_as_bitsandbytes(randn(2, 64, seed=1), "two blocks of random numbers")
@@ -982,49 +1176,65 @@ with exercise("nf4"):
         numbers,
         torch.tensor([-2.0, 0.0, 0.1591606, 2.0, -0.910500]),
         "codes 0, 7, 8, 15, 6 dequantized, blocks of 4 and 1, absmax 2 and 10",
+        cause="each code's level times its block's absmax: 2 for the first four, 10 for the last",
     )
     expect_tensor(numbers, "the dequantized numbers' dtype", dtype=torch.float32)
     ### BEGIN HIDDEN TESTS
     # Looks at: a short last block, blocks of one, and a tensor smaller than a block; zeros,
-    #   alone and beside other blocks; outliers, small and negative numbers; numbers on a
-    #   level, and halfway between two; another code book, and tensors of other dimensions; NaN
-    #   and infinity.
+    #   alone and beside other blocks; outliers, small and negative numbers; numbers on a level,
+    #   and halfway between two; another code book; tensors of other dimensions; NaN and
+    #   infinity.
+    # Stated by: "consecutive numbers of the flattened tensor that share an absmax; the last
+    #   block may be shorter." | "A block of zeros has the absmax 0, and the codes of the level
+    #   0." | "the largest absolute value of each block." | "a number exactly halfway between
+    #   two levels takes the lower one." | "code_book: [16], ascending levels from -1 to 1,
+    #   float32." | "weight: a float32 tensor of any shape, at least one number." | "ValueError:
+    #   a weight is NaN or infinite."
     # Right because: the nearest level changes at the midpoints between levels, so a number's
     #   code is the count of midpoints below it; the same float32 product as the library's puts
     #   even borderline numbers on the same side.
-    same_as_bitsandbytes(randn(5, 33, seed=2), "165 numbers, with a short last block")
-    same_as_bitsandbytes(randn(1, seed=3), "a single number")
+    across = "blocks run through the flattened tensor, across the ends of its rows"
+    same_as_bitsandbytes(randn(4, 32, seed=2), "4 x 32 numbers", across)
+    short = "the last block is shorter"
+    same_as_bitsandbytes(
+        randn(150, seed=2), "150 numbers in a row, with a short last block", short
+    )
+    same_as_bitsandbytes(
+        randn(5, 33, seed=2), "5 x 33 numbers, with a short last block", across
+    )
+    same_as_bitsandbytes(randn(1, seed=3), "a single number", short)
     same_as_bitsandbytes(1e-3 * randn(96, 100, seed=4), "9600 small numbers")
     outliers = randn(64, 48, seed=5)
     outliers.view(-1)[::97] *= 50
     same_as_bitsandbytes(outliers, "numbers with outliers")
     same_as_bitsandbytes(-randn(3, 64, seed=6).abs(), "negative numbers")
     same_as_bitsandbytes(randn(2, 3, 4, 16, seed=7), "a tensor of four dimensions")
-    same_as_bitsandbytes(torch.zeros(2, 64), "zeros")
+    of_zeros = (
+        "1 / 0 is infinite; a block of zeros has the absmax 0 and the codes of the level 0"
+    )
+    same_as_bitsandbytes(torch.zeros(2, 64), "zeros", of_zeros)
     mixed = torch.cat((torch.zeros(64), randn(64, seed=8), torch.zeros(64)))
-    same_as_bitsandbytes(mixed, "blocks of zeros beside another")
+    same_as_bitsandbytes(mixed, "blocks of zeros beside another", of_zeros)
     same_as_bitsandbytes(nf4_levels.repeat(4), "the levels themselves")
     halfway = torch.tensor([1.0, float(nf4_levels[8]) / 2, float(nf4_levels[6]) / 2])
     expect_equal(
-        nf4_parts(halfway, nf4_levels)[0],
+        nf4_parts(halfway, "numbers halfway between levels", nf4_levels)[0],
         [15, 7, 6],
         "codes of 1 and of the numbers halfway between 0 and its two neighbours",
         cause="halfway between two levels, the lower one is taken",
     )
 
-    def check(weight, block_size, what, code_book=nf4_levels):
+    def check(weight, block_size, what, cause="", code_book=nf4_levels):
         """Nearest level in float64, and the way back, with another block size or code book."""
-        codes, absmax = nf4_parts(weight, code_book, block_size)
+        codes, absmax = nf4_parts(weight, what, code_book, block_size)
         numbers = weight.flatten().double()
         block = torch.arange(len(numbers)) // block_size
         expected = torch.stack([part.abs().max() for part in numbers.split(block_size)])
-        expect_close(absmax, expected, f"{what}: absmax", atol=0)
+        expect_close(absmax, expected, f"{what}: absmax", cause, atol=0)
         codes = expect_tensor(codes, f"{what}: the codes", [len(numbers)], torch.uint8)
         scaled = numbers / expected[block]
         nearest = (scaled[:, None] - code_book.double()).abs().argmin(dim=1)
-        expect_equal(
-            codes, nearest.tolist(), f"{what}: codes", cause="code_book is an argument"
-        )
+        expect_equal(codes, nearest.tolist(), f"{what}: codes", cause)
         expect_close(
             dequantize_nf4(codes, absmax, code_book.clone(), block_size, tuple(weight.shape)),
             (code_book.double()[nearest] * expected[block]).reshape(weight.shape),
@@ -1032,11 +1242,14 @@ with exercise("nf4"):
             atol=1e-5 * float(numbers.abs().max()),
         )
 
-    check(randn(6, 32, seed=9), 64, "blocks of 64")
-    check(randn(3, 25, seed=10), 10, "75 numbers in blocks of 10")
-    check(randn(9, seed=11), 4096, "fewer numbers than a block")
-    check(randn(9, seed=12), 1, "blocks of one")
-    check(randn(4, 25, seed=13), 32, "another code book", torch.linspace(-1, 1, 16))
+    sized = "block_size is an argument"
+    check(randn(6, 32, seed=9), 64, "6 x 32 in blocks of 64")
+    check(randn(3, 25, seed=10), 10, "75 numbers in blocks of 10", sized)
+    check(randn(9, seed=11), 4096, "fewer numbers than a block", sized)
+    check(randn(9, seed=12), 1, "blocks of one", sized)
+    other = torch.linspace(-1, 1, 16)
+    check(randn(4, 16, seed=13), 64, "another code book", "code_book is an argument", other)
+    check(randn(4, 25, seed=13), 32, "another code book, blocks of 32", sized, other)
     for bad in (float("nan"), float("inf"), -float("inf")):
         expect_raises(
             ValueError,
@@ -1090,9 +1303,9 @@ def double_quantize(absmax, block_size=256):
         block_size: values that share a scale; the last block may be shorter.
 
     Returns:
-        (codes, scale, offset): codes [n], int8, from -127 to 127; scale, float32, one for each
-        block; offset, the mean of all absmax values, a single number. Where a block's values
-        all equal the offset its codes are 0 and its scale is any finite number.
+        (codes, scale, offset), for n values in b blocks: codes [n], int8, from -127 to 127;
+        scale [b], float32; offset, the mean of all absmax values, a single number. Where a
+        block's values all equal the offset its codes are 0 and its scale is any finite number.
     """
     ### BEGIN SOLUTION
     offset = absmax.mean()
@@ -1134,17 +1347,49 @@ from fridge.testing import (
 with exercise("double-quant"):
     builds_on("int8-absmax")
 
-    def doubly_quantized(absmax, **options):
+    def doubly_quantized(absmax, what, **options):
         got = double_quantize(absmax.clone(), **options)
-        return expect_parts(got, "codes, scale, offset", "what double_quantize returns")
+        codes, scale, offset = expect_parts(
+            got, "codes, scale, offset", f"{what}: what double_quantize returns"
+        )
+        codes = expect_tensor(
+            codes,
+            f"{what}: the codes",
+            [len(absmax)],
+            torch.int8,
+            cause="a code for each value, in int8, and none for what fills up the last block",
+        )
+        return codes, scale, offset
 
     absmax = torch.tensor([1.0, 2.0, 3.0, 2.0])  # mean 2; differences -1, 0, 1, 0
-    codes, scale, offset = doubly_quantized(absmax)
+    codes, scale, offset = doubly_quantized(absmax, "[1, 2, 3, 2]")
     offset = expect_number(offset, "offset of [1, 2, 3, 2]")
-    expect_close(offset, torch.tensor(2.0), "offset of [1, 2, 3, 2]")
-    expect_equal(codes, [-127, 0, 127, 0], "codes of [1, 2, 3, 2]")
+    expect_close(
+        offset,
+        torch.tensor(2.0),
+        "offset of [1, 2, 3, 2]",
+        cause="the mean of the values, and of nothing that fills up a block",
+    )
+    expect_equal(
+        codes,
+        [-127, 0, 127, 0],
+        "codes of [1, 2, 3, 2]",
+        cause="the largest difference from the mean gets 127 or -127; nothing that fills up "
+        "the block may be larger",
+    )
     expect_close(as_tensor(scale), torch.tensor([1 / 127]), "scale of [1, 2, 3, 2]")
     expect_tensor(scale, "the scale's dtype", dtype=torch.float32)
+    expect_close(
+        double_dequantize(
+            torch.tensor([-127, 0, 127], dtype=torch.int8),
+            torch.tensor([1 / 127]),
+            torch.tensor(2.0),
+            3,
+        ),
+        torch.tensor([1.0, 2.0, 3.0]),
+        "codes -127, 0 and 127 dequantized, scale 1/127, offset 2",
+        cause="code * scale + offset, in floating point",
+    )
     again = double_dequantize(
         torch.tensor([-127, 0, 127, 4], dtype=torch.int8),
         torch.tensor([1 / 127, 0.5]),
@@ -1155,17 +1400,24 @@ with exercise("double-quant"):
         again,
         torch.tensor([1.0, 2.0, 3.0, 4.0]),
         "codes -127, 0, 127 and 4, dequantized with scales 1/127 and 0.5, blocks of 3, offset 2",
+        cause="block_size is an argument: the fourth code has the second block's scale",
     )
     expect_tensor(again, "the dequantized values' dtype", dtype=torch.float32)
 
     ### BEGIN HIDDEN TESTS
     # Looks at: several blocks, a part of one, less than one; another block size; blocks alike
-    #   inside, and values that are all equal; a single value, and zeros; small values; an
-    #   outlier in one block of several.
+    #   inside; values that are all equal, a single one, and zeros; small values; an outlier in
+    #   one block of several.
+    # Stated by: "for n values in b blocks: codes [n], int8, from -127 to 127; scale [b],
+    #   float32" | "block_size: values that share a scale; the last block may be shorter." |
+    #   "offset, the mean of all absmax values, a single number." | "Where a block's values all
+    #   equal the offset its codes are 0 and its scale is any finite number." | "then quantize
+    #   what is left to 8 bits, symmetric" | "code * scale + offset, each code with its own
+    #   block's scale."
     # Right because: absmax values lie close together, so without their mean they are small and
     #   of both signs, and 255 codes a block divide what is left finely.
-    def check(absmax, what, **options):
-        codes, scale, offset = doubly_quantized(absmax, **options)
+    def check(absmax, what, cause="", **options):
+        codes, scale, offset = doubly_quantized(absmax, what, **options)
         block_size = options.get("block_size", 256)
         mean = absmax.double().mean()
         size = float(absmax.abs().max())
@@ -1176,18 +1428,17 @@ with exercise("double-quant"):
             cause="the mean of all absmax values, of the whole tensor",
             atol=1e-5 * size,
         )
-        codes = expect_tensor(codes, f"{what}: the codes", [len(absmax)], torch.int8)
         rest = absmax.double() - mean
         peaks = torch.stack([part.abs().max() for part in rest.split(block_size)])
         scale = expect_tensor(
-            scale, f"{what}: the scales", peaks.shape, cause="one scale a block"
+            scale, f"{what}: the scales", peaks.shape, cause=cause or "one scale a block"
         )
         expect_true(
             bool(scale.isfinite().all()),
             f"{what}: the scales",
             "finite numbers",
             scale,
-            cause="0 / 0 is NaN",
+            cause="dividing by 0 gives NaN or infinity; for zeros any finite scale is right",
         )
         block = torch.arange(len(absmax)) // block_size
         real = peaks > 1e-5 * size
@@ -1195,6 +1446,7 @@ with exercise("double-quant"):
             scale.double()[real] * 127 / peaks[real],
             torch.ones(int(real.sum())),
             f"{what}: scales as parts of the block's largest |absmax - offset| / 127",
+            cause="each block has a scale of its own, and all blocks have one offset",
             atol=1e-3,
         )
         back = codes.double() * scale.double()[block] + mean
@@ -1217,7 +1469,12 @@ with exercise("double-quant"):
     check(0.1 + randn(700, seed=1).abs(), "700 values, two blocks and a part of one")
     check(0.1 + randn(512, seed=2).abs(), "512 values, two blocks")
     check(randn(20, seed=3).abs() + 3, "20 values, less than a block")
-    check(randn(20, seed=4).abs() + 3, "20 values in blocks of 8", block_size=8)
+    check(
+        randn(20, seed=4).abs() + 3,
+        "20 values in blocks of 8",
+        "block_size is an argument",
+        block_size=8,
+    )
     check(1e-3 * (randn(300, seed=5).abs() + 1), "small values")
     check(
         torch.cat((torch.full((256,), 1.0), torch.full((44,), 3.0))), "two blocks, alike inside"
@@ -1334,26 +1591,40 @@ with exercise("linear-4bit"):
         )
         return x.double() @ near.T + bias
 
+    exact = Linear4bit(torch.tensor([[1.0, 0.0, -1.0], [1.0, 1.0, 0.0]]))
+    expect_close(
+        exact(torch.tensor([[1.0, 0.0, -1.0]])),
+        torch.tensor([[2.0, 1.0]]),
+        "output for weights and inputs of 1, 0 and -1, which NF4 keeps as they are",
+        cause="y = x Wᵀ: an output for each row of the weight",
+    )
     weight, x = randn(6, 32, seed=1), randn(3, 32, seed=2)
     layer = Linear4bit(weight)
+    expect_equal(
+        layer.nbytes,
+        6 * 32 // 2 + 3 * 4,
+        "nbytes of a layer 32 -> 6",
+        cause="two codes a byte, and 4 bytes for each block of 64 numbers, which may cross "
+        "rows; no code book",
+    )
     expect_close(
         layer(x),
         expected_output(x, weight),
         "output of a layer 32 -> 6",
-        cause="the weight that counts is the dequantized one",
+        cause="x as it is, times the weight as it comes back from its codes",
         atol=1e-4,
     )
-    expect_equal(
-        layer.nbytes,
-        6 * 32 // 2 + 3 * 4,
-        "its nbytes",
-        cause="two codes a byte, and 4 bytes for each block of 64",
-    )
     ### BEGIN HIDDEN TESTS
-    # Looks at: with a bias and double quantization, and without; an odd number of weights, a
-    #   single one, zeros, and more than 256 blocks; blocks of other sizes; x of one and of
-    #   three dimensions; a second call, and a second layer; nbytes of all of these; a small
-    #   Llama with your layers.
+    # Looks at: a bias, and none; double quantization, of few blocks and of many; an odd number
+    #   of weights, a single one, and zeros; blocks of other sizes; x of one and of three
+    #   dimensions; a second call, and a second layer; nbytes of all of these; a small Llama
+    #   with your layers.
+    # Stated by: "bias: [out], float32, or None; it isn't quantized." | "double_quant: keep the
+    #   absmax values doubly quantized, in blocks of 256." | "weight: [out, in], float32." |
+    #   "block_size: numbers that share an absmax." | "x: [..., in]." | "When it is called it
+    #   unpacks and dequantizes the weight, multiplies, and forgets it again." | "bytes kept:
+    #   packed codes, absmax values (or their codes, scales and 4 bytes for the offset), and the
+    #   bias." | "A linear layer whose weight is kept in NF4."
     # Right because: codes and absmax values stand for one fixed matrix, so the layer is an
     #   ordinary linear layer with that matrix, which exists only during a call and isn't kept.
     from fridge import quantized
@@ -1366,7 +1637,7 @@ with exercise("linear-4bit"):
         scales = torch.where(scales > 1e-12, scales, 1.0)[torch.arange(len(rest)) // 256]
         return (rest / scales).round() * scales + absmax.mean()
 
-    def check(out, inner, x, what, seed, bias=False, block_size=64):
+    def check(out, inner, x, what, seed, cause="", bias=False, block_size=64):
         weight = randn(out, inner, seed=seed)
         offset = randn(out, seed=seed + 100) if bias else None
         blocks = -(-out * inner // block_size)
@@ -1383,22 +1654,39 @@ with exercise("linear-4bit"):
             expected = expected_output(
                 x, weight, offset.double() if bias else 0.0, absmax, block_size
             )
-            cause = "block_size is an argument" if own and not double else ""
-            expect_close(mine(x.clone()), expected, f"{name}: output", cause, atol=1e-3)
+            doubled = "with double_quant, the absmax values as they come back from their codes"
+            expect_close(
+                mine(x.clone()),
+                expected,
+                f"{name}: output",
+                cause=doubled if double else cause,
+                atol=1e-3,
+            )
+            kept = "packed codes, absmax values, the bias; no code book, no copy of the weight"
+            if double:
+                kept = (
+                    "packed codes, a byte an absmax, 4 for each 256, 4 for the offset, the bias"
+                )
             bytes_of_blocks = blocks + 4 * -(-blocks // 256) + 4 if double else 4 * blocks
             expect_equal(
                 mine.nbytes,
                 (out * inner + 1) // 2 + bytes_of_blocks + (4 * out if bias else 0),
                 f"{name}: nbytes",
-                cause="packed codes, absmax values, the bias; no code book and no copy of the weight",
+                cause=kept,
             )
             expect_close(
-                mine(x.clone()), expected, f"{name}: output of a second call", atol=1e-3
+                mine(x.clone()),
+                expected,
+                f"{name}: output of a second call",
+                cause="a call leaves what the layer keeps as it is",
+                atol=1e-3,
             )
 
+    with_bias = "the bias is added to what the weight gives"
     check(8, 64, randn(4, 64, seed=3), "64 -> 8", seed=4)
-    check(8, 64, randn(4, 64, seed=3), "64 -> 8 with a bias", seed=4, bias=True)
-    check(5, 13, randn(2, 13, seed=5), "13 -> 5, an odd number of weights", seed=6, bias=True)
+    check(8, 64, randn(4, 64, seed=3), "64 -> 8 with a bias", 4, with_bias, bias=True)
+    odd = "the last byte holds one code and the fill, which is no weight"
+    check(5, 13, randn(2, 13, seed=5), "13 -> 5, an odd number of weights", 6, odd, bias=True)
     check(1, 1, randn(2, 1, seed=7), "1 -> 1", seed=8)
     check(16, 48, randn(2, 3, 48, seed=9), "48 -> 16, x of three dimensions", seed=10)
     check(16, 48, randn(48, seed=11), "48 -> 16, x of one dimension", seed=12, bias=True)
@@ -1413,8 +1701,9 @@ with exercise("linear-4bit"):
         held,
         cause="the dequantized weight, or a code a byte, outlives the call: forget it when forward returns",
     )
-    check(6, 50, randn(2, 50, seed=16), "50 -> 6, blocks of 256", seed=17, block_size=256)
-    check(4, 100, randn(2, 100, seed=18), "100 -> 4, blocks of 128", seed=19, block_size=128)
+    sized = "block_size is an argument"
+    check(6, 50, randn(2, 50, seed=16), "50 -> 6, blocks of 256", 17, sized, block_size=256)
+    check(4, 100, randn(2, 100, seed=18), "100 -> 4, blocks of 128", 19, sized, block_size=128)
     zeros = Linear4bit(torch.zeros(3, 40))
     expect_close(zeros(randn(2, 40, seed=15)), torch.zeros(2, 3), "output of a weight of zeros")
     one, other = Linear4bit(weight), Linear4bit(-2 * weight)
@@ -1422,6 +1711,7 @@ with exercise("linear-4bit"):
         one(x),
         expected_output(x, weight),
         "output of a layer after another was made",
+        cause="each layer keeps codes and absmax values of its own",
         atol=1e-4,
     )
     expect_close(
@@ -1543,7 +1833,7 @@ def int8_linear(x, weight, threshold=6.0):
     Args:
         x: [rows, in], float32.
         weight: [out, in], float32.
-        threshold: above it, a number makes its column an outlier column.
+        threshold: a number of greater absolute value makes its column an outlier column.
 
     Returns:
         [rows, out], float32.
@@ -1581,19 +1871,25 @@ with exercise("llm-int8"):
         outlier_columns(x),
         [1, 2],
         "outlier columns",
-        cause="greater than 6, plus or minus, in any row; 6.0 itself isn't",
+        cause="the indices of the columns in which any row has a number above 6, plus or "
+        "minus; 6.0 itself isn't",
     )
     # 127 and -64 become the codes 127 and -64 with a scale of 1: integers stay what they are.
-    got = int8_linear(
-        torch.tensor([[127.0, -64.0], [3.0, 127.0]]),
-        torch.tensor([[127.0, 1.0]]),
-        threshold=200.0,
+    got = expect_tensor(
+        int8_linear(
+            torch.tensor([[127.0, -64.0], [3.0, 127.0]]),
+            torch.tensor([[127.0, 1.0]]),
+            threshold=200.0,
+        ),
+        "a product of small integers: the output",
+        [2, 1],
     )
     expect_close(
         got,
         torch.tensor([[127.0 * 127 - 64], [3 * 127.0 + 127]]),
         "a product of small integers",
-        cause="the codes' products must not be added up in int8",
+        cause="each scale is 127 / 127 here, and the codes' products are added up exactly, as "
+        "int32",
         atol=1e-2,
     )
     expect_tensor(got, "the output's dtype", dtype=torch.float32)
@@ -1601,8 +1897,14 @@ with exercise("llm-int8"):
     ### BEGIN HIDDEN TESTS
     # Looks at: several outlier columns, none, and nothing else; rows of different size, in x
     #   and in the weight; a weight whose largest numbers meet an outlier column; other
-    #   thresholds, and one that isn't given; sums beyond 16 bits, and one row with one output;
-    #   zeros in x and in the weight.
+    #   thresholds, and one that isn't given; sums that short integers don't hold; one row with
+    #   one output; zeros in x and in the weight.
+    # Stated by: "a column of $x$ is an *outlier column* if any |number| in it is **greater
+    #   than** the threshold" | "its absmax *without the outlier columns* / 127; **each row of
+    #   $W$** has its own" | "its absmax *over all columns* / 127, because $W$ is quantized
+    #   once, before any $x$ is known" | "threshold: a number of greater absolute value makes
+    #   its column an outlier column." | "the products of the codes are added up exactly, as
+    #   int32" | "[rows, out], float32." | "does all rows of a matrix, also if they are zeros."
     # Right because: a dot product is a sum over columns, so it can be split: the few wide
     #   columns stay exact, and without them the scales are short enough that 8 bits serve the
     #   rest.
@@ -1621,7 +1923,9 @@ with exercise("llm-int8"):
         threshold = options.get("threshold", 6.0)
         expected = reference(x, weight, threshold)
         columns = [c for c in range(x.shape[1]) if bool((x[:, c].abs() > threshold).any())]
-        expect_equal(outlier_columns(x.clone(), **options), columns, f"{what}: outlier columns")
+        expect_equal(
+            outlier_columns(x.clone(), **options), columns, f"{what}: outlier columns", cause
+        )
         expect_close(
             int8_linear(x.clone(), weight.clone(), **options),
             expected,
@@ -1630,12 +1934,61 @@ with exercise("llm-int8"):
             atol=2e-5 * max(1.0, float(expected.abs().max())),
         )
 
-    spoilt = randn(5, 24, seed=1)
+    check(
+        randn(1, 8, seed=11),
+        randn(1, 8, seed=12),
+        "one row, one output, no outliers",
+        cause="x and the weight are both rounded to codes, and the sum is multiplied by both "
+        "scales",
+    )
+    alike, alike_weight = randn(4, 16, seed=21), randn(5, 16, seed=22)
+    alike[:, 3], alike_weight[:, 7] = 5.0, -4.0
+    check(
+        alike,
+        alike_weight,
+        "rows whose scales are all the same",
+        cause="row i and column o of the output: row i of x with row o of the weight",
+    )
+    check(
+        torch.full((2, 600), 5.0),
+        torch.ones(3, 600),
+        "sums far beyond 16 bits",
+        cause="the codes' products are added up exactly, as int32",
+    )
+    uneven = randn(4, 16, seed=5) * torch.tensor([[0.01], [1.0], [0.1], [2.0]])
+    check(
+        uneven,
+        alike_weight[:3],
+        "rows of x of different size",
+        cause="each row of x has a scale of its own",
+    )
+    check(
+        alike,
+        randn(5, 16, seed=8) * torch.tensor([[0.01], [1.0], [0.1], [5.0], [3.0]]),
+        "rows of the weight of different size",
+        cause="each row of the weight has a scale of its own",
+    )
+    check(
+        10 * uneven,
+        randn(3, 16, seed=6),
+        "rows of different size, a threshold of 100",
+        cause="threshold is an argument, of both functions",
+        threshold=100.0,
+    )
+    check(
+        randn(3, 8, seed=9) + 20,
+        randn(4, 8, seed=10),
+        "nothing but outliers",
+        cause="in floating point, outlier columns of x meet the same columns of the weight, "
+        "which isn't rounded for them; they count once",
+    )
+    spoilt, plain = randn(5, 24, seed=1), randn(7, 24, seed=2)
     spoilt[:, 3] *= 40
     spoilt[2, 17] = -60.0
+    plain[:, [3, 17]] /= 4
     check(
         spoilt,
-        randn(7, 24, seed=2),
+        plain,
         "two outlier columns",
         cause="the whole column counts in float32, also the rows of it that are small; and the scale of a row of x is "
         "that of what is left",
@@ -1650,16 +2003,6 @@ with exercise("llm-int8"):
         "a weight whose largest numbers meet an outlier column",
         cause="the weight's scales are those of whole rows: it is quantized before x is known",
     )
-    uneven = randn(4, 16, seed=5) * torch.tensor([[0.01], [1.0], [0.1], [5.0]])
-    check(uneven, randn(3, 16, seed=6), "rows of different size", threshold=100.0)
-    check(
-        randn(4, 16, seed=7),
-        randn(5, 16, seed=8) * torch.tensor([[0.01], [1.0], [0.1], [5.0], [3.0]]),
-        "weight rows of different size",
-    )
-    check(randn(3, 8, seed=9) + 20, randn(4, 8, seed=10), "nothing but outliers")
-    check(randn(1, 8, seed=11), randn(1, 8, seed=12), "one row, one output")
-    check(torch.full((2, 600), 5.0), torch.ones(3, 600), "sums far beyond 16 bits")
     check(
         torch.cat((torch.zeros(1, 8), randn(2, 8, seed=13))),
         randn(4, 8, seed=14),
@@ -1667,7 +2010,11 @@ with exercise("llm-int8"):
     )
     check(randn(3, 8, seed=15), torch.zeros(2, 8), "a weight of zeros")
     check(
-        10 * randn(4, 12, seed=16), randn(5, 12, seed=17), "another threshold", threshold=12.0
+        10 * randn(4, 12, seed=16),
+        randn(5, 12, seed=17),
+        "a threshold of 12",
+        cause="threshold is an argument, of both functions",
+        threshold=12.0,
     )
     close = randn(3, 6, seed=19)
     close[0] = torch.tensor([5.99, 6.01, -6.01, -5.99, 6.0, -6.0])
@@ -1722,8 +2069,8 @@ if scoreboard.ready("llm-int8"):
 #   call 3 is fed                     6  7  8       scores           9 (7 and 8 are scored)
 # ```
 #
-# So call number $k$ is fed the `window` tokens from position $k \cdot \text{stride}$ on, or those that are left, without the
-# very last token of the text, which nothing follows. It scores what no call before it has scored. The calls end when everything is scored.
+# So call number $k$ is fed the `window` tokens from position $k \cdot \text{stride}$ on, or those that are left. The very last token of
+# the text may stay out, for nothing follows it. A call scores what no call before it has scored. The calls end when everything is scored.
 #
 # <details><summary>Hint 1</summary>Keep one number: how many tokens have been scored. A window that starts at s and is fed m
 # tokens can score the tokens s + 1 … s + m.</details>
@@ -1797,19 +2144,36 @@ with exercise("perplexity"):
     text_of_ten = torch.tensor([5, 9, 2, 61, 33, 7, 12, 40, 3, 8])
     value, fed = calls_of(text_of_ten, 5, 3, lambda ids: torch.zeros(1, ids.shape[1], 64))
     expect_close(
-        value, torch.tensor(64.0), "perplexity when all 64 tokens are equally likely", atol=1e-3
+        value,
+        torch.tensor(64.0),
+        "perplexity when all 64 tokens are equally likely",
+        cause="exp of the mean over the 9 scored tokens, each of which costs ln 64",
+        atol=1e-3,
     )
     expect_equal(
         [call[0] for call in fed],
         [5, 61, 12],
         "the first tokens of the calls, 10 tokens, window 5, stride 3 (the figure above)",
+        cause="a call begins every `stride` tokens, until the last token is scored, also with "
+        "a short window",
     )
-    expect_equal(fed[:2], [[5, 9, 2, 61, 33], [61, 33, 7, 12, 40]], "the first two calls")
+    expect_equal(
+        fed[:2],
+        [[5, 9, 2, 61, 33], [61, 33, 7, 12, 40]],
+        "the first two calls",
+        cause="each is fed `window` tokens",
+    )
     ### BEGIN HIDDEN TESTS
-    # Looks at: windows that overlap by much, by little, and not at all; a last window that is
-    #   short, or has one token; windows as long as the text, longer, and of a token or two;
-    #   the shortest text, and a long one; a text with an easy and a hard half; too few tokens,
-    #   and strides out of range.
+    # Looks at: windows that overlap by much, by little, and not at all; what each call is fed,
+    #   and how many there are; a last window that is short, or has one token; windows as long
+    #   as the text, longer, and of a token or two; the shortest text, and a long one; a text
+    #   with an easy and a hard half; too few tokens, and strides out of range.
+    # Stated by: "stride: distance between the starts of two calls, from 1 to `window`." | "A
+    #   call scores what no call before it has scored. The calls end when everything is scored."
+    #   | "or those that are left." | "window: largest number of tokens in a call." | "every
+    #   token but the first is scored once." | "The negative logarithms of these probabilities
+    #   are averaged over the text" | "fewer than 2 tokens, or a stride that isn't from 1 to
+    #   `window`; the model hasn't been called."
     # Right because: the first window that can score a token gives it the most context, and
     #   later ones skip it; dividing once at the end gives every token the same weight,
     #   whatever window it was in.
@@ -1847,7 +2211,10 @@ with exercise("perplexity"):
                 call != left
             ):  # whoever feeds the last token too and drops its logits is right as well
                 expect_equal(
-                    call, without_last, f"{what}: tokens of the call that starts at {start}"
+                    call,
+                    without_last,
+                    f"{what}: tokens of the call that starts at {start}",
+                    cause="its window, to the last token but one at least: that predicts the last",
                 )
         expect_close(
             value / expected,
@@ -1857,19 +2224,45 @@ with exercise("perplexity"):
             1e-4,
         )
 
-    once = "every token but the first counts once, with the same weight"
-    check(30, 8, 4, "", once)
+    # Unlike parts: the first half is easy for the model, the second is hard. The mean of means
+    # is another number.
+    def half_blind(ids):
+        logits = torch.zeros(1, ids.shape[1], 64)
+        for row, token in enumerate(ids[0].tolist()):
+            logits[0, row, token + 1 if token < 20 else 0] = 6.0
+        return logits
+
+    def check_halves(window, stride):
+        right = (1 + 63 * torch.exp(torch.tensor(-6.0))).log().double()
+        expected = ((44 * right + 24 * 6) / 44).exp()  # 20 tokens cost `right`, 24 cost 6 more
+        value, _ = calls_of(torch.arange(0, 45), window, stride, half_blind)
+        expect_close(
+            value / expected,
+            torch.tensor(1.0),
+            f"a text with an easy and a hard half, window {window}, stride {stride}: "
+            "perplexity as a part of the right one",
+            cause="the mean over tokens, not over windows",
+            atol=1e-4,
+        )
+
     check(
-        30,
-        8,
-        8,
-        ": windows that don't overlap",
-        "the first token of a window is predicted by the window before it",
+        6,
+        10,
+        10,
+        ": a single window",
+        "the logits at i are for token i + 1, whose share is that of a softmax over them, "
+        "taken once",
     )
+    apart = "the first token of a window is predicted by the window before it, at its end"
+    check(33, 8, 8, ": four full windows that don't overlap", apart)
+    check_halves(16, 16)
+    once = "every token but the first counts once: a window leaves out what was scored before"
+    check(30, 8, 4, "", once)
+    check(30, 8, 8, ": windows that don't overlap", apart)
+    check_halves(16, 12)
     check(30, 8, 1, ": one new token a call", once)
     check(30, 7, 5, ": a short last window", once)
     check(31, 7, 5, ": a short last window", once)
-    check(33, 8, 8, ": four full windows", once)
     check(34, 8, 8, ": a last window of one token", once)
     check(10, 10, 5, ": a window as long as the text", once)
     check(10, 9, 3, ": a window that just suffices", once)
@@ -1878,27 +2271,6 @@ with exercise("perplexity"):
     check(6, 1, 1, ": windows of one token", once)
     check(12, 2, 1, ": windows of two tokens", once)
     check(150, 24, 17, ": a long text", once)
-
-    # Unlike parts: the first half is easy for the model, the second is hard. The mean of means is another number.
-    def half_blind(ids):
-        logits = torch.zeros(1, ids.shape[1], 64)
-        for row, token in enumerate(ids[0].tolist()):
-            logits[0, row, token + 1 if token < 20 else 0] = 6.0
-        return logits
-
-    counting = torch.arange(0, 45)
-    right = (
-        (1 + 63 * torch.exp(torch.tensor(-6.0))).log().double()
-    )  # 20 tokens; the other 24 cost 6 more
-    value, fed = calls_of(counting, 16, 12, half_blind)
-    expected = ((44 * right + 24 * 6) / 44).exp()
-    expect_close(
-        value / expected,
-        torch.tensor(1.0),
-        "a text with an easy and a hard half: perplexity as a part of the right one",
-        cause="the mean over tokens, not over windows",
-        atol=1e-4,
-    )
 
     def refuses(n, window, stride, what):
         called = []

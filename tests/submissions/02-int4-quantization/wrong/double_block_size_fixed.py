@@ -1,6 +1,7 @@
 """Blocks of 256, whatever the argument says.
 
 loses: double-quant-test
+told: block_size is an argument
 """
 
 # %% nbgrader={"grade": false, "grade_id": "double-quant", "locked": false, "schema_version": 3, "solution": true, "task": false}

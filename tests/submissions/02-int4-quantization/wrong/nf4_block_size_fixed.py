@@ -1,6 +1,8 @@
 """Blocks of 64, whatever the argument says.
 
 loses: nf4-test, linear-4bit-test
+told: block_size is an argument
+misleads: code_book is an argument
 """
 
 # %% nbgrader={"grade": false, "grade_id": "nf4", "locked": false, "schema_version": 3, "solution": true, "task": false}
