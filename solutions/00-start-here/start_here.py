@@ -83,7 +83,8 @@ pictures.elephants_and_fridge(
 #    wrong, with what was expected, what it got, and the likely cause.
 # 3. Repair it. The test says `✓`: the tests that you see pass.
 #
-# A *gigabyte* (GB) is $10^9$ bytes here and everywhere in this course, and a byte has 8 bits.
+# A *gigabyte* (GB) is $10^9$ bytes here and everywhere in this course, and a byte has 8 bits. Weights lie packed:
+# two of 4 bits share one.
 #
 # <details><summary>Hint 1</summary>How many bits are all weights together? How many bytes is that?</details>
 # <details><summary>Hint 2</summary>Two models that you can do in your head: a billion weights of 8 bits take 1 GB, and of
@@ -95,7 +96,7 @@ def weight_gigabytes(parameters, bits):
     """Memory that a model's weights take.
 
     Args:
-        parameters: how many weights there are, 70e9 for a 70B model.
+        parameters: how many weights there are, 0 or more; 70e9 for a 70B model.
         bits: bits of each; not always a whole number, as unit 01 shows.
 
     Returns:
@@ -132,6 +133,9 @@ with exercise("weight-gigabytes"):
     ### BEGIN HIDDEN TESTS
     # Looks at: other models; fewer than 8 bits a weight; bits that aren't a whole number; models
     #   below a gigabyte; a model without weights.
+    # Stated by: "70e9 for a 70B model" | "Weights lie packed: two of 4 bits share one" | "bits
+    #   of each; not always a whole number" | "a number that need not be whole" | "how many
+    #   weights there are, 0 or more"
     # Right because: weights don't begin at whole bytes: all bits are added up and divided
     #   once, so two weights of 4 bits share a byte and nothing is lost to rounding.
     agrees(weight_gigabytes(13e9, 16), 26.0, "gigabytes of 13 billion weights of 16 bits")

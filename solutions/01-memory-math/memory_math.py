@@ -158,10 +158,10 @@ def bits_per_weight(
 
     Args:
         bits: bits of a weight's own code.
-        group: weights that share a scale and a zero point; None: there are none.
+        group: weights that share a scale and a zero point, 1 or more; None: there are none.
         scale_bits, zero_bits: bits of a group's scale and of its zero point; 0: there is none.
-        scale_group: scales that share one second-level scale (double quantization); None:
-            there is none.
+        scale_group: scales that share one second-level scale (double quantization), 1 or
+            more; None: there is none.
         second_bits: bits of a second-level scale.
 
     Returns:
@@ -218,9 +218,12 @@ with exercise("bits-per-weight"):
         cause="20 bits for 128 weights are 0.15625 for each: not rounded",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: the other formats of the table; double quantization, with a zero point and
-    #   without; groups of one weight; a second-level scale for each single scale; bits that
-    #   aren't given.
+    # Looks at: the other formats of the table; double quantization; zero points beside it;
+    #   groups of one weight; a second-level scale for each single scale; bits that aren't given.
+    # Stated by: "with its share of what is stored beside the codes" | "scales that share one
+    #   second-level scale (double quantization)" | "bits of a group's scale and of its zero
+    #   point" | "weights that share a scale and a zero point, 1 or more" | "(double
+    #   quantization), 1 or more" | "What isn't given takes no bits"
     # Right because: what a group stores is shared by its weights, and what groups store
     #   together by the weights of all of them, so each stored bit is counted once.
     expect_equal(
@@ -326,7 +329,7 @@ if scoreboard.ready("bits-per-weight"):
 #
 # - **Tied embeddings** (`tie_word_embeddings` is true): the head *is* the embedding and costs nothing.
 # - **Biases**: vectors as long as a matrix's output. With `attention_bias` true, q, k, v and o have one each. A Qwen2
-#   (`model_type` is `"qwen2"`) always has them on q, k and v, and not on o; no field says so.
+#   (`model_type` is `"qwen2"`) has no such field: it always has them on q, k and v, and not on o.
 # - **head_dim**: hidden_size / heads, unless the config has a number under `head_dim`.
 # - **A mixture of experts** (MoE): with `num_local_experts` in the config, each layer has that many MLPs, *and* a
 #   router, a matrix of num_local_experts × hidden_size, which sends each token to `num_experts_per_tok` of them. All of
@@ -352,8 +355,8 @@ def count_parameters(config):
 
     Returns:
         A dict with six ints: "embedding", "attention" (the four matrices, all layers), "mlp"
-        (all layers, with all experts and routers), "norms", "biases", "head". A part that the
-        model doesn't have is 0. Their sum is the total.
+        (all layers, with all experts and routers), "norms", "biases" (all layers), "head". A
+        part that the model doesn't have is 0. Their sum is the total.
     """
     ### BEGIN SOLUTION
     hidden, layers = config["hidden_size"], config["num_hidden_layers"]
@@ -447,8 +450,13 @@ with exercise("parameters"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: each part of every dense model that model_configs has; tied heads and heads of
-    #   their own; fewer KV heads than heads; head_dim in the config, as a number or None;
-    #   biases by attention_bias, and those of a Qwen2.
+    #   their own; fewer KV heads than heads; head_dim in the config, as a number or None; biases
+    #   by attention_bias; those of a Qwen2; biases beside a head_dim in the config.
+    # Stated by: "A part that the model doesn't have is 0" | "the head *is* the embedding and
+    #   costs nothing" | "(KV heads · head_dim) × hidden_size each" | "hidden_size / heads,
+    #   unless the config has a number under `head_dim`" | "With `attention_bias` true, q, k, v
+    #   and o have one each" | "it always has them on q, k and v, and not on o" |
+    #   "vectors as long as a matrix's output"
     # Right because: the config fixes the shape of every tensor, and a tensor has as many
     #   parameters as its shape's product; a tied head is the embedding's own memory, used
     #   twice.
@@ -586,6 +594,8 @@ with exercise("experts"):
     ### BEGIN HIDDEN TESTS
     # Looks at: the parts that experts don't touch; other numbers of experts; tokens that meet
     #   one expert, some, all.
+    # Stated by: "each layer has that many MLPs, *and* a router" | "(all layers, with all experts
+    #   and routers)" | "all but the experts that it isn't sent to"
     # Right because: any token may be sent to any expert, so memory has to hold all of them,
     #   while a token is multiplied with the router and its own experts alone.
     for part in ("embedding", "attention", "norms", "head"):
@@ -642,8 +652,9 @@ def weight_bytes(parts, bits, rest_bits=16):
     """Bytes of a model's weights.
 
     Args:
-        parts: a dict as `count_parameters` returns it.
-        bits: bits per weight of the matrices in the layers ("attention" and "mlp"), a float.
+        parts: a dict as `count_parameters` returns it: six numbers, each 0 or more.
+        bits: bits per weight of the matrices in the layers ("attention" and "mlp"), a number
+            that need not be whole.
         rest_bits: bits of each of the other parameters.
 
     Returns:
@@ -694,9 +705,13 @@ with exercise("weight-bytes"):
         cause="embedding, norms, biases and head stay in 16 bits",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: small and large models in other formats; a model with biases and a tied head;
-    #   other widths for the rest; bits that fill the last byte in part, and exactly; a model
-    #   without weights.
+    # Looks at: small and large models in other formats; models with biases; parts that are 0, a
+    #   tied head or all of them; other widths for the rest; bits that fill the last byte in
+    #   part, and exactly.
+    # Stated by: "bits per weight of the matrices in the layers" | "in 16 bits: the embedding,
+    #   the head, the norms and the biases" | "six numbers, each 0 or more" | "bits of each of
+    #   the other parameters" | "all the bits together, rounded up to whole bytes once, at the
+    #   end"
     # Right because: only the matrices of the layers have the low width, and packed weights
     #   don't stop at byte borders, so it is the sum of bits that is rounded, once.
     parts = {
@@ -828,15 +843,16 @@ if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes"):
 def kv_bytes(config, tokens, batch=1, bits=16):
     """Bytes of the keys and values of `batch` sequences of `tokens` tokens each.
 
-    A layer keeps at most `sliding_window` tokens of a sequence if the config has a number in
-    that field, unless its field `use_sliding_window` is False. A head has `head_dim` numbers
-    if the config has a number there, else hidden_size / heads.
+    A layer keeps all tokens, also more than the model was trained for; but at most
+    `sliding_window` tokens of a sequence if the config has a number in that field, unless its
+    field `use_sliding_window` is False. A head has `head_dim` numbers if the config has a
+    number there, else hidden_size / heads.
 
     Args:
         config: a dict with the fields of a `config.json`.
-        tokens: length of each sequence.
+        tokens: length of each sequence, 0 or more.
         batch: number of sequences.
-        bits: bits of each number in the cache, a float.
+        bits: bits of each number in the cache, which need not be whole.
 
     Returns:
         Bytes, an int: all the bits together, rounded up to whole bytes once, at the end.
@@ -889,9 +905,18 @@ with exercise("kv-bytes"):
         cause="a layer keeps the last 4096 tokens; only use_sliding_window False ends that",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: several sequences; numbers of 4.5, 8 and 32 bits; bits that fill the last byte
-    #   in part; no tokens; lengths just below, at and above the window; windows that are
-    #   switched off or None, and configs without one; head_dim in the config, as a number or None.
+    # Looks at: several sequences; numbers of other widths, of whole bits and not; bits that fill
+    #   the last byte in part; no tokens; lengths just below, at and above the window; windows
+    #   that are switched off; windows that are None, and configs without one; texts longer than
+    #   the model's context; a mixture of experts; head_dim in the config, as a number or None.
+    # Stated by: "keys and values of `batch` sequences of `tokens` tokens each" | "bits of each
+    #   number in the cache, which need not be whole" | "all the bits together, rounded up to
+    #   whole bytes once, at the end" | "length of each sequence, 0 or more" | "at most
+    #   `sliding_window` tokens of a sequence" | "unless its field `use_sliding_window` is False"
+    #   | "if the config has a number in that field" | "A layer keeps all tokens, also more than
+    #   the model was trained for" | "For each layer, each KV head and each token, the cache
+    #   holds one key and one value" | "if the config has a number there, else hidden_size /
+    #   heads"
     # Right because: every layer keeps a key and a value for each KV head and each token that
     #   it may still look at: query heads store nothing, and what has left the window is never
     #   read again.
@@ -1017,7 +1042,7 @@ for card in cards.CARDS.values():
 #
 # $$ \mathrm{weights} + \mathrm{KV} \le n \cdot (\mathrm{card} - \mathrm{reserve}). $$
 #
-# Frameworks ask for more: the number of cards must divide the number of heads, so in practice 3 becomes 4.
+# Frameworks ask for more: the number of cards must divide the number of heads, so in practice 3 becomes 4. Here it stays 3.
 #
 # <details><summary>Hint</summary>Divide and round up. -(-a // b) rounds up in whole numbers.</details>
 
@@ -1027,9 +1052,10 @@ def cards_needed(weights, kv, card, reserve=2_000_000_000):
     """The smallest number of identical cards that hold a model and its KV cache.
 
     Args:
-        weights, kv: bytes of the weights and of the KV cache; cards share them evenly.
+        weights, kv: bytes of the weights and of the KV cache, 0 or more; cards share them
+            evenly.
         card: bytes of one card's memory.
-        reserve: bytes kept free on each card.
+        reserve: bytes kept free on each card, 0 or more.
 
     Returns:
         An int, at least 1.
@@ -1083,6 +1109,11 @@ with exercise("cards-needed"):
     # Looks at: a byte less and a byte more than the cards hold, and just as much; weights and KV
     #   cache of many sizes; many cards; other reserves, and none; a tiny model, and nothing at
     #   all; a reserve that leaves a single byte, and one that leaves no room.
+    # Stated by: "\mathrm{weights} + \mathrm{KV} \le n \cdot (\mathrm{card} - \mathrm{reserve})"
+    #   | "bytes of the weights and of the KV cache, 0 or more; cards share them evenly" | "The
+    #   smallest number of identical cards that hold a model and its KV cache" | "bytes kept free
+    #   on each card, 0 or more" | "An int, at least 1" | "a card has no bytes left beside the
+    #   reserve"
     # Right because: the reserve is kept on every card, so each one adds card minus reserve,
     #   and there are no parts of cards: divide, and round up.
     expect_equal(
@@ -1145,7 +1176,8 @@ with exercise("cards-needed"):
 # Turn the question round. The weights are on the card; how much conversation fits into the rest?
 #
 # Both functions use exercise 5's rule, and whole numbers only: three conversations and a half are three. When not even
-# the weights fit, the answer is 0. 2 points are for each function.
+# the weights fit, the answer is 0; a reserve that leaves nothing of a card is no error here, but a card on which nothing
+# fits. 2 points are for each function.
 #
 # <details><summary>Hint 1</summary>Room for the cache: cards * (card - reserve) - weights. It can be
 # negative.</details>
@@ -1157,12 +1189,12 @@ def largest_batch(weights, kv_per_token, context, card, cards=1, reserve=2_000_0
     """How many sequences of `context` tokens fit beside the weights.
 
     Args:
-        weights: bytes of the weights.
+        weights: bytes of the weights, 0 or more.
         kv_per_token: bytes of the KV cache for one token of one sequence, at least 1.
         context: tokens of each sequence, at least 1.
         card: bytes of one card's memory.
         cards: number of cards, which share weights and KV cache evenly.
-        reserve: bytes kept free on each card.
+        reserve: bytes kept free on each card, 0 or more.
 
     Returns:
         An int; 0 if not one fits, or not even the weights.
@@ -1229,8 +1261,14 @@ with exercise("largest-batch"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: a byte less and a byte more than fits, and just as much; weights that leave no
-    #   room; several cards, also for weights larger than one; no reserve, one that isn't given,
-    #   and one larger than the card; a real model.
+    #   room; several cards, also for weights larger than one; no reserve; one that isn't given;
+    #   one larger than the card; the smallest sequences; a real model.
+    # Stated by: "exercise 5's rule, and whole numbers only: three conversations and a half are
+    #   three" | "0 if not one fits, or not even the weights" | "number of cards, which share
+    #   weights and KV cache evenly" | "bytes kept free on each card, 0 or more" |
+    #   "reserve=2_000_000_000" | "a reserve that leaves nothing of a card is no error here" |
+    #   "bytes of the KV cache for one token of one sequence, at least 1" | "How many sequences
+    #   of `context` tokens fit beside the weights"
     # Right because: the weights are stored once for all, and a sequence costs its whole
     #   context, so what is left over beside whole sequences serves nobody.
     for weights, batch in ((49, 5), (50, 5), (51, 4), (89, 1), (90, 1), (91, 0), (100, 0)):
@@ -1326,9 +1364,13 @@ with exercise("largest-context"):
         cause="never above `limit`, which is allowed itself",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: a byte less and a byte more than fits, and just as much, for one sequence and for
-    #   three; weights that leave no room; a limit beyond what fits, and one just met; several
-    #   cards; a real model.
+    # Looks at: a byte less and a byte more than fits, and just as much; one sequence and
+    #   several; weights that leave no room, with a limit and without; a limit beyond what fits,
+    #   and one just met; several cards; a real model.
+    # Stated by: "Both functions use exercise 5's rule, and whole numbers only" | "How many
+    #   tokens each of `batch` sequences can have" | "0 if not one token fits, or not even the
+    #   weights" | "An int, never above `limit`" | "number of cards, which share weights and KV
+    #   cache evenly" | "bytes of the KV cache for one token of one sequence"
     # Right because: all sequences grow together, so a token more is paid for once in each of
     #   them; memory and training set two limits, and the smaller one holds.
     for weights, tokens in ((49, 25), (50, 25), (51, 24)):
@@ -1524,7 +1566,7 @@ def intensity(parameters, weights, tokens, kv=0):
         kv: bytes of the KV cache read in the pass, all sequences together.
 
     Returns:
-        A float.
+        A float, not rounded.
     """
     ### BEGIN SOLUTION
     return 2 * parameters * tokens / (weights + kv)
@@ -1539,7 +1581,7 @@ def fastest_step(parameters, weights, tokens, kv, bandwidth, flops):
         flops: operations that it computes in a second. The others as for `intensity`.
 
     Returns:
-        Seconds, a float.
+        Seconds, a float, not rounded.
     """
     ### BEGIN SOLUTION
     reading = (weights + kv) / bandwidth
@@ -1612,6 +1654,11 @@ with exercise("roofline"):
     # Looks at: a real model in decode, alone and in a batch; weights of fewer bits; steps in
     #   which reading decides, computing decides, and both take equally long; many tokens; KV
     #   caches, large and small; faster machines; quotients and bounds that aren't whole.
+    # Stated by: "all of the prompt in prefill, one a sequence in decode" | "bytes of weights
+    #   read in the pass" | "a step can't take less than the longer of the two times" | "tokens
+    #   processed in the pass, all sequences together" | "bytes of the KV cache read in the pass,
+    #   all sequences together" | "bytes that the machine reads in a second" | "a float, not
+    #   rounded"
     # Right because: reading and computing go on at the same time, so the shorter of them hides
     #   behind the longer, and neither can take less than its bytes or its operations need.
     exact = "a quotient, neither cut to a whole number nor rounded"
@@ -1774,7 +1821,13 @@ with exercise("break-even"):
     # Looks at: weights of fewer bits; KV caches of several sizes; batches at which both take
     #   exactly as long, and ones between; times that no float holds exactly; a KV cache that
     #   takes as long to read as its sequence to compute, or longer, or a little less; a machine
-    #   that computes slowly; very large models.
+    #   that computes slowly; large batches; a real model with a long context.
+    # Stated by: "parameters, weights, bandwidth, flops: as for `fastest_step`" | "bytes of the
+    #   KV cache of one sequence, 0 or more" | "takes at least as long to compute as to read" |
+    #   "where both times are equal, a quotient that was rounded may not decide" | "None if
+    #   reading takes longer for every batch" | "An int, at least 1" | "The smallest batch whose
+    #   decode step" | "If that takes longer than the sequence's computing, there is no such
+    #   batch at all"
     # Right because: a batch shares the reading of the weights and nothing else: a sequence
     #   more gains its computing time minus the reading of its own cache, and where that is no
     #   gain, no batch is large enough.
