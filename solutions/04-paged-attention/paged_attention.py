@@ -154,8 +154,8 @@ def kv_slots(prompt_tokens, output_tokens, generated, policy, max_tokens=2048, b
 
     Args:
         prompt_tokens: length of the prompt, at least 1.
-        output_tokens: length that the reply will have in the end, at least 1. Only "oracle"
-            may know it.
+        output_tokens: length that the reply will have in the end, at least 1. A real server
+            can't know it; your book-keeping does, under each policy.
         generated: tokens of the reply so far, 0 to output_tokens.
         policy: what is reserved for the request.
             "max": max_tokens slots.
@@ -219,8 +219,12 @@ with exercise("kv-slots"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: replies of many lengths under "pow2"; a reservation that max_tokens cuts off;
-    #   "paged" with other block sizes; what isn't given; a request at its beginning, and at its
-    #   end; a policy that isn't one of the four.
+    #   another length that the model allows; "paged" with other block sizes; what isn't given; a
+    #   request at its beginning, and at its end; a policy that isn't one of the four.
+    # Stated by: "for the reply the smallest power of two that holds all of it" | "never more than
+    #   max_tokens in all" | "longest sequence that the model allows" | "slots in a block; for
+    #   "paged" alone" | "max_tokens=2048, block_size=16" | "tokens of the reply so far, 0 to
+    #   output_tokens" | "ValueError: another policy"
     # Right because: each slot that is taken holds a token now, will hold one later or never
     #   will, so that the three numbers are differences of three totals: what is there now, what
     #   will be in the end, and what is taken.
@@ -363,7 +367,8 @@ if scoreboard.ready("kv-slots"):
 
 # %% nbgrader={"grade": false, "grade_id": "block-allocator", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class BlockAllocator:
-    """Hands out blocks of memory by number and knows how many owners each has.
+    """Hands out blocks of memory by number and knows how many owners each has. Two allocators
+    know nothing of each other.
 
     Args:
         num_blocks: blocks, numbered 0 to num_blocks - 1.
@@ -415,7 +420,8 @@ class BlockAllocator:
         """Each of these blocks has one owner more.
 
         Args:
-            blocks: block numbers. A number that stands there twice gets two owners.
+            blocks: block numbers, 0 or more. A number that stands there twice gets two
+                owners.
 
         Raises:
             ValueError: one of them has no owner, or there is no such block; nothing has
@@ -433,7 +439,8 @@ class BlockAllocator:
         """Each of these blocks has one owner less. A block without an owner is free again.
 
         Args:
-            blocks: block numbers. A number that stands there twice loses two owners.
+            blocks: block numbers, 0 or more. A number that stands there twice loses two
+                owners.
 
         Raises:
             ValueError: one of them has fewer owners than it would lose, or there is no such
@@ -500,8 +507,12 @@ with exercise("block-allocator"):
     expect_equal(allocator.ref_count(blocks[0]), 1, "owners left of the shared block")
     ### BEGIN HIDDEN TESTS
     # Looks at: two allocators at once; other block sizes; a memory that is used up, given back
-    #   and used again; calls that must be refused, and what they leave behind; a block that
-    #   stands twice in one call, and calls with no block; a long random life.
+    #   and used again; calls that must be refused, and what they leave behind; a block that stands
+    #   twice in one call; calls with no block; a long random life.
+    # Stated by: "Two allocators know nothing of each other." | "block_size: tokens that a block
+    #   holds" | "A block without an owner is free again" | "So it **refuses** what can't be right,
+    #   and then **nothing has changed**" | "A number that stands there twice loses two owners" |
+    #   "block numbers, 0 or more" | "it is free again when the last of them lets go"
     # Right because: whether a block may be handed out depends on one number, how many still own
     #   it; and as each call checks everything before it changes anything, no error can leave a
     #   wrong number behind.
@@ -812,10 +823,16 @@ with exercise("paged-cache"):
         cause="she gives back all her blocks, the last one too",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: names that aren't there; when a block is taken, and in which order blocks are read;
-    #   blocks of other sizes, of one too; sequences that join, grow and leave in any order, in
-    #   two layers; what a read and an append touch; too few free blocks, and what that leaves
-    #   behind.
+    # Looks at: names that aren't there; who leaves without having come; when a block is taken;
+    #   the order in which blocks are read; blocks of other sizes, of one too; sequences that join,
+    #   grow and leave in any order; two layers; what a read touches; whether anything moves when a
+    #   sequence grows; too few free blocks, and what that leaves behind.
+    # Stated by: "empty for a name that isn't there" | "KeyError: no such sequence" | "no block is
+    #   taken that isn't needed" | "The sequence's blocks in the order of its positions" | "and it
+    #   fails for blocks of one" | "while sequences join, grow by a token or a chunk, and leave" |
+    #   "All keys and values of a sequence in one layer" | "Reads the sequence's own blocks and no
+    #   others" | "Nothing that is stored ever moves" | "too few blocks are free; nothing has
+    #   changed"
     # Right because: the table says for each position where it is, so that a sequence's blocks
     #   may lie anywhere and new ones come behind the others: nothing that is stored has to
     #   move, and at most one block of a sequence is partly empty.
@@ -1091,13 +1108,15 @@ def paged_attention(q, k_blocks, v_blocks, block_tables, lengths, query_lengths)
             pool; heads is a multiple of kv_heads. What isn't a position of a sequence holds
             leftovers, which are any finite numbers.
         block_tables: a list of ints for each sequence: its blocks in the order of its
-            positions. It may have more blocks than the positions need.
+            positions. It may have more blocks than the positions need. Sequences may share
+            blocks.
         lengths: positions of each sequence, with the new ones.
         query_lengths: how many of them are new, at least 1; they are the last ones and have
             the queries.
 
     Returns:
-        [sum(query_lengths), heads, head_dim], in the order of q.
+        [sum(query_lengths), heads, head_dim], in the order of q, also where scores are very
+        large.
     """
     ### BEGIN SOLUTION
     outs = []
@@ -1171,9 +1190,16 @@ with exercise("paged-attention"):
         cause="each sequence reads the blocks of its own table",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: sequences that decode, prompts and chunks in one batch; blocks of other sizes,
-    #   of one too; lengths that fill their last block; a shared block of which one sequence has
-    #   a part; other numbers of heads and KV heads; tables with blocks to spare; large scores.
+    # Looks at: sequences that decode, prompts and chunks in one batch; blocks of other sizes, of
+    #   one too; lengths that fill their last block; a shared block of which one sequence has a
+    #   part; large leftovers; other numbers of heads and KV heads; another head size; tables with
+    #   blocks to spare; large scores.
+    # Stated by: "one for a sequence that decodes, many for a prompt or a chunk of one" |
+    #   "[num_blocks, block_size, kv_heads, head_dim], one layer of the pool" | "lengths: positions
+    #   of each sequence, with the new ones" | "Sequences may share blocks." | "holds leftovers,
+    #   which are any finite numbers" | "heads is a multiple of kv_heads" | "scores are divided by
+    #   sqrt(head_dim)" | "It may have more blocks than the positions need" | "also where scores are
+    #   very large"
     # Right because: a softmax asks which keys there are, not where they lie: a sequence's
     #   blocks in the table's order, cut at its length, are the keys of the dense cache, and a
     #   mask of its own keeps each query from what comes later.
@@ -1331,7 +1357,7 @@ def fork(block_table, allocator):
     """A second sequence with the same past: it shares all blocks of the first.
 
     Args:
-        block_table: the first one's, a list of ints.
+        block_table: the first one's, a list of ints; it may be empty.
         allocator: a `BlockAllocator`; it is told of the new owner.
 
     Returns:
@@ -1354,7 +1380,7 @@ def make_writable(block_table, start, end, allocator, pool):
     Args:
         block_table: the sequence's, a list of ints that covers these positions.
         start, end: the positions; none if start == end.
-        allocator: a `BlockAllocator`.
+        allocator: a `BlockAllocator`; its `block_size` is the pool's.
         pool: a `fridge.paging.KVPool`.
 
     Returns:
@@ -1478,9 +1504,14 @@ with exercise("copy-on-write"):
     )
     expect_close(pool.read(0, [4 * bob[1], 4 * bob[1] + 1])[0], k[4:6], "keys in bob's copy")
     ### BEGIN HIDDEN TESTS
-    # Looks at: the last owner of a block; several samples of one prompt, in two layers;
-    #   positions in several blocks, or none; blocks of other sizes; a fork of a fork; too few
-    #   free blocks, and what that leaves behind.
+    # Looks at: the last owner of a block; several samples of one prompt; what a copy holds, in
+    #   two layers; positions in several blocks; no position; blocks of other sizes; a fork of a
+    #   fork; a fork of no block; too few free blocks, and what that leaves behind.
+    # Stated by: "the last owner who is left writes in place" | "A user wants four different
+    #   replies to one prompt" | "a new block takes over its content" | "Each block that holds such
+    #   a position and has other owners is replaced" | "the positions; none if start == end" | "its
+    #   `block_size` is the pool's" | "it shares all blocks of the first" | "the first one's, a list
+    #   of ints; it may be empty" | "too few blocks are free; nothing has changed"
     # Right because: reading a shared block harms nobody, so only a write needs a block of its
     #   own; and as the copy comes before the write, every other owner still reads what it has
     #   always read.
@@ -1715,8 +1746,8 @@ class PrefixCache:
         """Take in the full blocks of a sequence, whose tokens have all been computed; they
         count as used now.
 
-        Where the same tokens after the same past are there already, that block stays and the
-        new one isn't taken.
+        Where the same tokens after the same past are there already, that block stays, counts
+        as used now, and the new one isn't taken.
 
         Args:
             tokens: the sequence's.
@@ -1832,10 +1863,21 @@ with exercise("prefix-cache"):
         "blocks given back by evict(5) then, and free blocks of 12",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: two caches; prompts longer than what is there, as long, or shorter; a difference
-    #   in each place of a block, and ids of several digits; equal blocks behind different pasts;
-    #   prompts stored twice, or too short for a block; who is given back first, and who not at
-    #   all; a gap in a prompt; blocks of one.
+    # Looks at: two caches; prompts longer or shorter than what is there; prompts that are there
+    #   to their last token; a difference in each place of a block, and ids of several digits; equal
+    #   blocks behind different pasts; prompts stored twice; prompts too short for a block; who is
+    #   given back first; what counts as a use; who isn't given back at all; a gap in a prompt;
+    #   blocks of other sizes, of one too.
+    # Stated by: "`len(cache)` is the number of blocks that it holds" | "Two prompts have the same
+    #   hash at block $i$ only if they agree up to there" | "A prompt that is there to its last
+    #   token still has to compute something" | "A block fits when its own tokens and all tokens
+    #   before it are the prompt's" | "The keys and values of a block depend on its tokens **and on
+    #   all tokens before it**" | "Where the same tokens after the same past are there already, that
+    #   block stays" | "Take in the full blocks of a sequence" | "the least recently used first, and
+    #   of those used at the same time the later ones of a prompt before the earlier ones" | "that
+    #   block stays, counts as used now, and the new one isn't taken" | "Give back up to `count`
+    #   blocks that nobody but the cache owns" | "The longest prefix of a prompt that is there, in
+    #   full blocks" | "`block_size`, `share`, `free` and `ref_count` are of use here"
     # Right because: a block's keys and values depend on all tokens up to its end, and a hash
     #   that is chained through the blocks before it stands for just these; and as the cache is
     #   an owner, what can be found can't be handed out to somebody else.
@@ -2344,9 +2386,19 @@ with exercise("scheduler"):
     )
     expect_equal(server.run(), 3, "further steps until all have ended")
     ### BEGIN HIDDEN TESTS
-    # Looks at: many requests, counted against static batches; a long prompt in chunks; too
-    #   little budget, or too few blocks, to admit all; replies that the model stops; nobody
-    #   there, late arrivals, a name that comes again; requests that don't fit or just fit.
+    # Looks at: many requests, counted against static batches; a long prompt in chunks; too little
+    #   budget to admit all; too few blocks to admit all; one who fits behind one who doesn't;
+    #   replies that the model stops; nobody there; late arrivals; a name that comes again; requests
+    #   that must be refused, and what that leaves behind; one that just fits.
+    # Stated by: "Who has finished leaves at once, and its place and its blocks go to the next one
+    #   in the queue" | "Each gets all of its known tokens that aren't computed yet, but no more
+    #   than is left of the budget" | "while fewer than max_running run, budget is left" | "there
+    #   are free blocks for the tokens that the first one would get now" | "Nobody overtakes." |
+    #   "the model has chosen to stop with the token of this step" | "a list of (name, number of
+    #   tokens), and a list of the names preempted in this step" | "A request arrives and waits
+    #   behind the others" | "no request that waits or runs has it" | "the name is taken, a length
+    #   is below 1, or the request would not fit if it were alone; nothing has changed" | "needs
+    #   memory for prompt_tokens + max_new_tokens - 1 tokens in the end"
     # Right because: a step computes tokens for whoever is in the batch, so that a free place
     #   can work for the next request at once; and a plan whose blocks are counted beforehand
     #   can't run out of memory half-way.
@@ -2561,9 +2613,16 @@ with exercise("preemption"):
         cause="no token is lost or counted twice",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: a request that preempts itself; several that go for one, and their order
-    #   afterwards; whether a step that preempts admits; a prompt that is preempted half-way;
-    #   random loads with small budgets and blocks, whose steps are counted.
+    # Looks at: who gives up its blocks, whoever needs some; a request that preempts itself;
+    #   several that go for one; their order afterwards; whether a step that preempts admits; a
+    #   prompt that is preempted half-way; random loads with small budgets and blocks, whose steps
+    #   are counted.
+    # Stated by: "the request that was admitted last is preempted" | "this may be the one in need
+    #   itself" | "As long as there are too few free blocks for one of them" | "gives up its blocks
+    #   and goes to the front of `waiting`" | "If nobody was preempted in this step, waiting
+    #   requests are admitted in the order of `waiting`" | "nothing of it is computed any more" | "A
+    #   running request holds the blocks of its computed tokens, and of those that this step
+    #   computes: `ceil(tokens / block_size)`"
     # Right because: the oldest request loses nothing to a younger one, so it always ends, and
     #   then the next one is the oldest; and whoever gives up blocks loses time and no token,
     #   for known tokens can be computed again.
