@@ -1617,14 +1617,15 @@ with exercise("linear-4bit"):
     ### BEGIN HIDDEN TESTS
     # Looks at: a bias, and none; double quantization, of few blocks and of many; an odd number
     #   of weights, a single one, and zeros; blocks of other sizes; x of one and of three
-    #   dimensions; a second call, and a second layer; nbytes of all of these; a small Llama
-    #   with your layers.
+    #   dimensions; a second call, and a second layer; nbytes of all of these; what a layer
+    #   keeps after a call; a small Llama with your layers.
     # Stated by: "bias: [out], float32, or None; it isn't quantized." | "double_quant: keep the
     #   absmax values doubly quantized, in blocks of 256." | "weight: [out, in], float32." |
     #   "block_size: numbers that share an absmax." | "x: [..., in]." | "When it is called it
     #   unpacks and dequantizes the weight, multiplies, and forgets it again." | "bytes kept:
     #   packed codes, absmax values (or their codes, scales and 4 bytes for the offset), and the
-    #   bias." | "A linear layer whose weight is kept in NF4."
+    #   bias." | "The layer keeps packed codes and the absmax values, and nothing else of the
+    #   weight." | "A linear layer whose weight is kept in NF4."
     # Right because: codes and absmax values stand for one fixed matrix, so the layer is an
     #   ordinary linear layer with that matrix, which exists only during a call and isn't kept.
     from fridge import quantized

@@ -725,7 +725,8 @@ with exercise("kv-update"):
     ### BEGIN HIDDEN TESTS
     # Looks at: chunks of several sizes, up to the last free place; several layers, sequences
     #   and heads; what is held, and the length, while one layer is ahead; nbytes from first to
-    #   last; float16; two caches side by side; a small Llama fed in steps.
+    #   last, and what is really kept; float16; two caches side by side; a small Llama fed in
+    #   steps.
     # Stated by: "capacity: largest number of positions" | "All keys and all values of this layer,
     #   [batch, kv_heads, held, head_dim] each, the new ones last" | "when layer 0 has its new keys
     #   and layer 1 hasn't, the length is still the old one" | "bytes reserved, those of `capacity`

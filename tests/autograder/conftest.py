@@ -19,6 +19,9 @@ MASTER = '''# %% [markdown]
 
 # %% [markdown]
 # ### Exercise 1 · Add (3 points)
+#
+# Whole numbers of any size, negative
+# ones and zero, too.
 
 # %% nbgrader={"grade": false, "grade_id": "add", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def add(a, b):
@@ -36,6 +39,8 @@ with exercise("add"):
     ### BEGIN HIDDEN TESTS
     # Looks at: negative numbers; numbers that are long,
     #   very long; zero.
+    # Stated by: "negative ones" | "Whole numbers of any size" |
+    #   "and zero, too"
     # Right because: a sum has
     #   no order.
     expect_equal(add(-1, 2), 1, "a negative number")

@@ -39,6 +39,10 @@ def test_the_masters_are_in_order(root):
             "    # Right as: a sum.\n",
             "add-test: its hidden part lacks `# Right because:",
         ),
+        ('"negative ones" | ', "", "it looks at 3 kinds of cases, and `# Stated by:` has 2 quotations for them"),
+        ('"negative ones" | ', '"ones below 0" | ', "“negative numbers” is stated by 'ones below 0', which isn't in"),
+        ('"negative ones" | ', '"ones" | ', "“negative numbers” is stated by 'ones', which isn't in"),
+        ("# ones and zero, too.", "# ones, too.", "“zero” is stated by 'and zero, too', which isn't in"),
         ('"grade_id": "add-test", "locked": true', '"grade_id": "add-test", "locked": false', "must be locked"),
     ],
 )
