@@ -5,7 +5,6 @@ iteration) and nothing else. What comes back is decoded by `wire`; a peer that b
 """
 
 import itertools
-import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import fields
@@ -18,15 +17,13 @@ from autograder.isolation.errors import in_words, learners_error
 from autograder.isolation.patience import Limit, Meter
 from autograder.isolation.wire import Late, Left, Reference, WireError, decode, encode
 from fridge.testing import changed
-from fridge.testing.changed import MOST
+from fridge.testing.changed import MOST, is_name
 from fridge.testing.work import Work
 
 MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
 MAX_INNER = 20  # requests in callbacks in requests: the learner's cache in the test's model in the learner's loop
 MAX_ITEMS = 100_000  # of one iteration
 MAX_RECEIVED = 2**28  # bytes of one test, in all messages together; the course's own send less than 1 MB
-
-_NAME = re.compile(r"[\w.<>]{1,200}")  # of a function or an argument
 
 
 class LearnerLost(BaseException):
@@ -316,7 +313,7 @@ def _are_changes(told: Any) -> bool:
         type(told) is list
         and len(told) <= MOST
         and all(type(change) is tuple and list(map(type, change)) == [str, str] for change in told)
-        and all(_NAME.fullmatch(name) for change in told for name in change)
+        and all(is_name(name) for change in told for name in change)
     )
 
 

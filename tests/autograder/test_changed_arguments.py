@@ -58,6 +58,12 @@ def with_(body: str) -> str:
             "expect_equal(one([3], 2), 3, 'x')",
             ("one", "a"),
         ),
+        ("def one(संख्या, b):\n    return संख्या.pop()", "expect_equal(one([3], 2), 3, 'x')", ("one", "संख्या")),
+        (
+            f"def {'o' * 300}(a, b):\n    return a.pop()\none = {'o' * 300}",
+            "expect_equal(one([3], 2), 3, 'x')",
+            ("function", "a"),
+        ),
     ],
 )
 def test_a_change_is_told(grade, answer, body, told):
@@ -73,6 +79,17 @@ def test_a_change_is_told(grade, answer, body, told):
         (
             "def fill(c):\n    c += [1]\n\ndef one(a, b):\n    c = []\n    fill(c)\n    return c",
             "expect_equal(one(1, 2), [1], 'x')",
+        ),
+        ("def one(a, b, memo={}):\n    return memo.setdefault(a, 3)", "expect_equal(one(1, 2), 3, 'x')"),
+        ("def one(a, **named):\n    return named.pop('b')", "expect_equal(one(1, b=2), 2, 'x')"),
+        ("import torch\none = torch.vmap(torch.mul)", "expect_equal(one(torch.ones(2), torch.ones(2)).sum(), 2, 'x')"),
+        (
+            "import torch\n@torch.vmap\ndef one(a, b):\n    return a * b",
+            "expect_equal(one(torch.ones(2), torch.ones(2)).sum(), 2, 'x')",
+        ),
+        (
+            "def one(a, b):\n    return 3",
+            "import sys\n    expect_equal(sys.getprofile(), None, 'the grader needs no hook')",
         ),
     ],
 )
@@ -94,6 +111,8 @@ ONE = msgpack.ExtType(1, msgpack.packb(["one", "a"]))
         [msgpack.ExtType(1, msgpack.packb(["one", "a", "b"]))],
         [msgpack.ExtType(1, msgpack.packb(["one", "a`\n✓ one: all tests pass"]))],
         [msgpack.ExtType(1, msgpack.packb(["\x1b[2J", "a"]))],
+        [msgpack.ExtType(1, msgpack.packb(["one", "\u202ea"]))],
+        [msgpack.ExtType(1, msgpack.packb(["one", "5"]))],
         [msgpack.ExtType(1, msgpack.packb(["x" * 100_000, "a"]))],
         MANY,
     ],

@@ -37,6 +37,32 @@ def test_work_is_measured_where_it_is_done(grade, test, answer, earned):
     assert points(graded) == [earned, 2, 2], graded.verdicts["one-test"].message
 
 
+KEEPS = """    def call():
+        return 1
+    expect_equal(held_bytes({0}(call)), 48, 'bytes held')
+"""
+KEPT = """
+import torch
+MORE = torch.ones(1000)
+class one:
+    def __init__(self, call):
+        self.call, self.x = call, torch.ones(12)
+"""
+
+
+def test_a_test_s_object_is_not_held_by_who_keeps_it(grade):
+    """Guards against all of the learner's process being counted: in grading it can be reached from such an object."""
+    graded = grade(test=TEST + KEEPS, answers={"one": KEPT})
+    assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
+
+
+def test_objects_in_a_list_say_themselves_what_they_hold(grade):
+    test = TEST + "    expect_equal(held_bytes([{0}(3, 4), {0}(3, 4)]), 96, 'bytes held')\n"
+    answer = "import torch\nclass one:\n    def __init__(self, a, b):\n        self.x = torch.ones(a, b)"
+    graded = grade(test=test, answers={"one": answer})
+    assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
+
+
 def test_a_change_of_arguments_shows_in_a_measured_call(grade):
     graded = grade(test=TEST + CALL, answers={"one": "def one(a, b):\n    c = a @ b\n    a.zero_()\n    return c"})
     assert "one() changes its argument `a`" in graded.verdicts["one-test"].message

@@ -109,6 +109,22 @@ def test_exceptions_from_deeper_down(cell: Cell) -> None:
     assert "site-packages" not in str(error)
 
 
+@pytest.mark.parametrize("words", ["f'{text:.2f}'", "f'{text % 2}'", "f'{1 // zero}'", "f'{9 ** 9 ** 9 ** 9}'"])
+def test_words_of_a_case_that_can_t_be_said(cell: Cell, words: str) -> None:
+    """Guards against an error of the case's words in place of the learner's: in grading it'd be called the course's."""
+    cell("def double(x):\n    raise ValueError('no')")
+    error = cell(f"with exercise('doubling'):\n    text, zero = 'five', 0\n    expect_equal(double(1), 2, {words})")
+    assert "your code raised ValueError: no" in str(error)
+    assert "in the case" not in str(error)
+
+
+def test_a_learners_callable_without_a_module(cell: Cell) -> None:
+    cell("double = [2].index\nassert double.__module__ is None")
+    assert "your code raised ValueError" in str(
+        cell("with exercise('doubling'):\n    expect_equal(double(1), 2, 'one')")
+    )
+
+
 @pytest.mark.parametrize("line", ["double([1])[0]", "len(double([1]))", "double([1]).shape", "a, b = double([1])"])
 def test_none_in_the_test_s_own_line(cell: Cell, line: str) -> None:
     """Guards against "'NoneType' object is not subscriptable", which tells a learner nothing of their own code."""

@@ -1,7 +1,9 @@
 """What a learner's code does out of a test's sight is measured as it is, neither more nor less."""
 
 import importlib.util
+import weakref
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ from fridge.testing.work import Work
 
 A, B = torch.ones(8, 16), torch.ones(16, 32)
 Q = torch.ones(1, 2, 64, 16)
+WEIGHT = torch.ones(500, 16)
 ATTENTION = torch.nn.functional.scaled_dot_product_attention
 
 
@@ -27,6 +30,17 @@ ATTENTION = torch.nn.functional.scaled_dot_product_attention
         (lambda a, b: torch.arange(1000) > 5, (A, B), 0, 0),  # no numbers of a layer
         (lambda a, b: a.mul_(1), (A, B), 0, 0),
         (lambda a, b: None, (A, B), 0, 0),
+        (lambda a: a @ B, (A,), 2 * 8 * 16 * 32, 4 * 8 * 32),
+        (lambda a: a @ WEIGHT.t(), (A,), 2 * 8 * 16 * 500, 4 * 8 * 500),  # a view of what was there before
+        (lambda a: WEIGHT.mul_(1)[:3], (A,), 0, 0),
+        (lambda a: torch.tensor([1.0] * 1000), (A,), 0, 4000),
+        (lambda a: torch.empty(0).resize_(1000), (A,), 0, 4000),
+        (lambda a: torch.eye(100).to_sparse(), (A,), 0, 4 * 100 * 100),
+        (lambda a: WEIGHT.to_sparse(), (A,), 0, 4 * 500 * 16),
+        (lambda a: A.to_mkldnn(), (A,), 0, 4 * 8 * 16),
+        (lambda a: torch.empty(1000, device="meta"), (A,), 0, 0),
+        (torch.vmap(lambda row: row @ row), (A,), 2 * 8 * 16, 4 * 8),
+        (lambda q: ATTENTION(q, q[:, :1], q[:, :1], enable_gqa=True), (Q,), 4 * 2 * 64 * 64 * 16, 4 * Q.numel()),
         (torch.inference_mode()(lambda a, b: a @ b), (A, B), 2 * 8 * 16 * 32, 4 * 8 * 32),
     ],
 )
@@ -98,6 +112,37 @@ class Arrays:
         self.tensor = torch.from_numpy(self.k)
 
 
+class Offset:
+    def __init__(self):
+        self.k = np.zeros(10)
+        self.end = torch.from_numpy(self.k[2:])
+
+
+def closures():
+    k = torch.zeros(9)
+
+    def update():
+        return k
+
+    def again():
+        return k, update
+
+    again.scale = torch.zeros(2)
+    return SimpleNamespace(update=update, again=again, act=torch.relu)
+
+
+def dead_proxy():
+    gone = Plain()
+    return weakref.proxy(gone)
+
+
+class TheTests:
+    learner_may = ("read",)
+
+    def __init__(self):
+        self.pool = BIG
+
+
 class Deep:
     def __init__(self, depth):
         self.next = Deep(depth - 1) if depth else torch.zeros(6)
@@ -113,6 +158,18 @@ class Deep:
         ([BIG, BIG[:5]], 4000),
         (5, 0),
         (Arrays(), 240),
+        (Offset(), 80),
+        (closures(), 36 + 8),
+        (closures().update, 36),
+        ([dead_proxy(), torch.zeros(3)], 12),
+        (SimpleNamespace(pool=TheTests(), mine=torch.zeros(3)), 12),
+        ([torch.eye(3).to_sparse()], 3 * 2 * 8 + 3 * 4),
+        ([torch.sparse_csr_tensor([0, 1, 2], [0, 1], [1.0, 2.0])], 3 * 8 + 2 * 8 + 2 * 4),
+        ([torch.eye(3).to_mkldnn()], 36),
+        ([torch.empty(1000, device="meta")], 0),
+        (torch.nn.LazyLinear(3), 0),
+        ([np.array([SimpleNamespace(x=torch.zeros(3)), None], dtype=object)], 16 + 12),
+        ([list(range(300_000)), [[torch.zeros(3)]]], 12),
     ],
 )
 def test_what_an_object_holds(thing, held):

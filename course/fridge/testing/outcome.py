@@ -5,6 +5,7 @@ that nbgrader scores it, and shows as a short message instead of Python's traceb
 """
 
 import importlib.util
+import os
 import sys
 import sysconfig
 import traceback
@@ -18,10 +19,10 @@ from fridge.testing import changed
 from fridge.testing.case import case_of
 from fridge.testing.changed import Change, watched
 
-_HERE = str(Path(__file__).parent)
-LIBRARIES = (
-    str(Path(__file__).parents[1]),
-    *(sysconfig.get_path(kind) for kind in ("stdlib", "purelib", "platlib")),
+_KINDS = ("stdlib", "purelib", "platlib")
+_HERE = f"{Path(__file__).parent}{os.sep}"
+LIBRARIES = (  # with the separator: `fridge_notes/` of a learner's, next to `fridge/`, is none
+    *(f"{folder}{os.sep}" for folder in (Path(__file__).parents[1], *map(sysconfig.get_path, _KINDS))),
     "<frozen",
 )
 

@@ -9,19 +9,30 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 MOST_OBJECTS = 100_000  # that are gone through to find an object's tensors
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which the counter doesn't know
-_NOT_OWN = (type, ModuleType, type(lambda: None), type(print))  # what an object refers to and doesn't hold
+_NO_MEMORY = (type, ModuleType, int, float, str, bytes, type(None))  # what an object refers to and doesn't hold
+_SPARSE = {  # layout -> methods that give the plain tensors of such a one
+    torch.sparse_coo: ("_indices", "_values"),
+    torch.sparse_csr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_bsr: ("crow_indices", "col_indices", "values"),
+    torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
+    torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
+}
+_NEW = torch.ops.aten.lift_fresh.default  # what torch.tensor made out of sight: no view, though it looks like one
+
+Memory = tuple[int, int]  # address, bytes
 
 
 @dataclass(frozen=True)
@@ -32,7 +43,7 @@ class Work:
 
     Attributes:
         flops: floating-point operations of PyTorch's products: matmul, einsum, attention.
-        largest: bytes of the largest floating-point tensor that PyTorch made; a view is none.
+        largest: bytes of the largest floating-point tensor that PyTorch made; a view of what was there is none.
         launches: launches of Triton kernels.
     """
 
@@ -55,50 +66,95 @@ def measured(function: Callable[..., Any], *positional: Any, **named: Any) -> tu
 
 
 def held_bytes(thing: Any) -> int:
-    """Bytes of all tensors and arrays that can be reached from an object, each memory once: what it really holds."""
+    """Bytes of all tensors and arrays that can be reached from an object, each memory once: what it really holds.
+
+    Closures are gone through, too; what belongs to a test isn't.
+    """
     elsewhere = getattr(type(thing), "__held_bytes__", None)
     if elsewhere is not None:
         return elsewhere(thing)
-    memories: dict[int, int] = {}
+    memories: set[Memory] = set()
+    further = 0
     seen, open_ones = {id(thing)}, [thing]
     while open_ones and len(seen) < MOST_OBJECTS:
-        for part in gc.get_referents(open_ones.pop()):
-            if id(part) in seen or isinstance(part, _NOT_OWN):
+        for part in _parts(open_ones.pop()):
+            # By type: `isinstance` asks an object itself, and a weak reference's proxy may have none.
+            kind = type(part)
+            if id(part) in seen or issubclass(kind, _NO_MEMORY) or hasattr(kind, "learner_may"):
                 continue
             seen.add(id(part))
-            if (memory := _memory(part)) is not None:
-                memories[memory[0]] = memory[1]
+            if hasattr(kind, "__held_bytes__"):
+                further += kind.__held_bytes__(part)
+                continue
+            memories.update(_memories(part))
             open_ones.append(part)
-    return sum(memories.values())
+    return _together(memories) + further
 
 
 def _attention_flops(q: list[int], k: list[int], v: list[int], *_: Any, **__: Any) -> int:
     return sdpa_flop_count(q, k, v)
 
 
-def _memory(part: Any) -> tuple[int, int] | None:
-    # Address and bytes of what a tensor or array looks at, all of it.
-    if isinstance(part, Tensor):
-        return part.untyped_storage().data_ptr(), part.untyped_storage().nbytes()
-    if isinstance(part, np.ndarray):
+def _parts(thing: Any) -> list[Any]:
+    if type(thing) is FunctionType:  # its globals are everybody's
+        cells = [part for cell in thing.__closure__ or () for part in gc.get_referents(cell)]
+        return [*cells, *(thing.__defaults__ or ()), thing.__kwdefaults__, thing.__dict__]
+    if type(thing) is np.ndarray and thing.dtype == object:
+        return thing.ravel().tolist()
+    return gc.get_referents(thing)
+
+
+def _memories(part: Any) -> list[Memory]:
+    # Of what a tensor or array looks at, all of it.
+    if issubclass(type(part), np.ndarray):
         while isinstance(part.base, np.ndarray):
             part = part.base
-        return part.ctypes.data, part.nbytes
-    return None
+        return [(part.ctypes.data, part.nbytes)]
+    if not issubclass(type(part), Tensor):
+        return []
+    return [_memory(plain) for plain in _plain(part)]
+
+
+def _plain(tensor: Tensor) -> list[Tensor]:
+    if tensor.is_meta or is_lazy(tensor):
+        return []
+    return [getattr(tensor, name)() for name in _SPARSE.get(tensor.layout, ())] or [tensor]
+
+
+def _memory(part: Tensor) -> Memory:
+    if part.is_mkldnn:  # in a form that it shows nobody
+        return id(part), part.numel() * part.element_size()
+    return part.untyped_storage().data_ptr(), part.untyped_storage().nbytes()
+
+
+def _together(memories: set[Memory]) -> int:
+    # They may overlap: an array, and a tensor that was made of its end.
+    total = end = 0
+    for address, size in sorted(memories):
+        total += max(0, address + size - max(address, end))
+        end = max(end, address + size)
+    return total
 
 
 class _Tensors(TorchDispatchMode):
     """Sees each tensor that PyTorch makes while it is entered."""
 
-    largest = 0
+    def __init__(self) -> None:
+        super().__init__()
+        self.largest = 0
 
     def __torch_dispatch__(self, operation: Any, types: Any, positional: Any = (), named: Any = None) -> Any:
+        there = {address for address, _ in _all_memories((positional, named)) if operation is not _NEW}
         made = operation(*positional, **(named or {}))
-        given = {_memory(tensor) for tensor in tree_leaves((positional, named)) if isinstance(tensor, Tensor)}
-        for tensor in tree_leaves(made):
-            if isinstance(tensor, Tensor) and tensor.is_floating_point() and _memory(tensor) not in given:
-                self.largest = max(self.largest, tensor.untyped_storage().nbytes())
+        sizes = (size for address, size in _all_memories(made) if address not in there)
+        self.largest = max(self.largest, *sizes, 0)
         return made
+
+
+def _all_memories(values: Any) -> Iterator[Memory]:
+    for value in tree_leaves(values):
+        if isinstance(value, Tensor):
+            yield from (_memory(plain) for plain in _plain(value) if plain.is_floating_point())
 
 
 @contextmanager
