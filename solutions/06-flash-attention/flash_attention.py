@@ -1196,9 +1196,18 @@ with exercise("backward-traffic"):
                 if not causal or first <= stop - 1 + keys - queries:
                     rows, columns = stop - start, min(block_k, keys - first)
                     granted += 9 * head_dim * max(rows, columns) + 2 * rows
+        what = f"{queries} queries, {keys} keys, blocks of {blocks}, causal={causal}"
+        gradients = 4 * (queries + 2 * keys) * head_dim
+        expect_true(
+            hbm.bytes_stored >= gradients,
+            f"{what}: bytes stored",
+            f"at least {gradients}: each row of dq, dk and dv",
+            hbm.bytes_stored,
+            "the gradients go back to HBM, by hbm.store",
+        )
         expect_true(
             hbm.bytes_moved <= 4 * granted,
-            f"{queries} queries, {keys} keys, blocks of {blocks}, causal={causal}: bytes moved",
+            f"{what}: bytes moved",
             f"at most {4 * granted}",
             hbm.bytes_moved,
             "tiles that are wholly hidden are not loaded"
