@@ -1366,11 +1366,12 @@ with exercise("largest-context"):
     ### BEGIN HIDDEN TESTS
     # Looks at: a byte less and a byte more than fits, and just as much; one sequence and
     #   several; weights that leave no room, with a limit and without; a limit beyond what fits,
-    #   and one just met; several cards; a real model.
+    #   and one just met; several cards; a reserve that leaves nothing; a real model.
     # Stated by: "Both functions use exercise 5's rule, and whole numbers only" | "How many
     #   tokens each of `batch` sequences can have" | "0 if not one token fits, or not even the
     #   weights" | "An int, never above `limit`" | "number of cards, which share weights and KV
-    #   cache evenly" | "bytes of the KV cache for one token of one sequence"
+    #   cache evenly" | "a reserve that leaves nothing of a card is no error here" | "bytes of
+    #   the KV cache for one token of one sequence"
     # Right because: all sequences grow together, so a token more is paid for once in each of
     #   them; memory and training set two limits, and the smaller one holds.
     for weights, tokens in ((49, 25), (50, 25), (51, 24)):
@@ -1436,6 +1437,13 @@ with exercise("largest-context"):
         "two cards of 110 bytes, reserve 10, no weights, 2 bytes for each token",
         cause="each card keeps its reserve",
     )
+    for reserve in (110, 200):
+        expect_equal(
+            largest_context(0, 2, batch=1, card=110, reserve=reserve, limit=4096),
+            0,
+            f"a card of 110 bytes, reserve {reserve}, no weights",
+            cause="a reserve that leaves nothing of a card leaves room for no token: 0, and no error",
+        )
     expect_equal(
         largest_context(40, 2, batch=1, card=110, cards=2, reserve=10),
         80,

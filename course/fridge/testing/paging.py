@@ -133,7 +133,7 @@ class TightAllocator(SpareAllocator):
         """As there. Raises Full if there are not so many."""
         wanted = arguments.whole(count)
         if wanted is not None and wanted > self.num_free:
-            raise Full(f"{wanted} blocks were asked for, and {self.num_free} are free")
+            raise Full(f"{wanted} blocks were asked for; free: {self.num_free}")
         return super().allocate(count)
 
 
