@@ -18,9 +18,10 @@ from sqlalchemy.orm import selectinload
 from autograder.course import Unit, find_units, nbgrader_configuration
 from autograder.notebooks import TEST_SUFFIX, by_hand_points, exercise_points, read_master
 from autograder.results.people import names_of
-from autograder.results.reasons import NOT_ATTEMPTED, Reason, reason
+from autograder.results.reasons import NOT_ATTEMPTED, reason
 from autograder.results.ungraded import ungraded
 from autograder.results.waiting import waits
+from autograder.submissions.verdict import Reason
 
 BINS = 10  # of the score distribution
 AT_RISK = 0.5  # of the points that could be had so far
@@ -259,7 +260,7 @@ def _count(exercise: Exercise, grade: Any, notebook: dict[str, Any]) -> None:
     if exercise.by_hand:
         exercise.untouched += grade.manual_score is None  # the handout's own text, for which nbgrader gives 0
         return
-    why = reason(notebook, test, exercise.name)
+    why = reason(notebook, test)
     if why == NOT_ATTEMPTED:
         exercise.untouched += 1
     elif why:

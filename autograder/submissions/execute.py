@@ -58,7 +58,7 @@ class SplitExecute(NbGraderPreprocessor):
             raise ChildFailed(STARVED)
         for index, outputs in graded.outputs.items():
             nb.cells[index].outputs = [nbformat.from_dict(output) for output in outputs]
-        nb.metadata["autograder"] = {"layers": graded.layers, "seconds": graded.seconds}
+        nb.metadata["autograder"] = graded.for_notebook()
         for name, verdict in graded.verdicts.items():
             if verdict.courses_fault:
                 self.log.error("%s: the test cell %s is broken: %s", unit.name, name, verdict.message)

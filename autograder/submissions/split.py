@@ -21,7 +21,7 @@ from autograder.submissions import outputs
 from autograder.submissions.lost_names import LostNames
 from autograder.submissions.paper import Paper, Test
 from autograder.submissions.rebuild import REVEALED
-from autograder.submissions.verdict import STARVED, Graded, Verdict
+from autograder.submissions.verdict import STARVED, Graded, Reason, Verdict
 from fridge import scoreboard
 from fridge.notebook import grading, reveals
 from fridge.testing import changed, outcome
@@ -128,17 +128,16 @@ class _Run:
         self._graded.outputs[index] = shown
 
     def _give_up(self, index: int, test: Test) -> None:
-        mark, name = scoreboard.MARKS[scoreboard.REVEALED], test.name.removesuffix(TEST_SUFFIX)
-        verdict = self._graded.verdicts[test.name] = Verdict(0.0, test.points, f"{mark} {name}: {reveals.SAID}.")
+        verdict = self._graded.verdicts[test.name] = _lost(test, f"{reveals.SAID}.", scoreboard.REVEALED)
         self._show(index, verdict)
 
     def _leave_out(self, index: int, test: Test) -> None:
         # It is graded again from its beginning: on a machine that has no time, the rest would take an hour for nothing.
-        verdict = self._graded.verdicts.setdefault(test.name, Verdict(0.0, test.points, STARVED))
+        verdict = self._graded.verdicts.setdefault(test.name, _verdict(test, STARVED, Reason.of(STARVED)))
         self._show(index, verdict)
 
     def _test(self, index: int, test: Test) -> None:
-        name, worth = test.name, test.points
+        name = test.name
         if name in self._graded.verdicts:  # a copied test cell; the first counts, and a copy must not be left empty:
             self._show(index, self._graded.verdicts[name])  # nbgrader gives an empty one all points
             return
@@ -147,26 +146,28 @@ class _Run:
             names = self._names(test)
             with contextlib.redirect_stdout(shown), _time_limit(SECONDS_PER_TEST):
                 test.run(names)
-            verdict = Verdict(worth, worth, shown.getvalue())
+            verdict = Verdict(test.points, test.points, shown.getvalue())
         except LearnerLost as lost:
             self._graded.starved |= lost.starved
             self._end()
-            verdict = Verdict(0.0, worth, f"✗ {name.removesuffix('-test')}: your code was stopped: {lost}")
+            verdict = _lost(test, f"your code was stopped: {lost}")
         except Outcome as found:
-            fault = self._is_courses_fault(found.__context__)
-            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else str(found)[:MAX_MESSAGE], fault)
+            verdict = _verdict(test, str(found)[:MAX_MESSAGE], Reason.of(found.words, found.theirs))
+            if self._is_courses_fault(found.__context__):
+                verdict = _courses_fault(test, COURSES_FAULT)
         except TestTooLong:
             # Of its own accord: not while the learner's code had the word, nor over what that sent.
             mine = self._session is None or self._session.waited < 0.5 * SECONDS_PER_TEST
-            fault = mine and (self._session is None or self._session.received < LARGE)
-            message = f"✗ {name.removesuffix('-test')}: your code was stopped: {SECONDS_PER_TEST} seconds are over"
-            verdict = Verdict(0.0, worth, COURSES_FAULT if fault else message, fault)
+            verdict = _lost(test, f"your code was stopped: {SECONDS_PER_TEST} seconds are over")
+            if mine and (self._session is None or self._session.received < LARGE):
+                verdict = _courses_fault(test, COURSES_FAULT)
             self._end()
         except Exception as error:
             # Outside `with exercise(...)`: an import of the test's own, say. A learner's code isn't called there.
-            fault = not getattr(error, "from_learner", False)
             words = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
-            verdict = Verdict(0.0, worth, f"{COURSES_FAULT} ({words})" if fault else f"✗ {words}", fault)
+            verdict = _courses_fault(test, f"{COURSES_FAULT} ({words})")
+            if getattr(error, "from_learner", False):
+                verdict = _verdict(test, f"✗ {words}", Reason.of(outcome.RAISED, type(error).__name__))
         if self._session is not None:
             self._session.end_test()  # takes back what was lent
         self._graded.verdicts[name] = verdict
@@ -224,6 +225,19 @@ class _Run:
             self._session.close()
             self._session = None
         self._sandbox.end_learner()
+
+
+def _lost(test: Test, words: str, how: str = scoreboard.WRONG) -> Verdict:
+    name = test.name.removesuffix(TEST_SUFFIX)
+    return _verdict(test, f"{scoreboard.MARKS[how]} {name}: {words}", Reason.of(words))
+
+
+def _courses_fault(test: Test, words: str) -> Verdict:
+    return Verdict(0.0, test.points, words, courses_fault=True, reason=Reason.of(COURSES_FAULT))
+
+
+def _verdict(test: Test, message: str, reason: Reason) -> Verdict:
+    return Verdict(0.0, test.points, message, reason=reason)
 
 
 @contextlib.contextmanager

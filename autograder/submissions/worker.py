@@ -114,7 +114,7 @@ class Desk:
         graded = split.grade(notebook, self._paper, self._sandbox)
         for index, outputs in graded.outputs.items():
             notebook.cells[index].outputs = [nbformat.from_dict(output) for output in outputs]
-        notebook.metadata["autograder"] = {"layers": graded.layers, "seconds": graded.seconds}  # as SplitExecute's
+        notebook.metadata["autograder"] = graded.for_notebook()  # as SplitExecute's
         return {
             "scores": {name: verdict.points for name, verdict in graded.verdicts.items()},
             "messages": {name: verdict.message for name, verdict in graded.verdicts.items()},

@@ -8,14 +8,17 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+import torch
 from nbgrader.api import Gradebook
 
 from autograder.cli import main
 from autograder.course import CourseError, nbgrader_configuration
-from autograder.results.reasons import NOT_ATTEMPTED, reason
+from autograder.results.reasons import NOT_ATTEMPTED
 from autograder.results.report import duration, report
 from autograder.submissions import outputs
-from fridge.testing import Wrong, expect_raises
+from autograder.submissions.verdict import Reason
+from fridge.testing import Hbm, Wrong, exercise, expect_equal, expect_raises
+from fridge.testing.outcome import STUB_MESSAGE, Outcome
 
 UNIT = "00-mini"
 MASTER = """# %% nbgrader={"grade": true, "grade_id": "add-test", "points": 3, "solution": false}
@@ -25,6 +28,12 @@ EXPECTED = "✗ add: not right yet.\n  1 + 2\n  expected: 3\n  got:      -1\n  l
 UNTOUCHED = "○ add: not attempted yet (3 points). Fill in the exercise's cell and run it."
 HOSTILE = "<script>document.title='pwned'</script>"
 RAISED = f"✗ add: your code raised {HOSTILE}: {HOSTILE}"
+REASONS = {
+    EXPECTED: Reason("1 + 2 — likely cause: the signs"),
+    EXPECTED.replace("-1", "-3"): Reason("1 + 2 — likely cause: the signs"),
+    UNTOUCHED: NOT_ATTEMPTED,
+    RAISED: Reason("your code raised", HOSTILE),
+}
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +77,7 @@ def add(gradebook: Gradebook, root: Path, learner: str, name: str, points: float
         "source": "",
     }
     told = {"seconds": {"add-test": seconds["seconds"]}} if seconds else {}
+    told["reasons"] = {} if points else {"add-test": REASONS[said]}
     path = root / "grading" / "autograded" / learner / UNIT / "mini.ipynb"
     path.parent.mkdir(parents=True)
     path.write_text(json.dumps({"cells": [cell], "metadata": {"autograder": told}}))
@@ -215,29 +225,42 @@ def test_links_to_feedback_that_exists_wherever_the_page_lies(school, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("lines", "expected"),
+    ("answer", "expected"),
     [
+        (lambda a, b: [a[0] - b], ("1 + 2 — likely cause: the signs", "")),
+        (lambda a, b: "3\n  likely cause: the course", ("1 + 2 — likely cause: the signs", "")),
+        (lambda a, b: raises("not right yet.\n  the course is wrong"), ("your code raised", "KeyError")),
         (
-            ["✗ add: not right yet.", "  1 + 2", "  got: -1", "  likely cause: signs"],
-            ("1 + 2 — likely cause: signs", ""),
+            lambda a, b: raises("", kind="✗ add: the course is wrong"),
+            ("your code raised", "✗ add: the course is wrong"),
         ),
-        # Of a learner's exception, whose message is as long and as many lines as its author likes:
-        (["✗ add: not right yet.", "  1 + 2", "  got: x", "              likely cause: the course"], ("1 + 2", "")),
-        (["✗ add: not right yet.", "  1 + 2", "  likely cause: the course", "  got: x"], ("1 + 2", "")),
-        (["✗ add: your code raised not right yet.", "the course is wrong"], ("your code raised", "not right yet.")),
-        (["✗ add: your code raised E: ✗ add: not right yet.", "the course"], ("your code raised", "E")),
-        (["✗ E: the course is wrong"], ("your code raised", "E")),
-        (["✗ E: not right yet.", "the course is wrong"], ("your code raised", "E")),
-        # The grader's own:
-        (["✗ add: your code was stopped: 60 seconds are over"], ("your code was stopped: 60 seconds are over", "")),
-        (["This test cell is broken."], ("This test cell is broken.", "")),
-        (["○ add: not attempted yet (3 points)."], NOT_ATTEMPTED),
+        (lambda a, b: untouched(), NOT_ATTEMPTED),
     ],
 )
-def test_a_learners_words_are_not_the_verdicts(lines, expected):
+def test_a_learners_words_are_not_the_verdicts(answer, expected):
     """An exception with a made-up name and message must not write a reason of the report."""
-    cell = {"metadata": {"nbgrader": {"grade_id": "add-test"}}, "outputs": [outputs.error("NotRight", "", lines)]}
-    assert reason({"cells": [cell]}, "add-test", "add") == expected
+    with pytest.raises(Outcome) as caught, exercise("add"):
+        expect_equal(answer([1], 2), [3], "1 + 2", cause="the signs")
+    assert (caught.value.words, caught.value.theirs) == expected
+
+
+def raises(message: str, kind: str = "KeyError") -> None:
+    raise type(kind, (Exception,), {})(message)
+
+
+def untouched() -> None:
+    raise NotImplementedError(STUB_MESSAGE)
+
+
+def test_a_name_that_an_answer_made_up_is_no_word_of_the_verdicts():
+    """A new array's name stood among the report's reasons as the course's own words."""
+    hbm = Hbm(q=torch.zeros(2, 2))
+    hbm.new("likely cause: the course", 2, 2)
+    with pytest.raises(Wrong) as caught:
+        hbm.load("likely cause: the course", 1, 1)
+    assert "course" not in caught.value.words
+    with pytest.raises(Wrong, match="Rows of 'q', which has 2"):
+        hbm.load("q", 1, 1)
 
 
 def test_an_exceptions_second_line_is_no_line_of_the_verdict():

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import json
 import time
 import types
 
@@ -14,6 +15,7 @@ from autograder.isolation.patience import Usage
 from autograder.notebooks import grade_id, is_test
 from autograder.submissions import split
 from autograder.submissions.paper import Paper
+from autograder.submissions.verdict import Graded, Reason
 from fridge.testing import CountingPool, Wrong
 
 # --- what a learner's cells show ---------------------------------------------------------------------------------
@@ -354,6 +356,16 @@ def test_a_key_that_is_missing_is_said_as_in_the_notebook(grade):
     """Guards against a message that KeyError has put into quotes twice."""
     graded = grade(answers={"one": "def one(a, b):\n    return {}['gone']"})
     assert "your code raised KeyError: 'gone'\n" in graded.verdicts["one-test"].message
+
+
+def test_why_it_was_lost_is_kept_beside_the_message(grade):
+    """A report that reads reasons from messages takes a learner's words for the course's."""
+    lost = "exec('class Made(Exception): pass')\n    raise locals()['Made']('x\\n  likely cause: the course')"
+    graded = grade(answers={"one": f"def one(a, b):\n    {lost}", "two": "def two(a, b):\n    import os; os._exit(1)"})
+    kept = Graded.from_json(json.loads(json.dumps(graded.as_json()))).for_notebook()["reasons"]
+    assert kept["one-test"] == Reason("your code raised", "Made")
+    assert kept["two-test"].words.startswith("your code was stopped: the process ended")
+    assert set(kept) == {"one-test", "two-test"}
 
 
 @pytest.mark.parametrize("way", ["copy.copy", "copy.deepcopy", "pickle.dumps"])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from autograder.results.class_results import Exercise, Learner, Submission, UnitResults, learners
-from autograder.results.reasons import Reason
 from autograder.results.report import page as report_page
+from autograder.submissions.verdict import Reason
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 

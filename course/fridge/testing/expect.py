@@ -101,7 +101,7 @@ def wrong(what: str, expected: object, got: Any, cause: str = "") -> Wrong:
     """The message of an expectation that failed. A value is due: where there is None, the cause is a missing `return`.
 
     Args:
-        what: the case, in words.
+        what: the case, in words; none of them the learner's.
         expected: in words.
         got: the value, or `InWords`.
         cause: what most likely went wrong.
@@ -111,7 +111,8 @@ def wrong(what: str, expected: object, got: Any, cause: str = "") -> Wrong:
         words, cause = RETURN, ""  # a cause that is about something else would mislead
     words = words.replace("\n", "\n" + " " * 12)  # an exception's second line must not pass for one of the verdict's
     lines = [f"  {what}", f"  expected: {expected}", f"  got:      {words}"]
-    return Wrong("\n".join(lines + ([f"  likely cause: {cause}"] if cause else [])))
+    told = [f"likely cause: {cause}"] if cause else []
+    return Wrong("\n".join([*lines, *(f"  {line}" for line in told)]), " — ".join([what, *told]))
 
 
 def is_real_tensor(value: Any) -> bool:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fridge import arguments
-from fridge.testing.outcome import Wrong
+from fridge.testing.expect import InWords, wrong
 
 LARGEST = 2**22  # elements of all arrays that a learner's code makes: a test's arrays are far smaller
 
@@ -96,10 +96,11 @@ class Hbm:
         used = sum(map(_bytes, self._places.values()))
         if self.sram is not None and used > self.sram:
             there = ", ".join(f"{_bytes(block)} bytes of {held!r}" for held, block in self._places.items())
-            raise Wrong(
-                f"  What is in SRAM after load({name!r}, {first}, {last})\n  expected: at most {self.sram} bytes\n"
-                f"  got:      {used}: {there}\n"
-                "  likely cause: more rows than a block at once, or a block that is no longer needed and not freed"
+            raise wrong(
+                f"What is in SRAM after load({self._called(name)}, {first}, {last})",
+                f"at most {self.sram} bytes",
+                InWords(f"{used}: {there}"),
+                "more rows than a block at once, or a block that is no longer needed and not freed",
             )
         self.peak_sram = max(self.peak_sram, used)
         self.bytes_loaded += _bytes(block)
@@ -119,8 +120,7 @@ class Hbm:
         if values is None or values.shape[1:] != rows.shape[1:] or not (values.ndim and 0 < len(values) <= end):
             form = ["rows", *rows.shape[1:]]
             expected = f"a tensor of shape [{', '.join(map(str, form))}], at most {end} rows from row {first} on"
-            got = arguments.said(block)
-            raise Wrong(f"  block, which is stored to {name!r}\n  expected: {expected}\n  got:      {got}")
+            raise wrong(f"block, which is stored to {self._called(name)}", expected, _said(block))
         self._within(name, rows, first, first + len(values))
         rows[first : first + len(values)] = values.to(rows.dtype)
         self.bytes_stored += len(values) * _bytes(rows[:1])
@@ -144,15 +144,14 @@ class Hbm:
             Wrong: the name is taken or none, it is no shape, or HBM would be full.
         """
         if type(name) is not str:
-            raise Wrong(f"  name of a new array\n  expected: a text\n  got:      {arguments.said(name)}")
+            raise wrong("name of a new array", "a text", _said(name))
         numbers = arguments.wholes(shape[0] if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape)
         room = LARGEST - sum(map(math.prod, self.created.values()))
         if not numbers or min(numbers) < 1 or math.prod(numbers) > room:
             expected = f"sides of 1 or more, {room} values in all at most"
-            got = arguments.said(shape)
-            raise Wrong(f"  shape of new({arguments.said(name)}, …)\n  expected: {expected}\n  got:      {got}")
+            raise wrong("shape of new(…)", expected, InWords(f"{arguments.said(shape)} for {arguments.said(name)}"))
         if name in self._arrays:
-            raise Wrong(f"  name of a new array\n  expected: one that is free\n  got:      {name!r}, an array")
+            raise wrong("name of a new array", "one that is free", InWords(f"{name!r}, an array"))
         kind = next(iter(self._arrays.values())).dtype if self._arrays else torch.float32
         self._arrays[name] = torch.full(numbers, math.nan, dtype=kind)
         self.created[name] = tuple(numbers)
@@ -160,27 +159,29 @@ class Hbm:
     def _named(self, name: Any) -> Tensor:
         if type(name) is not str or name not in self._arrays:
             there = ", ".join(map(repr, self._arrays))
-            raise Wrong(f"  name of an array in HBM\n  expected: one of {there}\n  got:      {arguments.said(name)}")
+            raise wrong("name of an array in HBM", f"one of {there}", _said(name))
         return self._arrays[name]
 
     def _rows_of(self, name: Any, head: Any) -> tuple[Tensor, int | None]:
         array = self._named(name)
         if head is None:
             if array.ndim > 2:
-                raise Wrong(f"  Rows of {name!r}, shape {list(array.shape)}\n  expected: head=…\n  got:      no head")
+                raise wrong(f"Rows of {self._called(name)}, shape {list(array.shape)}", "head=…", InWords("no head"))
             return array, None
         number = _number(head, "head")
         if array.ndim < 2 or not 0 <= number < len(array):
             there = f"0 to {len(array) - 1}" if array.ndim > 1 else "none: the array has no heads"
-            raise Wrong(f"  head of {name!r}\n  expected: {there}\n  got:      {arguments.said(head)}")
+            raise wrong(f"head of {self._called(name)}", there, _said(head))
         return array[number], number
 
     def _within(self, name: str, rows: Tensor, first: int, last: int) -> None:
         if not 0 <= first < last <= len(rows):
-            raise Wrong(
-                f"  Rows of {name!r}, which has {len(rows)}\n  expected: 0 <= start < stop\n"
-                f"  got:      rows {first} to {last} (excluded)"
-            )
+            got = InWords(f"rows {first} to {last} (excluded)")
+            raise wrong(f"Rows of {self._called(name)}, which has {len(rows)}", "0 <= start < stop", got)
+
+    def _called(self, name: str) -> str:
+        # The name of an array that an answer made is its author's words, and may say anything.
+        return "a new array" if name in self.created else repr(name)
 
 
 def _bytes(block: Tensor) -> int:
@@ -190,5 +191,9 @@ def _bytes(block: Tensor) -> int:
 def _number(value: Any, what: str) -> int:
     number = arguments.whole(value)
     if number is None:
-        raise Wrong(f"  {what} of an access to HBM\n  expected: a whole number\n  got:      {arguments.said(value)}")
+        raise wrong(f"{what} of an access to HBM", "a whole number", _said(value))
     return number
+
+
+def _said(value: Any) -> InWords:
+    return InWords(arguments.said(value))

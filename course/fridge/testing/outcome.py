@@ -26,6 +26,8 @@ LIBRARIES = (  # with the separator: `fridge_notes/` of a learner's, next to `fr
     "<frozen",
 )
 
+CHANGES, RAISED = "changes its argument", "your code raised"
+
 _builds_on: list[str] = []  # what the exercise at hand says of itself
 
 STUB_MESSAGE = "not attempted yet"  # what nbgrader_config.py puts into an exercise's empty region
@@ -41,7 +43,19 @@ def cause_elsewhere(error: BaseException) -> str:
 
 
 class Outcome(Exception):
-    """Base of the outcomes that cost points; the message is for the learner."""
+    """Base of the outcomes that cost points.
+
+    Args:
+        message: for the learner.
+
+    Attributes:
+        words: why, for an instructor who counts reasons: the course's own, without the values of this one answer.
+        theirs: what the learner's code called it, an exception's name.
+    """
+
+    def __init__(self, message: str, words: str = "", theirs: str = ""):
+        super().__init__(message)
+        self.words, self.theirs = words, theirs
 
     def _render_traceback_(self) -> list[str]:  # IPython shows these lines instead of a traceback
         return str(self).splitlines()
@@ -104,7 +118,7 @@ def exercise(name: str) -> Iterator[None]:
         with watched(LIBRARIES, lambda file: file == test_file or file.startswith(_HERE)) as changes:
             yield
         if changes or changed.told:
-            raise Wrong("")
+            raise Wrong("an argument was changed")
     except (Exception, SystemExit) as error:  # exit() in the learner's code is an answer too, and a wrong one
         if isinstance(error, Skipped) and not _installed(error.package):  # asked again: an answer could raise one, too
             scoreboard.record(name, scoreboard.SKIPPED)
@@ -160,11 +174,13 @@ def _judge(name: str, points: float, error: BaseException, changes: list[Change]
         earlier = _first()
         or_else = ", or it calls what isn't" if earlier else ""
         lines = [f"○ {name}: not attempted yet{or_else} ({_worth(points)}). Fill in the exercise's cell and run it."]
-        return NotAttempted("\n".join(lines + earlier + ([f"  Hidden tests look at: {looks_at}."] if looks_at else [])))
+        more = [f"  Hidden tests look at: {looks_at}."] if looks_at else []
+        return NotAttempted("\n".join(lines + earlier + more), "not attempted")
     if isinstance(error, Wrong):
         # What else is wrong may come from the change, whatever it says of its cause.
-        return Wrong("\n".join([f"✗ {name}: not right yet.", *_first(), *(_told(changes) or [str(error)])]))
-    lines = [f"✗ {name}: your code raised {type(error).__name__}: {error}".removesuffix(": "), *_first()]
+        lines = [f"✗ {name}: not right yet.", *_first(), *(_told(changes) or [str(error)])]
+        return Wrong("\n".join(lines), CHANGES if changes else error.words)
+    lines = [f"✗ {name}: {RAISED} {type(error).__name__}: {error}".removesuffix(": "), *_first()]
     if case := case_of(error, LIBRARIES):
         lines.append(f"  in the case: {case}")
     where = _where(error)
@@ -175,7 +191,7 @@ def _judge(name: str, points: float, error: BaseException, changes: list[Change]
         lines.append(f"Likely cause: {elsewhere}")
     elif isinstance(error, NameError):
         lines.append("Likely cause: the exercise's cell has not been run, or a name in it is misspelt.")
-    return Wrong("\n".join(lines + where + _told(changes)))
+    return Wrong("\n".join(lines + where + _told(changes)), RAISED, type(error).__name__)
 
 
 def _first() -> list[str]:
@@ -190,7 +206,7 @@ def _first() -> list[str]:
 
 def _told(changes: list[Change]) -> list[str]:
     return [
-        f"  {function}() changes its argument `{argument}`\n"
+        f"  {function}() {CHANGES} `{argument}`\n"
         "  expected: what it is given stays as it was\n"
         f"  likely cause: an operation in place, as `{argument}[…] = …`, `+=`, `.pop()`, or one whose name ends in _; "
         "work on a copy"

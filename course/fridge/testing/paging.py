@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fridge import arguments
 from fridge.paging import KVPool
-from fridge.testing.outcome import Wrong
+from fridge.testing.expect import InWords, wrong
 
 LEFTOVER = 1e4  # what a block holds before anything is written: keys and values of a sequence that has gone
 
@@ -50,7 +50,9 @@ class CountingPool:
         source = _number(source, self.num_blocks, "source, the block that is copied")
         target = _number(target, self.num_blocks, "target, the block that is copied to")
         if source == target:
-            raise Wrong(f"  Block {source} was copied onto itself\n  expected: a copy into a newly allocated block")
+            raise wrong(
+                "source and target of a copy", "two blocks, the target newly allocated", InWords(f"{source} twice")
+            )
         self.blocks_copied += 1
         self._pool.copy_block(source, target)
 
@@ -84,11 +86,8 @@ class SpareAllocator:
         free = [block for block, owners in self._counts.items() if not owners]
         wanted = arguments.whole(count)
         if wanted is None or not 0 <= wanted <= len(free):
-            got = arguments.said(count)
-            raise Wrong(
-                f"  count of blocks asked of the allocator\n  expected: at most {len(free)}, which are free\n"
-                f"  got:      {got}"
-            )
+            got = InWords(arguments.said(count))
+            raise wrong("count of blocks asked of the allocator", f"at most {len(free)}, which are free", got)
         chosen = self._random.sample(free, wanted)
         for block in chosen:
             self._counts[block] = 1
@@ -112,10 +111,11 @@ class SpareAllocator:
         numbers = _numbers(blocks, self.num_blocks, f"blocks that are {verb}")
         for block, times in Counter(numbers).items():
             if self._counts[block] < (times if verb == "freed" else 1):
-                raise Wrong(
-                    f"  Block {block} was {verb} {times} times\n"
-                    f"  expected: at most {self._counts[block]}, the number of its owners\n"
-                    "  likely cause: a block is freed twice, or used after it was freed"
+                raise wrong(
+                    f"how often a block is {verb}",
+                    f"at most {self._counts[block]} times, the number of its owners",
+                    InWords(f"{times} times, block {block}"),
+                    "a block is freed twice, or used after it was freed",
                 )
         return numbers
 
@@ -140,17 +140,17 @@ class TightAllocator(SpareAllocator):
 def _number(given: Any, limit: int, what: str) -> int:
     number = arguments.whole(given)
     if number is None or not 0 <= number < limit:
-        raise Wrong(f"  {what}\n  expected: a number from 0 to {limit - 1}\n  got:      {arguments.said(given)}")
+        raise wrong(what, f"a number from 0 to {limit - 1}", InWords(arguments.said(given)))
     return number
 
 
 def _numbers(given: Any, limit: int, what: str) -> list[int]:
     numbers = arguments.wholes(given)
     if numbers is None:
-        raise Wrong(f"  {what}\n  expected: a list of whole numbers\n  got:      {arguments.said(given)}")
+        raise wrong(what, "a list of whole numbers", InWords(arguments.said(given)))
     strangers = [number for number in numbers if not 0 <= number < limit]
     if strangers:
-        raise Wrong(f"  {what}\n  expected: numbers from 0 to {limit - 1}\n  got:      {strangers[:8]}")
+        raise wrong(what, f"numbers from 0 to {limit - 1}", InWords(f"{strangers[:8]}"))
     return numbers
 
 

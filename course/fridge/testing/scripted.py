@@ -9,9 +9,10 @@ from torch import Tensor
 
 from fridge import arguments
 from fridge.llama import Cache
-from fridge.testing.outcome import Wrong
+from fridge.testing.expect import InWords, wrong
 
 MOST_FED = 4096  # tokens of one call, all rows together: a test's conversations are far shorter
+_FED = "The tokens fed to the model"
 _GOES_ON = (
     "each call must go on where the cache ends; tokens in the cache are not fed again, and the token just chosen is "
     "fed next"
@@ -67,10 +68,8 @@ class ScriptedModel:
             how, cause = "", _GOES_ON
             if cache is None:
                 how, cause = ", without a cache", "hand the model the cache in every call: without one it begins anew"
-            raise Wrong(
-                f"  Call {len(self.calls)} fed the model tokens for positions {start} to {end - 1}{how}\n"
-                f"  expected: {self.conversation[start:end]}\n  got:      {fed}\n  likely cause: {cause}"
-            )
+            what = f"Call {len(self.calls)} fed the model tokens for positions {start} to {end - 1}{how}"
+            raise wrong(what, self.conversation[start:end], InWords(f"{fed}"), cause)
         if cache is not None:
             keys = torch.tensor(fed, dtype=torch.float32).reshape(1, 1, -1, 1)
             cache.update(0, keys, keys)
@@ -93,15 +92,13 @@ def ids_fed(tokens: Any, last_only: Any, rows: int | None, vocab_size: int) -> T
     ids = arguments.tensor(tokens)
     if ids is None or ids.ndim != 2 or ids.shape[0] != (rows or ids.shape[0]) or not 0 < ids.numel() <= MOST_FED:
         expected = f"a tensor [{rows or 'batch'}, new], new > 0, at most {MOST_FED} ids"
-        got = arguments.said(tokens)
-        raise Wrong(f"  The tokens fed to the model\n  expected: {expected}\n  got:      {got}")
+        raise wrong(_FED, expected, InWords(arguments.said(tokens)))
     if ids.dtype not in (torch.int32, torch.int64):  # all that an embedding accepts
-        raise Wrong(f"  The tokens fed to the model\n  expected: int64 ids\n  got:      {ids.dtype}")
+        raise wrong(_FED, "int64 ids", InWords(f"{ids.dtype}"))
     if not 0 <= int(ids.min()) <= int(ids.max()) < vocab_size:
-        got = f"{int(ids.min())} to {int(ids.max())}"
-        raise Wrong(f"  The tokens fed to the model\n  expected: ids from 0 to {vocab_size - 1}\n  got:      {got}")
+        raise wrong(_FED, f"ids from 0 to {vocab_size - 1}", InWords(f"{int(ids.min())} to {int(ids.max())}"))
     if type(last_only) is not bool:
-        raise Wrong(f"  last_only\n  expected: True or False\n  got:      {arguments.said(last_only)}")
+        raise wrong("last_only", "True or False", InWords(arguments.said(last_only)))
     return ids
 
 
@@ -112,8 +109,6 @@ def positions_held(cache: Any) -> int:
     kind = type(cache)  # a learner's own class may do; what the language, torch and NumPy have doesn't
     known = kind.__module__ == "builtins" or issubclass(kind, Tensor | np.ndarray | np.generic)
     if known or not hasattr(kind, "__len__"):
-        raise Wrong(
-            f"  The cache given to the model\n  expected: one with len() and update()\n"
-            f"  got:      {arguments.said(cache)}"
-        )
+        got = InWords(arguments.said(cache))
+        raise wrong("The cache given to the model", "one with len() and update()", got)
     return len(cache)

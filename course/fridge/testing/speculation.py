@@ -16,9 +16,8 @@ import torch
 from torch import Tensor
 
 from fridge.llama import Cache
-from fridge.testing.expect import wrong
+from fridge.testing.expect import InWords, wrong
 from fridge.testing.given import expect_parts, expect_tensor, token_ids
-from fridge.testing.outcome import Wrong
 from fridge.testing.scripted import MOST_FED, ids_fed, positions_held
 
 Step = Callable[[Tensor, Tensor, list[int]], Any]
@@ -192,11 +191,8 @@ def speculated(
         text = token_ids(step(*rows_of_both, list(drafted)), "what the step returns")
         right = 1 <= len(text) <= k + 1 and text[:-1] == drafted[: len(text) - 1]
         if not right or not 0 <= text[-1] < target.vocab:
-            raise Wrong(
-                f"  what the step returns for the draft {list(drafted)}\n"
-                f"  expected: the accepted drafts and one more token, 1 to {k + 1} in all\n"
-                f"  got:      {list(text)}"
-            )
+            expected = f"the accepted drafts and one more token, 1 to {k + 1} in all"
+            raise wrong(f"what the step returns for the draft {list(drafted)}", expected, InWords(f"{list(text)}"))
         accepted.append(len(text) - 1)
         while len(text) <= k:
             text += (target.draw(text, next(numbers)),)
