@@ -268,6 +268,10 @@ class Remote:
             raise LearnerLost("the bytes that an object holds were not a number")
         return held
 
+    def __kind__(self) -> str:
+        """The name of its type, as messages tell it."""
+        return object.__getattribute__(self, "_kind")
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(f"a test may not look at the private name {name!r}")

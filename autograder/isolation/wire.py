@@ -1,19 +1,23 @@
 """The closed format in which values cross between the grader and a learner's process. They travel over `channel`.
 
-None, bool, int, float, str, bytes, list, tuple, dict, tensors and arrays (dtype, shape, little-endian bytes), dtypes
-by name, and references: numbers for objects that stay where they are. Scalars and containers are MessagePack. There is
-no pickle, and nothing that a peer sends is looked up as an attribute, imported or evaluated. Sizes, keys and codes are
-checked before anything is built: `_measure` walks over a message's tags first.
+None, bool, int, float, fractions, str, bytes, list, tuple, dict, tensors and arrays (dtype, shape, little-endian
+bytes), dtypes by name, and references: numbers for objects that stay where they are. Scalars and containers are
+MessagePack. There is no pickle, and nothing that a peer sends is looked up as an attribute, imported or evaluated.
+Sizes, keys and codes are checked before anything is built: `_measure` walks over a message's tags first.
 """
 
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 import msgpack
 import numpy as np
 import torch
+
+from fridge import arguments
+from fridge.arguments import EXACT
 
 MAX_FRAME = 32 * 2**20  # bytes of one message
 MAX_DEPTH = 24  # containers in containers
@@ -23,7 +27,7 @@ MAX_EMPTY = MAX_ITEMS  # elements that a tensor without any would have if its si
 MAX_KIND = 100  # characters of a type's name
 LOOKS = 4096  # elements between two looks at the time
 
-_TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT = range(1, 7)
+_TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT, _FRACTION = range(1, 8)
 _TORCH_DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -127,12 +131,22 @@ def _pack(value: Any, to_reference: ToReference, depth: int) -> Any:
         return msgpack.ExtType(_TENSOR, _pack_tensor(value))
     if kind is np.ndarray and str(value.dtype) in _NUMPY_DTYPES:
         return msgpack.ExtType(_ARRAY, msgpack.packb([str(value.dtype), list(value.shape), value.tobytes()]))
+    own = arguments.number(value)
+    if own is not value:
+        return _pack(own, to_reference, depth)
+    if kind is Fraction:
+        parts = [_pack(part, to_reference, depth) for part in value.as_integer_ratio()]
+        return msgpack.ExtType(_FRACTION, msgpack.packb(parts))
     if isinstance(value, np.generic) and kind.__module__ == "numpy":
         return _pack(value.item(), to_reference, depth)
     if kind is torch.dtype:
         return msgpack.ExtType(_DTYPE, str(value).removeprefix("torch.").encode())
     if isinstance(value, tuple):  # a named one: its items are what counts
         return _pack(tuple(tuple.__iter__(value)), to_reference, depth)
+    if isinstance(value, list):
+        return _pack(list(list.__iter__(value)), to_reference, depth)
+    if isinstance(value, dict):
+        return _pack(dict(dict.items(value)), to_reference, depth)
     reference = to_reference(value)
     return msgpack.ExtType(_REFERENCE, msgpack.packb([reference.mine, reference.number, reference.kind[:MAX_KIND]]))
 
@@ -159,7 +173,7 @@ _FIXED = {0xCA: 4, 0xCB: 8, 0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8, 0xD0: 1, 0xD1: 2
 _FIXED |= {0xC0: 0, 0xC2: 0, 0xC3: 0} | {0xD4 + power: 1 + 2**power for power in range(5)}
 _BLOBS = {0xC4: 1, 0xC5: 2, 0xC6: 4, 0xC7: 1, 0xC8: 2, 0xC9: 4, 0xD9: 1, 0xDA: 2, 0xDB: 4}  # bytes, extensions, text
 _CONTAINERS = {0xDC: (2, 1), 0xDD: (4, 1), 0xDE: (2, 2), 0xDF: (4, 2)}  # lists, and maps with two elements an entry
-_CODES = (_TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT)
+_CODES = (_TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT, _FRACTION)
 _FIXED_EXTENSIONS, _EXTENSIONS = range(0xD4, 0xD9), (0xC7, 0xC8, 0xC9)
 # What a key may be: a small int, a short text, a truth value, bytes, an int, a text. Keys of other kinds can be made to
 # collide, all of them, and a dict of those takes the square of its size.
@@ -271,6 +285,8 @@ def _build(packed: Any, from_reference: FromReference, depth: int, budget: _Budg
         return tuple(inner)
     if packed.code == _REFERENCE:
         return from_reference(_reference(inner))
+    if packed.code == _FRACTION:
+        return _fraction(inner)
     return _tensor(inner) if packed.code == _TENSOR else _array(inner)
 
 
@@ -278,6 +294,12 @@ def _big_int(digits: bytes) -> int:
     if len(digits) > 4000 or not digits.removeprefix(b"-").isdigit():
         raise WireError("not an integer")
     return int(digits)
+
+
+def _fraction(fields: list) -> Fraction:
+    if [type(field) for field in fields] != [int, int] or not 0 < fields[1] < EXACT or abs(fields[0]) >= EXACT:
+        raise WireError("not a fraction")
+    return Fraction(*fields)
 
 
 def _reference(fields: list) -> Reference:

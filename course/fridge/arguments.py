@@ -1,6 +1,9 @@
 """Arguments as plain values, for objects that count work: what can't be taken for a number or a list of them isn't."""
 
+import math
 from collections.abc import Mapping
+from decimal import Decimal
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -8,14 +11,44 @@ import numpy as np
 import torch
 from torch import Tensor
 
+LONGEST = 400  # digits of a decimal: more than float's range
+EXACT = 2**1024  # parts of a fraction that is taken exactly: float's range
 HUGE = 2**62  # beyond any size or place, and not too long for a message
 MOST = 2**20  # elements of a list: more than any pool has slots
 _TENSORS = (Tensor, torch.nn.Parameter)  # no other subclasses, which may redefine what they hold
 _NO_LISTS = (str, bytes, bytearray, memoryview, Mapping)
 
 
+def number(value: Any) -> Any:
+    """A number of another class as int, float or Fraction: a decimal, a member of an IntEnum. Other values stay."""
+    kind = type(value)
+    if kind is Decimal:
+        if not value.is_finite() or abs(value.adjusted()) > LONGEST:
+            return math.nan if value.is_nan() else float(value)
+        value, kind = Fraction(value), Fraction
+    if kind is Fraction:
+        return _simple(value)
+    if issubclass(kind, int) and kind is not bool:
+        return int.__index__(value)
+    if issubclass(kind, float):
+        return float.__float__(value)
+    return float(value) if kind is np.longdouble else value  # whose own .item() is one again
+
+
+def _simple(value: Fraction) -> int | float | Fraction:
+    top, bottom = value.as_integer_ratio()
+    if bottom == 1:
+        return top
+    if max(abs(top), bottom) < EXACT:
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if top > 0 else -math.inf
+
+
 def whole(value: Any) -> int | None:
-    """The whole number that a value is: an int, a float without a fraction, NumPy's, a tensor of none or one of them.
+    """The whole number that a value is: a number without a fraction, Python's or NumPy's, or a tensor of none or one.
 
     None for anything else: truth values, NaN, texts, lists, numbers that no memory has, and objects that could say one
     thing now and another later.
@@ -27,6 +60,7 @@ def whole(value: Any) -> int | None:
         value = own.item()
     elif isinstance(value, np.generic) and type(value).__module__ == "numpy":
         value = value.item()
+    value = number(value)
     if type(value) is float and value.is_integer():
         value = int(value)
     return value if type(value) is int and abs(value) < HUGE else None
@@ -65,10 +99,16 @@ def said(value: Any) -> str:
     """A value in a few words, for a message that refuses it."""
     if type(value) in _TENSORS:
         return f"a tensor of shape {list(value.shape)}, {value.dtype}"
-    if type(value) in (type(None), bool, int, float, str, bytes, list, tuple, dict, set, range, slice):
+    if type(value) in (type(None), bool, int, float, str, bytes, list, tuple, dict, range, slice):
         try:
             words = repr(value)
         except Exception:  # an int of 10,000 digits; a list in itself; an element's own __repr__
             words = f"a very large {type(value).__name__}"
         return words if len(words) <= 100 else words[:100] + " …"
-    return f"an object of type {type(value).__name__[:100]}"
+    return f"an object of type {kind_of(value)[:100]}"
+
+
+def kind_of(value: Any) -> str:
+    """The name of an object's type; of the object that it stands for, where that is in another process."""
+    kind = type(value)
+    return kind.__kind__(value) if hasattr(kind, "__kind__") else kind.__name__

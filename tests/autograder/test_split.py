@@ -358,12 +358,24 @@ def test_a_key_that_is_missing_is_said_as_in_the_notebook(grade):
     assert "your code raised KeyError: 'gone'\n" in graded.verdicts["one-test"].message
 
 
+@pytest.mark.parametrize(
+    ("made", "says"),
+    [("Fraction(2)", ""), ("Fraction(1, 2)", "Fraction(1, 2)"), ("{1, 2}", "an object of type set"), ("Own()", "Own")],
+)
+def test_what_no_number_is_has_its_own_name(grade, made, says):
+    """Guards against a right fraction that is refused, and "an object of type Remote", which no learner wrote."""
+    answer = f"from fractions import Fraction\nclass Own: pass\ndef one(a, b): return {made}"
+    test = "from fridge.testing import exercise, expect_equal\nwith exercise('{0}'): expect_equal({0}(1, 1), 2, 'two')"
+    message = grade(test=test, answers={"one": answer}).verdicts["one-test"].message
+    assert (f"got:      {says}" in message or f"an object of type {says}" in message) if says else "✓" in message
+
+
 def test_why_it_was_lost_is_kept_beside_the_message(grade):
     """A report that reads reasons from messages takes a learner's words for the course's."""
     lost = "exec('class Made(Exception): pass')\n    raise locals()['Made']('x\\n  likely cause: the course')"
     graded = grade(answers={"one": f"def one(a, b):\n    {lost}", "two": "def two(a, b):\n    import os; os._exit(1)"})
     kept = Graded.from_json(json.loads(json.dumps(graded.as_json()))).for_notebook()["reasons"]
-    assert kept["one-test"] == Reason("your code raised", "Made")
+    assert kept["one-test"] == Reason("your code raised", "Exception")
     assert kept["two-test"].words.startswith("your code was stopped: the process ended")
     assert set(kept) == {"one-test", "two-test"}
 

@@ -5,6 +5,7 @@ nothing: it takes the parts, tensors and numbers that these functions return, wh
 """
 
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import islice
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fridge import arguments
 from fridge.testing.expect import LARGEST, InWords, describe, is_large, is_real_tensor, on_cpu, wrong
 
 _NO_PARTS = (str, bytes, dict, set, frozenset)  # can be gone through, and are no tuple
@@ -60,8 +62,9 @@ def expect_number(got: Any, what: str, cause: str = "") -> int | float:
     Raises:
         Wrong: anything else.
     """
-    if type(got) is float or (type(got) is int and abs(got) < LARGEST):
-        return got
+    own = arguments.number(got)
+    if type(own) is float or (type(own) in (int, Fraction) and abs(own) < LARGEST):
+        return float(own) if type(own) is Fraction else own
     value = as_tensor(got)
     if not is_real_tensor(value) or value.dtype == torch.bool or (own := on_cpu(value)).numel() != 1:
         raise wrong(what, "a number", got, cause)
@@ -74,6 +77,7 @@ def token_ids(value: Any, what: str) -> tuple[int, ...]:
         value = value.tolist()
     if isinstance(value, list | tuple):
         items = [item.item() if isinstance(item, Tensor | np.generic) and item.size else item for item in value]
+        items = list(map(arguments.number, items))
         if all(type(item) is int or (type(item) is float and item.is_integer()) for item in items):
             return tuple(int(item) for item in items)
     raise wrong(what, "a list of token ids", value)
