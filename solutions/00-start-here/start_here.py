@@ -143,19 +143,27 @@ with exercise("weight-gigabytes"):
         weight_gigabytes(70e9, 4),
         35.0,
         "gigabytes of 70 billion weights of 4 bits",
-        cause="two weights of 4 bits share a byte, so none has whole bytes of its own",
+        cause="70 billion times 4 bits: two weights of 4 bits share a byte, so none has whole bytes "
+        "of its own",
     )
     agrees(
         weight_gigabytes(135_000_000, 32),
         0.54,
         "gigabytes of 135 million weights of 32 bits",
-        cause="the result is a fraction: not rounded, and not cut to a whole number",
+        cause="a little more than half of 10**9 bytes: the result is a fraction, not rounded and "
+        "not cut to a whole number",
     )
     agrees(
         weight_gigabytes(70e9, 4.5),
         39.375,
         "gigabytes of 70 billion weights of 4.5 bits",
         cause="bits need not be a whole number",
+    )
+    agrees(
+        weight_gigabytes(70e9, 4.15625),
+        36.3671875,
+        "gigabytes of 70 billion weights of 4.15625 bits",
+        cause="bits need not be a whole number, and all their decimals count",
     )
     nothing = torch.zeros((), dtype=torch.float64)
     expect_close(as_tensor(weight_gigabytes(0, 16)), nothing, "gigabytes of no weights")

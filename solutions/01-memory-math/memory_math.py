@@ -158,10 +158,11 @@ def bits_per_weight(
 
     Args:
         bits: bits of a weight's own code.
-        group: weights that share a scale and a zero point, 1 or more; None: there are none.
+        group: weights that share a scale and a zero point, 1 or more; None: no groups, so
+            nothing is stored beside the codes.
         scale_bits, zero_bits: bits of a group's scale and of its zero point; 0: there is none.
         scale_group: scales that share one second-level scale (double quantization), 1 or
-            more; None: there is none.
+            more; None: no second-level scale, whatever `second_bits` says.
         second_bits: bits of a second-level scale.
 
     Returns:
@@ -219,11 +220,13 @@ with exercise("bits-per-weight"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: the other formats of the table; double quantization; zero points beside it;
-    #   groups of one weight; a second-level scale for each single scale; bits that aren't given.
+    #   groups of one weight; a second-level scale for each single scale; bits that aren't given;
+    #   bits that are given without a group; second_bits without a scale_group.
     # Stated by: "with its share of what is stored beside the codes" | "scales that share one
     #   second-level scale (double quantization)" | "bits of a group's scale and of its zero
     #   point" | "weights that share a scale and a zero point, 1 or more" | "(double
-    #   quantization), 1 or more" | "What isn't given takes no bits"
+    #   quantization), 1 or more" | "What isn't given takes no bits" | "None: no groups, so nothing
+    #   is stored beside the codes" | "None: no second-level scale, whatever `second_bits` says"
     # Right because: what a group stores is shared by its weights, and what groups store
     #   together by the weights of all of them, so each stored bit is counted once.
     expect_equal(
@@ -231,14 +234,15 @@ with exercise("bits-per-weight"):
         8,
         "codes of 4 bits, groups of 4, scales of 8 bits, two of which share a second-level "
         "scale of 16 bits",
-        cause="the second-level scale is stored, too, once for 2 scales of 4 weights each",
+        cause="8 weights have 8 x 4 bits and two scales of 8, and the second-level scale is stored, "
+        "too, once for 2 scales of 4 weights each",
     )
     expect_equal(
         bits_per_weight(4, group=64, scale_bits=8, scale_group=256, second_bits=32),
         4 + 8 / 64 + 32 / (64 * 256),
         "NF4 with double quantization: codes of 4 bits, groups of 64, scales of 8 bits, 256 of "
         "which share one of 32 bits",
-        cause="don't round the result",
+        cause="nothing is rounded, neither on the way nor at the end",
     )
     expect_equal(
         bits_per_weight(4, 64, scale_bits=8, zero_bits=4, scale_group=256, second_bits=32),
@@ -284,13 +288,25 @@ with exercise("bits-per-weight"):
         bits_per_weight(4, group=8, zero_bits=4),
         4.5,
         "groups of 8, a zero point of 4 bits, scale_bits not given",
-        cause="scale_bits is 0 where it isn't given",
+        cause="4 bits of zero point for 8 weights, and no scale: scale_bits is 0 where it isn't given",
     )
     expect_equal(
         bits_per_weight(4, group=8, scale_bits=16, scale_group=2),
         6,
         "groups of 8, scale of 16 bits, two scales a group, second_bits not given",
         cause="second_bits is 0 where it isn't given",
+    )
+    expect_equal(
+        bits_per_weight(4, group=8, scale_bits=16, second_bits=32),
+        6,
+        "groups of 8, scale of 16 bits, second_bits 32, scale_group not given",
+        cause="without a scale_group there is no second-level scale",
+    )
+    expect_equal(
+        bits_per_weight(4, scale_bits=16, zero_bits=4, scale_group=2, second_bits=32),
+        4,
+        "codes of 4 bits, bits for scales and zero points, group not given",
+        cause="without a group nothing is stored beside the codes",
     )
     ### END HIDDEN TESTS
 
@@ -319,17 +335,20 @@ if scoreboard.ready("bits-per-weight"):
 # | part | tensors | shape |
 # |---|---|---|
 # | `embedding` | one | vocab_size × hidden_size |
-# | `attention`, a layer | q and o | (heads · head_dim) × hidden_size each |
+# | `attention`, a layer | q | (heads · head_dim) × hidden_size |
 # | | k and v | (KV heads · head_dim) × hidden_size each |
-# | `mlp`, a layer | gate, up, down | intermediate_size × hidden_size each |
+# | | o | hidden_size × (heads · head_dim) |
+# | `mlp`, a layer | gate and up | intermediate_size × hidden_size each |
+# | | down | hidden_size × intermediate_size |
 # | `norms` | two a layer, and one after the last layer | hidden_size each |
 # | `head` | one | vocab_size × hidden_size |
 #
 # Four variations that real models have:
 #
 # - **Tied embeddings** (`tie_word_embeddings` is true): the head *is* the embedding and costs nothing.
-# - **Biases**: vectors as long as a matrix's output. With `attention_bias` true, q, k, v and o have one each. A Qwen2
-#   (`model_type` is `"qwen2"`) has no such field: it always has them on q, k and v, and not on o.
+# - **Biases**: vectors as long as a matrix's output, the first number of its shape. With `attention_bias` true, q, k, v
+#   and o have one each; false or without the field, none has. But a Qwen2 (`model_type` is `"qwen2"`) has no such
+#   field: it always has them on q, k and v, and not on o.
 # - **head_dim**: hidden_size / heads, unless the config has a number under `head_dim`.
 # - **A mixture of experts** (MoE): with `num_local_experts` in the config, each layer has that many MLPs, *and* a
 #   router, a matrix of num_local_experts × hidden_size, which sends each token to `num_experts_per_tok` of them. All of
@@ -482,7 +501,10 @@ with exercise("parameters"):
         "Qwen2.5-0.5B",
         (136_134_656, 3_211_264, 13_074_432, 2_688, 2_688, 0),
         " with one layer and 14 KV heads, as many as heads",
-        {"biases": "a Qwen2 has biases on q, k and v, and none on o; no field says so"},
+        {
+            "attention": "the four matrices; biases have a part of their own",
+            "biases": "a Qwen2 has biases on q, k and v, and none on o; no field says so",
+        },
         num_hidden_layers=1,
         num_key_value_heads=14,
     )
@@ -592,10 +614,11 @@ with exercise("experts"):
         cause="a dense model works with all it has",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: the parts that experts don't touch; other numbers of experts; tokens that meet
-    #   one expert, some, all.
+    # Looks at: the parts that experts don't touch; other numbers of experts, a single one too;
+    #   experts in models of another type; tokens that meet one expert, some, all.
     # Stated by: "each layer has that many MLPs, *and* a router" | "(all layers, with all experts
-    #   and routers)" | "all but the experts that it isn't sent to"
+    #   and routers)" | "with `num_local_experts` in the config" | "all but the experts that it
+    #   isn't sent to"
     # Right because: any token may be sent to any expert, so memory has to hold all of them,
     #   while a token is multiplied with the router and its own experts alone.
     for part in ("embedding", "attention", "norms", "head"):
@@ -605,15 +628,29 @@ with exercise("experts"):
             f"Mixtral-8x7B: {part}",
             cause="only the MLPs are there eight times; the rest is as in Mistral-7B",
         )
-    for experts, met in ((8, 1), (8, 8), (4, 2), (16, 4)):
-        changed = mixtral | {"num_local_experts": experts, "num_experts_per_tok": met}
-        what = f"Mixtral with {experts} experts, {met} of them for each token"
+    number = "num_local_experts says how many there are, and how many rows the router has"
+    for config, experts, met, cause in (
+        (mixtral, 8, 1, number),
+        (mixtral, 8, 8, number),
+        (mixtral, 4, 2, number),
+        (mixtral, 16, 4, number),
+        (mixtral, 1, 1, "a single expert has a router, too, of one row"),
+        (
+            mistral,
+            4,
+            1,
+            "the field num_local_experts makes a mixture, whatever model_type says",
+        ),
+    ):
+        changed = config | {"num_local_experts": experts, "num_experts_per_tok": met}
+        name = config["model_type"].title()
+        what = f"{name} with num_local_experts {experts}, num_experts_per_tok {met}"
         parts = counted(changed, what)
         expect_equal(
             parts["mlp"],
             experts * dense["mlp"] + 32 * experts * 4096,
             f"{what}: mlp",
-            cause="num_local_experts says how many there are, and how many rows the router has",
+            cause=cause,
         )
         expect_equal(
             active_parameters(dict(changed)),
@@ -644,6 +681,8 @@ if scoreboard.ready("parameters", "experts"):
 #
 # This is where "divide by 4" goes wrong, and it goes wrong most for small models with large vocabularies.
 #
+# Bits and bytes stay below $2^{53}$ in this unit, a petabyte and more: a float holds every such number exactly.
+#
 # <details><summary>Hint</summary>Two sums, two widths, one division by 8. Round up once, at the end.</details>
 
 
@@ -652,7 +691,8 @@ def weight_bytes(parts, bits, rest_bits=16):
     """Bytes of a model's weights.
 
     Args:
-        parts: a dict as `count_parameters` returns it: six numbers, each 0 or more.
+        parts: a dict as `count_parameters` returns it: six numbers, each 0 or more,
+            in any order.
         bits: bits per weight of the matrices in the layers ("attention" and "mlp"), a number
             that need not be whole.
         rest_bits: bits of each of the other parameters.
@@ -706,12 +746,12 @@ with exercise("weight-bytes"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: small and large models in other formats; models with biases; parts that are 0, a
-    #   tied head or all of them; other widths for the rest; bits that fill the last byte in
-    #   part, and exactly.
+    #   tied head or all of them; parts in another order; other widths for the rest, narrower ones
+    #   too; bits that fill the last byte in part, with less than a bit, and exactly.
     # Stated by: "bits per weight of the matrices in the layers" | "in 16 bits: the embedding,
-    #   the head, the norms and the biases" | "six numbers, each 0 or more" | "bits of each of
-    #   the other parameters" | "all the bits together, rounded up to whole bytes once, at the
-    #   end"
+    #   the head, the norms and the biases" | "six numbers, each 0 or more" | "in any order" |
+    #   "bits of each of the other parameters" | "all the bits together, rounded up to whole bytes
+    #   once, at the end"
     # Right because: only the matrices of the layers have the low width, and packed weights
     #   don't stop at byte borders, so it is the sum of bits that is rounded, once.
     parts = {
@@ -728,6 +768,7 @@ with exercise("weight-bytes"):
         weight_bytes(dict(parts), 4 + 8 / 64 + 32 / (64 * 256)),
         36_362_993_664,
         "Llama-2-70B in NF4 with double quantization",
+        cause="4.126953125 bits a weight: all decimals count",
     )
     tied = matrices | {"embedding": 40, "norms": 4}
     expect_equal(
@@ -787,6 +828,30 @@ with exercise("weight-bytes"):
         "four weights of 4 bits and three of 16: 64 bits",
         cause="64 bits fill eight bytes; no ninth is begun",
     )
+    expect_equal(
+        weight_bytes(dict(reversed(small.items())), 4),
+        8,
+        "four weights of 4 bits and three of 16, the parts in another order",
+        cause="a part is found by its name, wherever it stands in the dict",
+    )
+    expect_equal(
+        weight_bytes(dict(small), 8, rest_bits=4),
+        6,
+        "four weights of 8 bits and three of 4: 44 bits",
+        cause="rest_bits is an argument, and its weights are packed, too: three of 4 bits take 12",
+    )
+    expect_equal(
+        weight_bytes(dict(small), 4.5, rest_bits=4),
+        4,
+        "four weights of 4.5 bits and three of 4: 30 bits",
+        cause="round once, at the end: the rest begins within a byte of the matrices",
+    )
+    expect_equal(
+        weight_bytes(dict.fromkeys(parts, 0) | {"attention": 2}, 4.0625),
+        2,
+        "two weights of 4.0625 bits: 8.125 bits",
+        cause="an eighth of a bit is left over after one byte, and takes another one",
+    )
     expect_equal(weight_bytes(dict.fromkeys(small, 0), 4.5), 0, "a model without weights")
     ### END HIDDEN TESTS
 
@@ -835,8 +900,8 @@ if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes"):
 #
 # <details><summary>Hint 1</summary>How many tokens does a layer keep? The smaller of two numbers, if there is a window.
 # </details>
-# <details><summary>Hint 2</summary>config.get("use_sliding_window", True) is True for a config without the field.
-# </details>
+# <details><summary>Hint 2</summary>config.get("use_sliding_window") is None for a config without the field, and None
+# isn't False.</details>
 
 
 # %% nbgrader={"grade": false, "grade_id": "kv-bytes", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -845,13 +910,14 @@ def kv_bytes(config, tokens, batch=1, bits=16):
 
     A layer keeps all tokens, also more than the model was trained for; but at most
     `sliding_window` tokens of a sequence if the config has a number in that field, unless its
-    field `use_sliding_window` is False. A head has `head_dim` numbers if the config has a
+    field `use_sliding_window` is False. No other field matters for that, `max_window_layers`
+    neither: the window is every layer's. A head has `head_dim` numbers if the config has a
     number there, else hidden_size / heads.
 
     Args:
         config: a dict with the fields of a `config.json`.
         tokens: length of each sequence, 0 or more.
-        batch: number of sequences.
+        batch: number of sequences, at least 1.
         bits: bits of each number in the cache, which need not be whole.
 
     Returns:
@@ -859,7 +925,7 @@ def kv_bytes(config, tokens, batch=1, bits=16):
     """
     ### BEGIN SOLUTION
     head_dim = config.get("head_dim") or config["hidden_size"] // config["num_attention_heads"]
-    if config.get("sliding_window") and config.get("use_sliding_window", True):
+    if config.get("sliding_window") and config.get("use_sliding_window") is not False:
         tokens = min(tokens, config["sliding_window"])
     numbers = 2 * config["num_hidden_layers"] * config["num_key_value_heads"] * head_dim
     return math.ceil(numbers * tokens * batch * bits / 8)
@@ -906,13 +972,15 @@ with exercise("kv-bytes"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: several sequences; numbers of other widths, of whole bits and not; bits that fill
-    #   the last byte in part; no tokens; lengths just below, at and above the window; windows
-    #   that are switched off; windows that are None, and configs without one; texts longer than
-    #   the model's context; a mixture of experts; head_dim in the config, as a number or None.
+    #   the last byte in part, with less than a bit too; no tokens; lengths just below, at and
+    #   above the window; windows that are switched off; windows of models of any type; windows
+    #   that are None, and configs without one; texts longer than the model's context; a mixture
+    #   of experts; head_dim in the config, as a number or None.
     # Stated by: "keys and values of `batch` sequences of `tokens` tokens each" | "bits of each
     #   number in the cache, which need not be whole" | "all the bits together, rounded up to
     #   whole bytes once, at the end" | "length of each sequence, 0 or more" | "at most
     #   `sliding_window` tokens of a sequence" | "unless its field `use_sliding_window` is False"
+    #   | "No other field matters for that, `max_window_layers` neither: the window is every layer's"
     #   | "if the config has a number in that field" | "A layer keeps all tokens, also more than
     #   the model was trained for" | "For each layer, each KV head and each token, the cache
     #   holds one key and one value" | "if the config has a number there, else hidden_size /
@@ -973,6 +1041,20 @@ with exercise("kv-bytes"):
         cause="use_sliding_window is False: nothing is dropped",
     )
     expect_equal(
+        kv_bytes(llama | {"sliding_window": 100, "use_sliding_window": True}, tokens=300),
+        100 * 128 * 1024,
+        "Llama-3-8B with a window of 100 and use_sliding_window True, 300 tokens",
+        cause="any model that has a number in sliding_window has a window",
+    )
+    expect_equal(
+        kv_bytes(
+            model_configs.read("Qwen2.5-7B") | {"use_sliding_window": True}, tokens=200_000
+        ),
+        131_072 * 57_344,
+        "Qwen2.5-7B with use_sliding_window True, 200 000 tokens",
+        cause="the window of 131072 tokens is every layer's",
+    )
+    expect_equal(
         kv_bytes(llama | {"sliding_window": None}, tokens=10),
         10 * 128 * 1024,
         "Llama-3-8B with sliding_window None, 10 tokens",
@@ -999,7 +1081,11 @@ with exercise("kv-bytes"):
     small = llama | {"num_hidden_layers": 1, "num_key_value_heads": 1, "head_dim": 3}
     for batch, expected, cause in (
         (1, 4, "round up: a byte that is filled in part counts whole"),
-        (2, 7, "round once, at the end, and not each sequence by itself"),
+        (
+            2,
+            7,
+            "round once, at the end, and not each sequence by itself, nor its keys and its values",
+        ),
     ):
         expect_equal(
             kv_bytes(dict(small), tokens=1, batch=batch, bits=4.5),
@@ -1008,6 +1094,12 @@ with exercise("kv-bytes"):
             f"head_dim 3, one token, batch {batch})",
             cause=cause,
         )
+    expect_equal(
+        kv_bytes(small | {"head_dim": 1}, tokens=1, bits=4.0625),
+        2,
+        "2 numbers of 4.0625 bits: 8.125 bits (one layer, one KV head, head_dim 1, one token)",
+        cause="an eighth of a bit is left over after one byte, and takes another one",
+    )
     ### END HIDDEN TESTS
 
 # %% tags=["for-real"]
@@ -1061,7 +1153,8 @@ def cards_needed(weights, kv, card, reserve=2_000_000_000):
         An int, at least 1.
 
     Raises:
-        ValueError: a card has no bytes left beside the reserve.
+        ValueError: a card has no bytes left beside the reserve, even if there is nothing to
+            hold.
     """
     ### BEGIN SOLUTION
     room = card - reserve
@@ -1108,18 +1201,20 @@ with exercise("cards-needed"):
     ### BEGIN HIDDEN TESTS
     # Looks at: a byte less and a byte more than the cards hold, and just as much; weights and KV
     #   cache of many sizes; many cards; other reserves, and none; a tiny model, and nothing at
-    #   all; a reserve that leaves a single byte, and one that leaves no room.
+    #   all; a reserve that leaves a single byte, and one that leaves no room, for a model or for
+    #   nothing.
     # Stated by: "\mathrm{weights} + \mathrm{KV} \le n \cdot (\mathrm{card} - \mathrm{reserve})"
     #   | "bytes of the weights and of the KV cache, 0 or more; cards share them evenly" | "The
     #   smallest number of identical cards that hold a model and its KV cache" | "bytes kept free
     #   on each card, 0 or more" | "An int, at least 1" | "a card has no bytes left beside the
-    #   reserve"
+    #   reserve, even if there is nothing to hold"
     # Right because: the reserve is kept on every card, so each one adds card minus reserve,
     #   and there are no parts of cards: divide, and round up.
     expect_equal(
         cards_needed(weights=36 * 10**9, kv=2 * 10**9, card=16 * 10**9),
         3,
         "36 GB of weights, 2 GB of KV cache, cards of 16 GB",
+        cause="weights and KV cache share the cards: neither has cards of its own",
     )
     for more, cards_expected in ((-1, 2), (0, 2), (1, 3)):
         expect_equal(
@@ -1168,6 +1263,12 @@ with exercise("cards-needed"):
             f"a reserve of {reserve} on a card of 100",
             cause="then no number of cards is enough",
         )
+    expect_raises(
+        ValueError,
+        lambda: cards_needed(0, 0, card=100, reserve=100),
+        "a reserve of 100 on a card of 100, no weights and no KV cache",
+        cause="the error is about the card, whatever it is to hold",
+    )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1193,11 +1294,11 @@ def largest_batch(weights, kv_per_token, context, card, cards=1, reserve=2_000_0
         kv_per_token: bytes of the KV cache for one token of one sequence, at least 1.
         context: tokens of each sequence, at least 1.
         card: bytes of one card's memory.
-        cards: number of cards, which share weights and KV cache evenly.
+        cards: number of cards, at least 1, which share weights and KV cache evenly.
         reserve: bytes kept free on each card, 0 or more.
 
     Returns:
-        An int; 0 if not one fits, or not even the weights.
+        An int; 0 if not one fits, or not even the weights. (No error if reserve >= card: 0.)
     """
     ### BEGIN SOLUTION
     room = cards * (card - reserve) - weights
@@ -1212,8 +1313,8 @@ def largest_context(
 
     Args:
         batch: sequences, at least 1.
-        limit: the longest context that the model was trained for; None: no limit. The others
-            as for `largest_batch`.
+        limit: the longest context that the model was trained for, at least 1; None: no limit.
+            The others as for `largest_batch`.
 
     Returns:
         An int, never above `limit`; 0 if not one token fits, or not even the weights.
@@ -1264,13 +1365,19 @@ with exercise("largest-batch"):
     #   room; several cards, also for weights larger than one; no reserve; one that isn't given;
     #   one larger than the card; the smallest sequences; a real model.
     # Stated by: "exercise 5's rule, and whole numbers only: three conversations and a half are
-    #   three" | "0 if not one fits, or not even the weights" | "number of cards, which share
+    #   three" | "0 if not one fits, or not even the weights" | "number of cards, at least 1, which share
     #   weights and KV cache evenly" | "bytes kept free on each card, 0 or more" |
     #   "reserve=2_000_000_000" | "a reserve that leaves nothing of a card is no error here" |
     #   "bytes of the KV cache for one token of one sequence, at least 1" | "How many sequences
     #   of `context` tokens fit beside the weights"
     # Right because: the weights are stored once for all, and a sequence costs its whole
     #   context, so what is left over beside whole sequences serves nobody.
+    expect_equal(
+        largest_batch(0, 2, 5, card=110, reserve=10),
+        10,
+        "a card of 110 bytes, reserve 10, no weights, 10 bytes for each sequence",
+        cause="the reserve is an argument: 100 bytes are left",
+    )
     for weights, batch in ((49, 5), (50, 5), (51, 4), (89, 1), (90, 1), (91, 0), (100, 0)):
         expect_equal(
             largest_batch(weights, 2, 5, card=110, reserve=10),
@@ -1326,7 +1433,16 @@ with exercise("largest-batch"):
         "a card of 7 bytes, reserve 0, no weights, one byte for each sequence",
     )
     expect_equal(
-        largest_batch(50, 2, 5, card=10, reserve=30), 0, "a card of 10 bytes, reserve 30"
+        largest_batch(0, 2, 5, card=10, reserve=30),
+        0,
+        "a card of 10 bytes, reserve 30, no weights, 10 bytes for each sequence",
+        cause="a reserve that leaves nothing of a card leaves room for no sequence: 0, and no error",
+    )
+    expect_equal(
+        largest_batch(14 * 10**9 + 1, 250_000, 4000, card=24 * 10**9),
+        7,
+        "room for eight sequences of 1 GB, but for one byte",
+        cause="what misses a byte doesn't fit: no tolerance",
     )
     expect_equal(
         largest_batch(36_613_668_864, 327_680, 4096, card=85_899_345_920),
@@ -1369,7 +1485,7 @@ with exercise("largest-context"):
     #   and one just met; several cards; a reserve that leaves nothing; a real model.
     # Stated by: "Both functions use exercise 5's rule, and whole numbers only" | "How many
     #   tokens each of `batch` sequences can have" | "0 if not one token fits, or not even the
-    #   weights" | "An int, never above `limit`" | "number of cards, which share weights and KV
+    #   weights" | "An int, never above `limit`" | "number of cards, at least 1, which share weights and KV
     #   cache evenly" | "a reserve that leaves nothing of a card is no error here" | "bytes of
     #   the KV cache for one token of one sequence"
     # Right because: all sequences grow together, so a token more is paid for once in each of
@@ -1444,6 +1560,12 @@ with exercise("largest-context"):
             f"a card of 110 bytes, reserve {reserve}, no weights",
             cause="a reserve that leaves nothing of a card leaves room for no token: 0, and no error",
         )
+    expect_equal(
+        largest_context(14 * 10**9 + 1, 500_000, batch=1, card=24 * 10**9),
+        15_999,
+        "room for 16 000 tokens of 500 kB, but for one byte",
+        cause="what misses a byte doesn't fit: no tolerance",
+    )
     expect_equal(
         largest_context(40, 2, batch=1, card=110, cards=2, reserve=10),
         80,
@@ -1568,8 +1690,8 @@ def intensity(parameters, weights, tokens, kv=0):
 
     Args:
         parameters: those that each token is multiplied with (for a mixture of experts, the
-            active ones).
-        weights: bytes of weights read in the pass.
+            active ones), 0 or more.
+        weights: bytes of weights read in the pass, above 0.
         tokens: tokens processed in the pass, all sequences together.
         kv: bytes of the KV cache read in the pass, all sequences together.
 
@@ -1586,7 +1708,8 @@ def fastest_step(parameters, weights, tokens, kv, bandwidth, flops):
 
     Args:
         bandwidth: bytes that the machine reads in a second.
-        flops: operations that it computes in a second. The others as for `intensity`.
+        flops: operations that it computes in a second. Both may be measured, and not whole.
+            The others as for `intensity`.
 
     Returns:
         Seconds, a float, not rounded.
@@ -1658,15 +1781,22 @@ with exercise("roofline"):
     )
     overlap = "reading and computing go on at once: the longer of the two decides"
     bound(25, "25 s of reading, 2 s of computing", overlap, kv=500)
+    bound(
+        20,
+        "20 s of reading, nothing to compute: parameters 0",
+        "what is only read, to be computed elsewhere, takes its time as well",
+        parameters=0,
+    )
     ### BEGIN HIDDEN TESTS
     # Looks at: a real model in decode, alone and in a batch; weights of fewer bits; steps in
     #   which reading decides, computing decides, and both take equally long; many tokens; KV
-    #   caches, large and small; faster machines; quotients and bounds that aren't whole.
+    #   caches, large and small; faster machines; speeds that aren't whole; quotients and bounds
+    #   that aren't whole.
     # Stated by: "all of the prompt in prefill, one a sequence in decode" | "bytes of weights
     #   read in the pass" | "a step can't take less than the longer of the two times" | "tokens
     #   processed in the pass, all sequences together" | "bytes of the KV cache read in the pass,
-    #   all sequences together" | "bytes that the machine reads in a second" | "a float, not
-    #   rounded"
+    #   all sequences together" | "bytes that the machine reads in a second" | "Both may be
+    #   measured, and not whole" | "a float, not rounded"
     # Right because: reading and computing go on at the same time, so the shorter of them hides
     #   behind the longer, and neither can take less than its bytes or its operations need.
     exact = "a quotient, neither cut to a whole number nor rounded"
@@ -1703,17 +1833,32 @@ with exercise("roofline"):
     bound(
         20,
         "2000 bytes of weights at 100 a second, 3 tokens at 10**9 FLOPs a second",
-        "the weights are read once for all tokens",
+        "the weights are read once for all tokens, in 20 s, longer than computing takes",
         tokens=3,
         flops=10**9,
     )
     bound(100 / 3, "20 s of reading, 33 1/3 s of computing", exact, tokens=50, flops=3000)
-    bound(1 / 3, "1/3 s of reading, 0.002 s of computing", exact, bandwidth=6000, flops=10**6)
+    bound(2 / 7, "2/7 s of reading, 0.002 s of computing", exact, bandwidth=7000, flops=10**6)
+    broken = "bandwidth and flops need not be whole"
+    bound(800, "2000 bytes at 2.5 a second, 2 s of computing", broken, bandwidth=2.5)
+    bound(800, "20 s of reading, 2000 FLOPs at 2.5 a second", broken, flops=2.5)
     bound(20, "20 s of reading, 2 s of computing", overlap)
     bound(100, "20 s of reading, 100 s of computing (50 tokens)", overlap, tokens=50)
     bound(20, "20 s of reading, 20 s of computing (10 tokens)", overlap, tokens=10)
-    bound(60, "60 s of reading (KV cache of 4000 bytes), 20 s of computing", tokens=10, kv=4000)
-    bound(24, "23 s of reading (KV cache of 300 bytes), 24 s of computing", tokens=12, kv=300)
+    bound(
+        60,
+        "60 s of reading (KV cache of 4000 bytes), 20 s of computing (10 tokens)",
+        "the KV cache is read, too, however many tokens there are",
+        tokens=10,
+        kv=4000,
+    )
+    bound(
+        24,
+        "23 s of reading (KV cache of 300 bytes), 24 s of computing (12 tokens)",
+        "the KV cache is read, and adds nothing to the computing that is counted here",
+        tokens=12,
+        kv=300,
+    )
     bound(10, "10 s of reading at twice the bandwidth, 2 s of computing", bandwidth=200)
     bound(
         2,
@@ -1754,12 +1899,12 @@ if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes", "kv-bytes",
 # A second sequence in the batch costs almost no reading: the weights are read anyway. So batching (批处理) multiplies the
 # throughput, until computing takes as long as reading. From there on, twice the batch takes twice the time.
 #
-# One thing spoils it: each sequence brings its own KV cache to be read. If that takes longer than the sequence's
-# computing, there is no such batch at all.
+# One thing spoils it: each sequence brings its own KV cache to be read. If that takes as long as the sequence's
+# computing, or longer, there is no such batch at all: the weights come on top.
 #
 # <details><summary>Hint 1</summary>Reading a batch of b: (weights + b · KV) / bandwidth. Computing it: 2 · parameters ·
 # b / flops. Solve for b.</details>
-# <details><summary>Hint 2</summary>Multiply by bandwidth and flops, and it stays in whole numbers. When is there no
+# <details><summary>Hint 2</summary>Multiply by bandwidth and flops, and ints stay ints. When is there no
 # solution?</details>
 
 
@@ -1772,15 +1917,16 @@ def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
         kv_per_sequence: bytes of the KV cache of one sequence, 0 or more.
 
     Returns:
-        An int, at least 1; None if reading takes longer for every batch. With whole numbers it
-        is exact: where both times are equal, a quotient that was rounded may not decide.
+        An int, at least 1; None if reading takes longer for every batch. With ints it is
+        exact: where both times are equal, or nearly, neither a rounded quotient nor a
+        tolerance may decide.
     """
     ### BEGIN SOLUTION
     # 2 P b / flops >= (W + b K) / bandwidth, multiplied by both
     gain = 2 * parameters * bandwidth - kv_per_sequence * flops
     if gain <= 0:
         return None
-    return max(1, math.ceil(weights * flops / gain))
+    return max(1, int(-(-weights * flops // gain)))  # rounds up, and ints stay exact
     ### END SOLUTION
 
 
@@ -1827,15 +1973,17 @@ with exercise("break-even"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: weights of fewer bits; KV caches of several sizes; batches at which both take
-    #   exactly as long, and ones between; times that no float holds exactly; a KV cache that
-    #   takes as long to read as its sequence to compute, or longer, or a little less; a machine
-    #   that computes slowly; large batches; a real model with a long context.
+    #   exactly as long, and ones between; times that no float holds exactly; times that are
+    #   almost equal; a KV cache that takes as long to read as its sequence to compute, or longer,
+    #   or a little less; a machine that computes slowly; speeds that aren't whole; large batches;
+    #   a real model with a long context.
     # Stated by: "parameters, weights, bandwidth, flops: as for `fastest_step`" | "bytes of the
     #   KV cache of one sequence, 0 or more" | "takes at least as long to compute as to read" |
-    #   "where both times are equal, a quotient that was rounded may not decide" | "None if
-    #   reading takes longer for every batch" | "An int, at least 1" | "The smallest batch whose
-    #   decode step" | "If that takes longer than the sequence's computing, there is no such
-    #   batch at all"
+    #   "where both times are equal, or nearly, neither a rounded quotient nor a tolerance may
+    #   decide" | "With ints it is exact" | "None if reading takes longer for every batch" | "An
+    #   int, at least 1" | "bandwidth, flops: as for `fastest_step`, all above 0" | "The smallest
+    #   batch whose decode step" | "If that takes as long as the sequence's computing, or longer,
+    #   there is no such batch at all"
     # Right because: a batch shares the reading of the weights and nothing else: a sequence
     #   more gains its computing time minus the reading of its own cache, and where that is no
     #   gain, no batch is large enough.
@@ -1865,6 +2013,12 @@ with exercise("break-even"):
             "by bandwidth and flops, and it stays in whole numbers",
         )
     breaks_even(
+        break_even_batch(1024, 12_388, 0, bandwidth=1.5, flops=2.5),
+        11,
+        "1024 parameters, 12388 bytes of weights, no KV cache; 1.5 bytes and 2.5 FLOPs a second",
+        cause="bandwidth and flops need not be whole",
+    )
+    breaks_even(
         break_even_batch(5, 2, 3, bandwidth=1, flops=3),
         6,
         "a KV cache of 3 bytes a sequence, computing 3 1/3 s and reading 3 s for each",
@@ -1883,7 +2037,7 @@ with exercise("break-even"):
         break_even_batch(1024, 2048, 0, bandwidth=1024, flops=16),
         1,
         "a machine that computes slowly: reading 2 s, computing 128 s for each sequence",
-        cause="a batch has at least one sequence",
+        cause="one sequence computes longer than it reads: the smallest batch is 1, and never less",
     )
     breaks_even(
         break_even_batch(1024, 2048 + 16, 0, bandwidth=16, flops=2048),
@@ -1895,6 +2049,12 @@ with exercise("break-even"):
         131_072,
         "2**20 bytes of weights, computing 1 s and reading 0.5 s for each sequence",
         cause="a batch may be as large as it takes",
+    )
+    breaks_even(
+        break_even_batch(1024, 2**42 + 1, 0, bandwidth=2**30, flops=2048),
+        4097,
+        "4096 sequences compute 4096 s and reading takes a billionth of a second longer",
+        cause="almost isn't enough: 4096 sequences still read longer, so it takes one more",
     )
     never = break_even_batch(6_607_077_376, 13_214_154_752, 2**28, 2039e9, 312e12)
     expect_true(never is None, "Llama-2-7B on an A100-80, 512 tokens each", "None", never)

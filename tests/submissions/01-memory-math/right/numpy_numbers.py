@@ -82,7 +82,5 @@ def fastest_step(parameters, weights, tokens, kv, bandwidth, flops):
 
 # %% nbgrader={"grade": false, "grade_id": "break-even", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def break_even_batch(parameters, weights, kv_per_sequence, bandwidth, flops):
-    seconds_each = np.float64(2 * parameters) / flops - np.float64(kv_per_sequence) / bandwidth
-    if seconds_each <= 0:
-        return None
-    return int(np.ceil(round(weights / bandwidth / seconds_each, 6)))
+    gain = np.float64(2 * parameters) * bandwidth - np.float64(kv_per_sequence) * flops
+    return None if gain <= 0 else int(np.ceil(np.multiply(weights, flops) / gain))

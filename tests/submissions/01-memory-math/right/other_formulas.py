@@ -96,9 +96,8 @@ def intensity(parameters, weights, tokens, kv=0):
 
 
 def fastest_step(parameters, weights, tokens, kv, bandwidth, flops):
-    work = 2 * parameters * tokens
-    reached = min(flops, bandwidth * intensity(parameters, weights, tokens, kv))
-    return work / reached
+    ridge = flops / bandwidth  # FLOPs per byte at the roof's corner
+    return (weights + kv) / bandwidth * max(1, intensity(parameters, weights, tokens, kv) / ridge)
 
 
 # %% nbgrader={"grade": false, "grade_id": "break-even", "locked": false, "schema_version": 3, "solution": true, "task": false}
