@@ -1509,8 +1509,8 @@ with exercise("double-quant"):
             scale.double()[real] * 127 / peaks[real],
             torch.ones(int(real.sum())),
             f"{what}: scales as parts of the block's largest |absmax - offset| / 127",
-            cause="each block, consecutive values, has a scale of its own, and all blocks have "
-            "one offset",
+            cause="each block has a scale of its own, consecutive values make a block, and all "
+            "blocks have one offset",
             atol=1e-3,
         )
         back = codes.double() * scale.double()[block] + mean
@@ -1786,6 +1786,15 @@ with exercise("linear-4bit"):
     check(4, 100, randn(2, 100, seed=18), "100 -> 4, blocks of 128", 19, sized, block_size=128)
     zeros = Linear4bit(torch.zeros(3, 40))
     expect_close(zeros(randn(2, 40, seed=15)), torch.zeros(2, 3), "output of a weight of zeros")
+    partly = torch.cat((torch.zeros(1, 64), randn(2, 64, seed=20)))
+    x64 = randn(2, 64, seed=21)
+    expect_close(
+        Linear4bit(partly)(x64),
+        expected_output(x64, partly),
+        "output of a weight with a block of zeros beside others",
+        cause="each block for itself: one of zeros changes nothing in another",
+        atol=1e-4,
+    )
     one, other = Linear4bit(weight), Linear4bit(-2 * weight)
     expect_close(
         one(x),
@@ -2371,7 +2380,7 @@ with exercise("perplexity"):
     check(2, 4, 2, ": the shortest text", once)
     check(6, 1, 1, ": windows of one token", once)
     check(12, 2, 1, ": windows of two tokens", once)
-    check(150, 24, 17, ": a long text", "add up logarithms: the product of many p is 0")
+    check(210, 24, 17, ": a long text", "add up logarithms: the product of many p is 0")
 
     def refuses(n, window, stride, what):
         called = []
