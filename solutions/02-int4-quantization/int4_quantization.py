@@ -140,7 +140,7 @@ def quantized_bytes(numbers, bits=4, group_size=64, double_quant=False):
             4 bytes more. Otherwise a group's ruler is 4 bytes.
 
     Returns:
-        Bytes, an int.
+        Bytes, a whole number.
     """
     ### BEGIN SOLUTION
     codes = -(-numbers * bits // 8)
@@ -177,7 +177,8 @@ with exercise("quantized-bytes"):
         quantized_bytes(65),
         33 + 8,
         "65 weights of 4 bits in groups of 64",
-        cause="the last group has a ruler too, however short it is",
+        cause="65 codes and two rulers: the last group has a ruler too, however short it is, and "
+        "no codes but its own",
     )
     expect_equal(
         quantized_bytes(576 * 576),
@@ -195,16 +196,17 @@ with exercise("quantized-bytes"):
         quantized_bytes(576 * 576, double_quant=True),
         165_888 + 5184 + 4 * 21 + 4,
         "SmolLM2's query projection with double quantization",
-        cause="5184 absmax values make 20 blocks of 256 and a part of a block",
+        cause="5184 absmax values make 20 blocks of 256 and a part of a block, each with a scale; "
+        "the tensor has one offset",
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: codes of fewer and of more bits; a single weight; groups of one, and groups as
     #   long as a row; double quantization of one group, of whole blocks, and of one group more;
-    #   double quantization with other bits and groups.
+    #   double quantization with other bits and groups; billions of weights.
     # Stated by: "every weight is a code of `bits` bits" | "The last group may be shorter and
-    #   costs the same." | "group_size: consecutive weights that share a ruler." | "every 256 of
-    #   them share a float32 scale (4 bytes), as do those that are left" | "a group's ruler is 1
-    #   byte; every 256 groups share 4 bytes"
+    #   costs the same." | "group_size: consecutive weights that share a ruler." | "every 256
+    #   of them share a float32 scale (4 bytes), as do those that are left" | "a group's ruler
+    #   is 1 byte; every 256 groups share 4 bytes" | "Bytes, a whole number."
     # Right because: a ruler takes its bytes however few weights it serves, so groups and
     #   blocks of 256 are each rounded up, while codes are packed across groups and rounded up
     #   once.
@@ -238,11 +240,28 @@ with exercise("quantized-bytes"):
         quantized_bytes(64, double_quant=True),
         32 + 1 + 4 + 4,
         "one group, double quantization: it can cost more than it saves",
+        cause="one group has a byte for its absmax, 4 for a scale and 4 for the offset, too",
     )
     expect_equal(
         quantized_bytes(32 * 300, bits=3, group_size=32, double_quant=True),
         3600 + 300 + 8 + 4,
         "300 groups of 32, 3 bits, double quantization",
+        cause="bits and group_size are arguments here, too; 256 absmax values share a scale, "
+        "however long their groups are",
+    )
+    billions = 70_000_000_001
+    exact = "whole numbers are exact; float32 has 24 bits for them"
+    expect_equal(
+        quantized_bytes(billions),
+        35_000_000_001 + 4 * 1_093_750_001,
+        "70 billion weights and one more",
+        exact,
+    )
+    expect_equal(
+        quantized_bytes(billions, double_quant=True),
+        35_000_000_001 + 1_093_750_001 + 4 * 4_272_461 + 4,
+        "70 billion weights and one more, double quantization",
+        exact,
     )
     ### END HIDDEN TESTS
 
@@ -290,7 +309,7 @@ def quantize_int8(weight, per_channel=False):
     """Symmetric absmax quantization to 8 bits.
 
     Args:
-        weight: [out, in], float32.
+        weight: [out, in], float32, at least one number.
         per_channel: a scale for each row instead of one for all.
 
     Returns:
@@ -364,7 +383,8 @@ with exercise("int8-absmax"):
         scale,
         torch.tensor([[1.0], [2 / 127]]),
         f"scales of {words}, one a row",
-        cause="a scale is the row's absmax / 127, so that code * scale gives the weight back",
+        cause="a scale a row, shape [out, 1]: its absmax / 127, so that code * scale gives the "
+        "weight back",
     )
     expect_tensor(
         codes, "the codes' dtype", dtype=torch.int8, cause="a code is to take one byte"
@@ -372,13 +392,14 @@ with exercise("int8-absmax"):
     expect_tensor(scale, "the scales' dtype, one a row", dtype=torch.float32)
 
     ### BEGIN HIDDEN TESTS
-    # Looks at: small, large and only negative weights; a single weight, and a square matrix;
-    #   all zeros, and a row of zeros; NaN and infinity; an outlier beside ordinary rows.
+    # Looks at: tiny, small, large and only negative weights, and very large finite ones; a
+    #   single weight, and a square matrix; all zeros, and a row of zeros; NaN and infinity; an
+    #   outlier beside ordinary rows.
     # Stated by: "the largest absolute value becomes the code 127, 0 stays 0, and everything
-    #   between is rounded to the nearest code." | "weight: [out, in], float32." | "Where all
-    #   weights that share a scale are 0, their codes are 0 and the scale is any finite number."
-    #   | "ValueError: a weight is NaN or infinite." | "per_channel: a scale for each row
-    #   instead of one for all."
+    #   between is rounded to the nearest code." | "weight: [out, in], float32, at least one
+    #   number." | "Where all weights that share a scale are 0, their codes are 0 and the
+    #   scale is any finite number." | "ValueError: a weight is NaN or infinite." |
+    #   "per_channel: a scale for each row instead of one for all."
     # Right because: the largest absolute value gets the largest code, so nothing is cut off,
     #   and rounding to the nearest code moves a weight by half a step at most.
     def check(weight, per_channel, what):
@@ -396,7 +417,7 @@ with exercise("int8-absmax"):
                 scale / absmax * 127,
                 torch.ones_like(absmax),
                 f"{what}: scales as parts of absmax / 127",
-                cause="a row's absmax / 127, and nothing added",
+                cause="a row's absmax / 127, and nothing added; a tiny scale isn't 0",
             )
         else:
             scale = torch.tensor(expect_number(scale, f"{what}: the scale"))
@@ -405,7 +426,7 @@ with exercise("int8-absmax"):
                 torch.tensor(1.0),
                 f"{what}: the scale as a part of absmax / 127",
                 cause="the largest absolute value, which may be a negative number's, / 127, "
-                "and nothing added",
+                "and nothing added; a tiny scale isn't 0",
             )
         codes = expect_tensor(codes, f"{what}: the codes", weight.shape, torch.int8)
         largest = int(codes.int().abs().max())
@@ -414,7 +435,7 @@ with exercise("int8-absmax"):
             f"{what}: the largest absolute code",
             "127",
             largest,
-            cause="the absmax gets the code 127: round to the nearest code",
+            cause="the absmax gets the code 127, also where it is tiny: round to the nearest code",
         )
         scale = scale.double().reshape(-1, 1)
         steps = (codes.double() * scale - weight.double()).abs() / scale
@@ -431,6 +452,9 @@ with exercise("int8-absmax"):
         words = "a scale a row" if per_channel else "one scale"
         check(randn(6, 11, seed=1), per_channel, f"random weights, {words}")
         check(1e-4 * randn(3, 64, seed=2), per_channel, f"small weights, {words}")
+        check(1e-20 * randn(3, 8, seed=2), per_channel, f"tiny weights, {words}")
+        large = 1e36 * (1 + randn(4, 100, seed=7).abs().clamp(max=1))  # their sum is infinite
+        check(large, per_channel, f"large weights, all finite, {words}")
         check(-randn(4, 5, seed=3).abs() - 0.1, per_channel, f"negative weights, {words}")
         check(randn(1, 1, seed=4), per_channel, f"a single weight, {words}")
         check(randn(5, 5, seed=5) * 1000, per_channel, f"a square matrix, {words}")
@@ -466,6 +490,7 @@ with exercise("int8-absmax"):
         dequantized(mixed, "a row of zeros beside another"),
         mixed,
         "a row of zeros beside another, dequantized",
+        cause="each row for itself: one of zeros changes nothing in another",
         atol=1 / 254 + 1e-6,
     )
 
@@ -543,8 +568,8 @@ def quantize_groups(weight, group_size=32, bits=4):
     Returns:
         (codes, scale, minimum), for n numbers in g groups: codes [n], uint8, 0 for a group's
         smallest number and 2 ** bits - 1 for its largest; scale [g], float32; minimum [g],
-        float32. In a group whose numbers are all equal, codes * scale + minimum is that
-        number.
+        float32. A group whose numbers are all equal may have any codes with which
+        codes * scale + minimum is that number.
 
     Raises:
         ValueError: a weight is NaN or infinite, or group_size is below 1.
@@ -612,8 +637,8 @@ with exercise("int4-groups"):
         codes,
         [0, 15, 3, 0, 11, 15],
         f"codes of {words}",
-        cause="each group's own smallest number gets 0, its largest 15, the others the nearest "
-        "code",
+        cause="groups are consecutive numbers, row after row; each group's own smallest number "
+        "gets 0, its largest 15, the others the nearest code",
     )
     expect_tensor(
         codes, "the codes' dtype", dtype=torch.uint8, cause="with 8 bits they reach 255"
@@ -622,7 +647,7 @@ with exercise("int4-groups"):
         scale,
         torch.tensor([1.0, 2.1 / 15]),
         "scales of the two groups",
-        cause="(max - min) / 15: from 0 to 15 there are fifteen steps",
+        cause="(max - min) / 15 in float32: from 0 to 15 there are fifteen steps",
     )
     expect_close(
         minimum,
@@ -652,14 +677,15 @@ with exercise("int4-groups"):
     # Looks at: groups that cross rows; a short last group, groups of one, and a tensor smaller
     #   than a group; a group_size that isn't given; numbers all positive, and all negative;
     #   numbers all equal; codes of fewer and of more bits; tensors of one and three dimensions;
-    #   outliers, and small numbers; NaN, infinity, and group sizes below 1.
+    #   outliers, and tiny, small and very large finite numbers; NaN, infinity, and group sizes
+    #   below 1.
     # Stated by: "consecutive numbers of the flattened tensor (row after row" | "numbers that
-    #   share a scale and a minimum; the last group may be shorter." | "group_size=32, bits=4" |
-    #   "spreads the codes from the group's smallest number to its largest" | "In a group whose
-    #   numbers are all equal, codes * scale + minimum is that number." | "bits: bits of a code;
-    #   codes are 0 .. 2 ** bits - 1." | "weight: a float32 tensor of any shape, at least one
-    #   number." | "No weight moves by more than half a step" | "ValueError: a weight is NaN or
-    #   infinite, or group_size is below 1."
+    #   share a scale and a minimum; the last group may be shorter." | "group_size=32, bits=4"
+    #   | "spreads the codes from the group's smallest number to its largest" | "A group whose
+    #   numbers are all equal may have any codes with which codes * scale + minimum is that
+    #   number." | "bits: bits of a code; codes are 0 .. 2 ** bits - 1." | "weight: a float32
+    #   tensor of any shape, at least one number." | "No weight moves by more than half a
+    #   step" | "ValueError: a weight is NaN or infinite, or group_size is below 1."
     # Right because: the ruler reaches from its group's smallest number to its largest and no
     #   further; padding or a neighbour's outlier would lengthen it, and with it every step.
     def check(weight, group_size, what, cause="", bits=4):
@@ -705,7 +731,9 @@ with exercise("int4-groups"):
                 cause=cause,
             )
             ends = [int(c.min()), int(c.max())]
-            expect_equal(ends, [0, top], f"{what}: smallest and largest code of group {g}")
+            expect_equal(
+                ends, [0, top], f"{what}: smallest and largest code of group {g}", cause
+            )
             worst = float((back - mine).abs().max()) / s
             expect_true(
                 worst <= 0.501,
@@ -721,6 +749,8 @@ with exercise("int4-groups"):
             again,
             expected.reshape(weight.shape),
             f"{what}: your codes, dequantized",
+            cause="each code with its own group's scale and minimum: group_size codes a group, "
+            "and the rest in the last",
             atol=1e-5 * float(flat.abs().max()),
         )
 
@@ -744,8 +774,13 @@ with exercise("int4-groups"):
     check(randn(5, 33, seed=7), 32, "8 bits", wide, bits=8)
     check(randn(5, 33, seed=7), 16, "3 bits", wide, bits=3)
     check(randn(5, 33, seed=8), 64, "2 bits", wide, bits=2)
-    nothing_added = "nothing may be added to the scale, which is small for small numbers"
+    nothing_added = (
+        "nothing may be added to the scale, which is small for small numbers, and not 0"
+    )
     check(randn(64, seed=6) * 1e-5, 16, "small numbers", nothing_added)
+    check(randn(64, seed=6) * 1e-20, 16, "tiny numbers", nothing_added)
+    large = 1e36 * (1 + randn(4, 100, seed=7).abs().clamp(max=1))  # their sum is infinite
+    check(large, 64, "large numbers, all finite")
     spoilt = randn(4, 32, seed=9)
     spoilt[1, 5] = 1000.0
     check(spoilt, 32, "an outlier")
@@ -826,8 +861,8 @@ def pack_4bit(codes, fill=0):
     """Pack codes, two a byte, the first in the high half.
 
     Args:
-        codes: [n], integers from 0 to 15, of any integer dtype; n may be 0.
-        fill: the code in the low half of the last byte if n is odd.
+        codes: [n], integers from 0 to 15, uint8 or int8 to int64; n may be 0.
+        fill: the code, from 0 to 15, in the low half of the last byte if n is odd.
 
     Returns:
         uint8, [(n + 1) // 2].
@@ -915,21 +950,27 @@ with exercise("packing"):
     # Looks at: a fill, needed and not needed; a single code, and none; all pairs of codes, in
     #   several dtypes; all bytes, unpacked to the end and without the last code; codes out of
     #   range, by little and by much; too few bytes, and too many.
-    # Stated by: "fill: the code in the low half of the last byte if n is odd." | "of any
-    #   integer dtype; n may be 0." | "codes: [n], integers from 0 to 15, of any integer dtype"
-    #   | "The first `count` codes of what `pack_4bit` returned." | "ValueError: a code is not
-    #   from 0 to 15." | "`packed` has another length than `count` codes need."
+    # Stated by: "fill: the code, from 0 to 15, in the low half of the last byte if n is odd."
+    #   | "n may be 0." | "codes: [n], integers from 0 to 15, uint8 or int8 to int64" | "The
+    #   first `count` codes of what `pack_4bit` returned." | "ValueError: a code is not from 0
+    #   to 15." | "`packed` has another length than `count` codes need."
     # Right because: 16 times 16 pairs of codes are 256, just as many as a byte has values:
     #   each pair has a byte of its own, and shift and mask find both halves again.
     filled = "the low four bits of the last byte are the fill, which is an argument"
     expect_equal(
-        pack_4bit(codes, fill=9), [58, 240, 0b0111_1001], "five codes and a fill of 9", filled
+        pack_4bit(codes.clone(), fill=9),
+        [58, 240, 0b0111_1001],
+        "five codes and a fill of 9",
+        filled,
     )
-    expect_equal(pack_4bit(codes[:4], fill=9), [58, 240], "four codes need no fill")
+    expect_equal(pack_4bit(codes[:4].clone(), fill=9), [58, 240], "four codes need no fill")
     expect_equal(
-        pack_4bit(codes[2:3], fill=7), [0b1111_0111], "a single code, filled with 7", filled
+        pack_4bit(codes[2:3].clone(), fill=7),
+        [0b1111_0111],
+        "a single code, filled with 7",
+        filled,
     )
-    expect_equal(pack_4bit(codes[:0]), [], "no codes")
+    expect_equal(pack_4bit(codes[:0].clone()), [], "no codes")
     packed = torch.tensor([0b0011_1010, 0b1111_0000, 0b0111_0000], dtype=torch.uint8)
     expect_equal(unpack_4bit(packed[:0], 0), [], "no bytes")
     expect_equal(unpack_4bit(packed, 6), [3, 10, 15, 0, 7, 0], "six codes of three bytes")
@@ -987,7 +1028,7 @@ with exercise("packing"):
 # (At $p = 1$ the quantile is infinite, so the construction has to begin below it. 0.9677083 is the mean of $1 - 1/30$ and $1 - 1/32$.)
 #
 # To quantize, cut the flattened tensor into blocks of 64, divide each by its absmax, and take the **nearest** level. Your
-# codes must be those of `bitsandbytes`, all of them, so two details are fixed:
+# codes must be those of `bitsandbytes`, so two details are fixed:
 #
 # - multiply by `1 / absmax` in float32 (instead of dividing by it, which can differ in the last bit);
 # - a number exactly halfway between two levels takes the lower one.
@@ -1020,7 +1061,7 @@ def quantize_nf4(weight, code_book, block_size=64):
 
     Args:
         weight: a float32 tensor of any shape, at least one number.
-        code_book: [16], ascending levels from -1 to 1, float32.
+        code_book: [16], ascending levels from -1 to 1, one of them 0, float32.
         block_size: consecutive numbers of the flattened tensor that share an absmax; the last
             block may be shorter.
 
@@ -1097,8 +1138,8 @@ with exercise("nf4-code-book"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: all levels, beside those of bitsandbytes.
-    # Stated by: "quantiles of 9 equally spaced probabilities from 0.9677083 to 0.5, without the
-    #   last one"
+    # Stated by: "quantiles of 9 equally spaced probabilities from 0.9677083 to 0.5, without
+    #   the last one"
     # Right because: quantiles at equal steps of probability lie dense where a normal
     #   distribution has most of its numbers, so most weights find a level close by; two halves
     #   of their own leave one level for 0.
@@ -1181,15 +1222,16 @@ with exercise("nf4"):
     expect_tensor(numbers, "the dequantized numbers' dtype", dtype=torch.float32)
     ### BEGIN HIDDEN TESTS
     # Looks at: a short last block, blocks of one, and a tensor smaller than a block; zeros,
-    #   alone and beside other blocks; outliers, small and negative numbers; numbers on a level,
-    #   and halfway between two; another code book; tensors of other dimensions; NaN and
-    #   infinity.
+    #   alone and beside other blocks; outliers, tiny, small, negative, and very large finite
+    #   numbers; numbers on a level, and halfway between two; numbers halfway but for the
+    #   rounding of 1 / absmax; another code book; tensors of other dimensions; NaN and infinity.
     # Stated by: "consecutive numbers of the flattened tensor that share an absmax; the last
-    #   block may be shorter." | "A block of zeros has the absmax 0, and the codes of the level
-    #   0." | "the largest absolute value of each block." | "a number exactly halfway between
-    #   two levels takes the lower one." | "code_book: [16], ascending levels from -1 to 1,
-    #   float32." | "weight: a float32 tensor of any shape, at least one number." | "ValueError:
-    #   a weight is NaN or infinite."
+    #   block may be shorter." | "A block of zeros has the absmax 0, and the codes of the
+    #   level 0." | "the largest absolute value of each block." | "a number exactly halfway
+    #   between two levels takes the lower one." | "multiply by `1 / absmax` in float32" |
+    #   "code_book: [16], ascending levels from -1 to 1, one of them 0, float32." | "weight: a
+    #   float32 tensor of any shape, at least one number." | "ValueError: a weight is NaN or
+    #   infinite."
     # Right because: the nearest level changes at the midpoints between levels, so a number's
     #   code is the count of midpoints below it; the same float32 product as the library's puts
     #   even borderline numbers on the same side.
@@ -1204,6 +1246,11 @@ with exercise("nf4"):
     )
     same_as_bitsandbytes(randn(1, seed=3), "a single number", short)
     same_as_bitsandbytes(1e-3 * randn(96, 100, seed=4), "9600 small numbers")
+    same_as_bitsandbytes(
+        1e-20 * randn(96, seed=4), "tiny numbers", "a tiny absmax isn't 0 and needs no care"
+    )
+    large = 1e36 * (1 + randn(4, 100, seed=7).abs().clamp(max=1))  # their sum is infinite
+    same_as_bitsandbytes(large, "large numbers, all finite")
     outliers = randn(64, 48, seed=5)
     outliers.view(-1)[::97] *= 50
     same_as_bitsandbytes(outliers, "numbers with outliers")
@@ -1247,9 +1294,20 @@ with exercise("nf4"):
     check(randn(3, 25, seed=10), 10, "75 numbers in blocks of 10", sized)
     check(randn(9, seed=11), 4096, "fewer numbers than a block", sized)
     check(randn(9, seed=12), 1, "blocks of one", sized)
-    other = torch.linspace(-1, 1, 16)
+    eighths = torch.tensor([-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 8])
+    other = eighths / 8
     check(randn(4, 16, seed=13), 64, "another code book", "code_book is an argument", other)
     check(randn(4, 25, seed=13), 32, "another code book, blocks of 32", sized, other)
+    # Seven times the midpoints, which float32 has exactly: divided by 7 they lie halfway, times
+    # 1 / 7 some of them lie one rounding above.
+    midpoints = (other[:-1] + other[1:]) / 2
+    borderline = torch.cat((torch.tensor([7.0]), 7 * midpoints))
+    expect_equal(
+        nf4_parts(borderline, "7 and numbers 7 times halfway", other, 16)[0],
+        torch.bucketize(borderline * (1 / torch.tensor(7.0)), midpoints),
+        "codes of 7 and of numbers 7 times halfway between levels of another code book",
+        cause="multiply by 1 / absmax in float32; dividing, or more bits, can give a neighbour",
+    )
     for bad in (float("nan"), float("inf"), -float("inf")):
         expect_raises(
             ValueError,
@@ -1299,8 +1357,8 @@ def double_quantize(absmax, block_size=256):
     """Quantize absmax values to 8 bits.
 
     Args:
-        absmax: [n], float32, n at least 1.
-        block_size: values that share a scale; the last block may be shorter.
+        absmax: [n], float32, finite, n at least 1.
+        block_size: consecutive values that share a scale; the last block may be shorter.
 
     Returns:
         (codes, scale, offset), for n values in b blocks: codes [n], int8, from -127 to 127;
@@ -1318,7 +1376,7 @@ def double_quantize(absmax, block_size=256):
 
 def double_dequantize(codes, scale, offset, block_size=256):
     """The absmax values that codes stand for: code * scale + offset, each code with its own
-    block's scale.
+    block's scale. The arguments are as `double_quantize` returns and takes them.
 
     Returns:
         float32, [n].
@@ -1377,7 +1435,12 @@ with exercise("double-quant"):
         cause="the largest difference from the mean gets 127 or -127; nothing that fills up "
         "the block may be larger",
     )
-    expect_close(as_tensor(scale), torch.tensor([1 / 127]), "scale of [1, 2, 3, 2]")
+    expect_close(
+        as_tensor(scale),
+        torch.tensor([1 / 127]),
+        "scale of [1, 2, 3, 2]",
+        cause="a scale a block, shape [1] here: the largest difference from the mean, 1, / 127",
+    )
     expect_tensor(scale, "the scale's dtype", dtype=torch.float32)
     expect_close(
         double_dequantize(
@@ -1406,14 +1469,14 @@ with exercise("double-quant"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: several blocks, a part of one, less than one; another block size; blocks alike
-    #   inside; values that are all equal, a single one, and zeros; small values; an outlier in
-    #   one block of several.
+    #   inside, and one of several that equals the offset; values that are all equal, a single
+    #   one, and zeros; small and tiny values; an outlier in one block of several.
     # Stated by: "for n values in b blocks: codes [n], int8, from -127 to 127; scale [b],
-    #   float32" | "block_size: values that share a scale; the last block may be shorter." |
-    #   "offset, the mean of all absmax values, a single number." | "Where a block's values all
-    #   equal the offset its codes are 0 and its scale is any finite number." | "then quantize
-    #   what is left to 8 bits, symmetric" | "code * scale + offset, each code with its own
-    #   block's scale."
+    #   float32" | "block_size: consecutive values that share a scale; the last block may be
+    #   shorter." | "offset, the mean of all absmax values, a single number." | "Where a
+    #   block's values all equal the offset its codes are 0 and its scale is any finite
+    #   number." | "then quantize what is left to 8 bits, symmetric" | "code * scale + offset,
+    #   each code with its own block's scale."
     # Right because: absmax values lie close together, so without their mean they are small and
     #   of both signs, and 255 codes a block divide what is left finely.
     def check(absmax, what, cause="", **options):
@@ -1446,7 +1509,8 @@ with exercise("double-quant"):
             scale.double()[real] * 127 / peaks[real],
             torch.ones(int(real.sum())),
             f"{what}: scales as parts of the block's largest |absmax - offset| / 127",
-            cause="each block has a scale of its own, and all blocks have one offset",
+            cause="each block has a scale of its own, consecutive values make a block, and all "
+            "blocks have one offset",
             atol=1e-3,
         )
         back = codes.double() * scale.double()[block] + mean
@@ -1457,7 +1521,7 @@ with exercise("double-quant"):
             f"{what}: the largest error",
             "at most half a step of the block's scale",
             f"{worst:.3g} more than that",
-            cause="round to the nearest code",
+            cause=cause or "round to the nearest code",
         )
         expect_close(
             double_dequantize(codes, scale, offset, **options),
@@ -1477,7 +1541,18 @@ with exercise("double-quant"):
     )
     check(1e-3 * (randn(300, seed=5).abs() + 1), "small values")
     check(
+        1e-20 * (randn(300, seed=5).abs() + 1),
+        "tiny values",
+        "a scale is small for small values, and not 0",
+    )
+    check(
         torch.cat((torch.full((256,), 1.0), torch.full((44,), 3.0))), "two blocks, alike inside"
+    )
+    check(
+        torch.tensor([2.0, 2.0, 1.0, 3.0]),
+        "[2, 2, 1, 3] in blocks of 2, the first equal to the offset",
+        "each block for itself: one that equals the offset changes nothing in another",
+        block_size=2,
     )
     check(torch.full((300,), 1.5), "300 equal values")
     check(torch.tensor([0.7]), "a single value")
@@ -1513,7 +1588,7 @@ class Linear4bit(torch.nn.Module):
     Args:
         weight: [out, in], float32.
         bias: [out], float32, or None; it isn't quantized.
-        block_size: numbers that share an absmax.
+        block_size: consecutive numbers of the flattened weight that share an absmax.
         double_quant: keep the absmax values doubly quantized, in blocks of 256.
 
     Attributes:
@@ -1541,7 +1616,7 @@ class Linear4bit(torch.nn.Module):
         """x Wᵀ + bias with the dequantized weight.
 
         Args:
-            x: [..., in].
+            x: [..., in], float32.
 
         Returns:
             [..., out].
@@ -1611,7 +1686,8 @@ with exercise("linear-4bit"):
         layer(x),
         expected_output(x, weight),
         "output of a layer 32 -> 6",
-        cause="x as it is, times the weight as it comes back from its codes",
+        cause="x as it is, times the weight as it comes back from its codes, whose blocks are "
+        "consecutive numbers, row after row",
         atol=1e-4,
     )
     ### BEGIN HIDDEN TESTS
@@ -1619,13 +1695,14 @@ with exercise("linear-4bit"):
     #   of weights, a single one, and zeros; blocks of other sizes; x of one and of three
     #   dimensions; a second call, and a second layer; nbytes of all of these; what a layer
     #   keeps after a call; a small Llama with your layers.
-    # Stated by: "bias: [out], float32, or None; it isn't quantized." | "double_quant: keep the
-    #   absmax values doubly quantized, in blocks of 256." | "weight: [out, in], float32." |
-    #   "block_size: numbers that share an absmax." | "x: [..., in]." | "When it is called it
-    #   unpacks and dequantizes the weight, multiplies, and forgets it again." | "bytes kept:
-    #   packed codes, absmax values (or their codes, scales and 4 bytes for the offset), and the
-    #   bias." | "The layer keeps packed codes and the absmax values, and nothing else of the
-    #   weight." | "A linear layer whose weight is kept in NF4."
+    # Stated by: "bias: [out], float32, or None; it isn't quantized." | "double_quant: keep
+    #   the absmax values doubly quantized, in blocks of 256." | "weight: [out, in], float32."
+    #   | "block_size: consecutive numbers of the flattened weight that share an absmax." |
+    #   "x: [..., in], float32." | "When it is called it unpacks and dequantizes the weight,
+    #   multiplies, and forgets it again." | "bytes kept: packed codes, absmax values (or
+    #   their codes, scales and 4 bytes for the offset), and the bias." | "The layer keeps
+    #   packed codes and the absmax values, and nothing else of the weight." | "A linear layer
+    #   whose weight is kept in NF4."
     # Right because: codes and absmax values stand for one fixed matrix, so the layer is an
     #   ordinary linear layer with that matrix, which exists only during a call and isn't kept.
     from fridge import quantized
@@ -1660,14 +1737,15 @@ with exercise("linear-4bit"):
                 mine(x.clone()),
                 expected,
                 f"{name}: output",
-                cause=doubled if double else cause,
+                cause=cause or (doubled if double else ""),
                 atol=1e-3,
             )
-            kept = "packed codes, absmax values, the bias; no code book, no copy of the weight"
+            kept = (
+                "4 an absmax, also of a short last block; no code book, no copy of the weight"
+            )
             if double:
-                kept = (
-                    "packed codes, a byte an absmax, 4 for each 256, 4 for the offset, the bias"
-                )
+                kept = "a byte an absmax, 4 for each 256 and for those left, 4 for the offset"
+            kept = f"half a byte a code, rounded up at the end, 4 a number of the bias, {kept}"
             bytes_of_blocks = blocks + 4 * -(-blocks // 256) + 4 if double else 4 * blocks
             expect_equal(
                 mine.nbytes,
@@ -1700,13 +1778,23 @@ with exercise("linear-4bit"):
         "bytes of all tensors that a layer 128 -> 160 keeps after a call",
         f"{needed}, its packed codes and absmax values, and some more for the code book",
         held,
-        cause="the dequantized weight, or a code a byte, outlives the call: forget it when forward returns",
+        cause="the weight, as it was or dequantized, or a code a byte, outlives the call: keep "
+        "packed codes alone, and forget the rest when forward returns",
     )
     sized = "block_size is an argument"
     check(6, 50, randn(2, 50, seed=16), "50 -> 6, blocks of 256", 17, sized, block_size=256)
     check(4, 100, randn(2, 100, seed=18), "100 -> 4, blocks of 128", 19, sized, block_size=128)
     zeros = Linear4bit(torch.zeros(3, 40))
     expect_close(zeros(randn(2, 40, seed=15)), torch.zeros(2, 3), "output of a weight of zeros")
+    partly = torch.cat((torch.zeros(1, 64), randn(2, 64, seed=20)))
+    x64 = randn(2, 64, seed=21)
+    expect_close(
+        Linear4bit(partly)(x64),
+        expected_output(x64, partly),
+        "output of a weight with a block of zeros beside others",
+        cause="each block for itself: one of zeros changes nothing in another",
+        atol=1e-4,
+    )
     one, other = Linear4bit(weight), Linear4bit(-2 * weight)
     expect_close(
         one(x),
@@ -1807,7 +1895,8 @@ quantized.tidy()
 # 2. these columns are multiplied with the same columns of $W$ in floating point;
 # 3. the other columns become int8: **each row of $x$** has its own scale, its absmax *without the outlier columns* / 127; **each
 #    row of $W$** has its own, its absmax *over all columns* / 127, because $W$ is quantized once, before any $x$ is known;
-# 4. the products of the codes are added up exactly, as int32, and multiplied by both scales; the two parts are added.
+# 4. the products of the codes are added up exactly (int32 has room for them), and multiplied by both scales; the two parts are
+#    added.
 #
 # <details><summary>Hint 1</summary>(x.abs() > threshold).any(dim=0) tells for each column whether it is one.</details>
 # <details><summary>Hint 2</summary>int8 times int8 in int8 overflows, silently. Convert the codes to int32 before you multiply.
@@ -1832,8 +1921,8 @@ def int8_linear(x, weight, threshold=6.0):
     """x Wᵀ with 8-bit integers, except for the outlier columns of x.
 
     Args:
-        x: [rows, in], float32.
-        weight: [out, in], float32.
+        x: [rows, in], float32, finite.
+        weight: [out, in], float32, finite.
         threshold: a number of greater absolute value makes its column an outlier column.
 
     Returns:
@@ -1899,13 +1988,14 @@ with exercise("llm-int8"):
     # Looks at: several outlier columns, none, and nothing else; rows of different size, in x
     #   and in the weight; a weight whose largest numbers meet an outlier column; other
     #   thresholds, and one that isn't given; sums that short integers don't hold; one row with
-    #   one output; zeros in x and in the weight.
+    #   one output; zeros in x and in the weight, all or a row of them; a tiny x or weight.
     # Stated by: "a column of $x$ is an *outlier column* if any |number| in it is **greater
     #   than** the threshold" | "its absmax *without the outlier columns* / 127; **each row of
     #   $W$** has its own" | "its absmax *over all columns* / 127, because $W$ is quantized
     #   once, before any $x$ is known" | "threshold: a number of greater absolute value makes
-    #   its column an outlier column." | "the products of the codes are added up exactly, as
-    #   int32" | "[rows, out], float32." | "does all rows of a matrix, also if they are zeros."
+    #   its column an outlier column." | "the products of the codes are added up exactly
+    #   (int32 has room for them)" | "[rows, out], float32." | "does all rows of a matrix,
+    #   also if they are zeros." | "the other columns become int8"
     # Right because: a dot product is a sum over columns, so it can be split: the few wide
     #   columns stay exact, and without them the scales are short enough that 8 bits serve the
     #   rest.
@@ -1925,7 +2015,11 @@ with exercise("llm-int8"):
         expected = reference(x, weight, threshold)
         columns = [c for c in range(x.shape[1]) if bool((x[:, c].abs() > threshold).any())]
         expect_equal(
-            outlier_columns(x.clone(), **options), columns, f"{what}: outlier columns", cause
+            outlier_columns(x.clone(), **options),
+            columns,
+            f"{what}: outlier columns",
+            cause="each column once, in which any row has a number beyond the threshold, plus or "
+            "minus; threshold is an argument, of both functions, 6.0 where it isn't given",
         )
         expect_close(
             int8_linear(x.clone(), weight.clone(), **options),
@@ -2010,6 +2104,21 @@ with exercise("llm-int8"):
         "a row of zeros",
     )
     check(randn(3, 8, seed=15), torch.zeros(2, 8), "a weight of zeros")
+    check(
+        randn(3, 8, seed=15),
+        torch.cat((torch.zeros(1, 8), randn(2, 8, seed=14))),
+        "a row of zeros in the weight",
+        cause="each row for itself: one of zeros changes nothing in another",
+    )
+    not_zero = "a scale is small for small numbers, and not 0"
+    check(1e-15 * randn(3, 8, seed=15), 1e15 * randn(4, 8, seed=14), "a tiny x", not_zero)
+    check(
+        1e15 * randn(3, 8, seed=15),
+        1e-15 * randn(4, 8, seed=14),
+        "a tiny weight, a threshold of 1e18",
+        cause=not_zero,
+        threshold=1e18,
+    )
     check(
         10 * randn(4, 12, seed=16),
         randn(5, 12, seed=17),
@@ -2170,11 +2279,11 @@ with exercise("perplexity"):
     #   as the text, longer, and of a token or two; the shortest text, and a long one; a text
     #   with an easy and a hard half; too few tokens, and strides out of range.
     # Stated by: "stride: distance between the starts of two calls, from 1 to `window`." | "A
-    #   call scores what no call before it has scored. The calls end when everything is scored."
-    #   | "or those that are left." | "window: largest number of tokens in a call." | "every
-    #   token but the first is scored once." | "The negative logarithms of these probabilities
-    #   are averaged over the text" | "fewer than 2 tokens, or a stride that isn't from 1 to
-    #   `window`; the model hasn't been called."
+    #   call scores what no call before it has scored. The calls end when everything is
+    #   scored." | "or those that are left." | "window: largest number of tokens in a call." |
+    #   "every token but the first is scored once." | "The negative logarithms of these
+    #   probabilities are averaged over the text" | "fewer than 2 tokens, or a stride that
+    #   isn't from 1 to `window`; the model hasn't been called."
     # Right because: the first window that can score a token gives it the most context, and
     #   later ones skip it; dividing once at the end gives every token the same weight,
     #   whatever window it was in.
@@ -2251,8 +2360,8 @@ with exercise("perplexity"):
         10,
         10,
         ": a single window",
-        "the logits at i are for token i + 1, whose share is that of a softmax over them, "
-        "taken once",
+        "exp of the mean of -log p; the logits at i are for token i + 1, whose p is that of a "
+        "softmax over them, taken once",
     )
     apart = "the first token of a window is predicted by the window before it, at its end"
     check(33, 8, 8, ": four full windows that don't overlap", apart)
@@ -2271,7 +2380,7 @@ with exercise("perplexity"):
     check(2, 4, 2, ": the shortest text", once)
     check(6, 1, 1, ": windows of one token", once)
     check(12, 2, 1, ": windows of two tokens", once)
-    check(150, 24, 17, ": a long text", once)
+    check(210, 24, 17, ": a long text", "add up logarithms: the product of many p is 0")
 
     def refuses(n, window, stride, what):
         called = []
