@@ -33,6 +33,9 @@ class ScriptedModel:
     The whole conversation is known beforehand. At each position the model finds the next token of it most likely, and a
     call that feeds something else, or feeds it at another position, is an error that says so.
 
+    Args:
+        lead: by how much the next token's logit, 10, lies above all others.
+
     Attributes:
         calls: what was asked, in order.
         learner_may: what a learner's code may use of it when the test runs in another process.
@@ -41,12 +44,13 @@ class ScriptedModel:
     learner_may = ("__call__", "device")
     device = "cpu"
 
-    def __init__(self, conversation: list[int], vocab_size: int = 64):
+    def __init__(self, conversation: list[int], vocab_size: int = 64, lead: float = 10.0):
         outside = [token for token in conversation if not 0 <= token < vocab_size]
         if outside:
             raise ValueError(f"the conversation has tokens outside the vocabulary of {vocab_size}: {outside}")
         self.conversation = list(conversation)
         self.vocab_size = vocab_size
+        self.lead = lead
         self.calls: list[Call] = []
 
     @property
@@ -76,6 +80,7 @@ class ScriptedModel:
         logits = torch.zeros(1, len(fed), self.vocab_size)
         for row, position in enumerate(range(start, end)):
             if position + 1 < len(self.conversation):
+                logits[0, row] = 10.0 - self.lead
                 logits[0, row, self.conversation[position + 1]] = 10.0
         return logits[:, -1:] if last_only else logits
 
