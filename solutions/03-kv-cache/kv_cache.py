@@ -1383,7 +1383,8 @@ with exercise("generate"):
         earlier=[11, 2],
     )
 
-    ids = [37 * i % 64 for i in range(700)]
+    ids = [37 * i % 63 + 1 for i in range(700)]
+    ask(ids, ids[:600], 1, "a reply of one token to a prompt of 600", ids[600:601], [600])
     ask(
         ids,
         ids[:600],
@@ -1394,9 +1395,9 @@ with exercise("generate"):
     )
     close = ScriptedModel(ids, lead=0.001)
     expect_equal(
-        generate(close, ids[:3], 4, ConcatCache()),
-        ids[3:7],
-        "logits of 10, all others 9.999",
+        generate(close, ids[:3], 1, ConcatCache()),
+        ids[3:4],
+        "a reply of one token, by a logit of 10 among logits of 9.999",
         cause="the largest logit names the next token, however close others are: compare them as they are",
     )
 
@@ -1512,7 +1513,8 @@ with exercise("chunked-prefill"):
     #   hands every chunk all that came earlier, so cutting the prompt changes when a position
     #   is computed and not what comes out.
     prompt = [3, 1, 4, 1, 5, 9, 2, 6]
-    expected = tiny_llama()(torch.tensor([prompt]))[0, -1]
+    tiny = tiny_llama()
+    expected = tiny(torch.tensor([prompt]))[0, -1]
     for chunk_size, calls in ((3, [3, 3, 2]), (4, [4, 4]), (1, [1] * 8), (8, [8]), (100, [8])):
         scripted, cache = ScriptedModel(conversation=[*prompt, 7]), ConcatCache()
         prefill_in_chunks(scripted, list(prompt), cache, chunk_size)
@@ -1523,7 +1525,7 @@ with exercise("chunked-prefill"):
             cause="full chunks, and one for the rest if there is one",
         )
         expect_equal(len(cache), 8, f"positions in the cache, chunks of {chunk_size}")
-        logits = prefill_in_chunks(tiny_llama(), list(prompt), ConcatCache(), chunk_size)
+        logits = prefill_in_chunks(tiny, list(prompt), ConcatCache(), chunk_size)
         expect_close(
             logits,
             expected,
@@ -1533,7 +1535,7 @@ with exercise("chunked-prefill"):
         )
 
     for length, chunk_size, calls in ((13, 4, [4, 4, 4, 1]), (1200, 1100, [1100, 100])):
-        ids = [37 * i % 64 for i in range(length)]
+        ids = [37 * i % 63 + 1 for i in range(length)]
         scripted = ScriptedModel(conversation=[*ids, 7])
         prefill_in_chunks(scripted, ids, ConcatCache(), chunk_size)
         expect_equal(
@@ -1543,16 +1545,17 @@ with exercise("chunked-prefill"):
             cause="each chunk but the last has chunk_size tokens, and the last has what is left",
         )
     for few in ([9], [0], [0, 3, 0, 1]):
-        logits = prefill_in_chunks(tiny_llama(), list(few), ConcatCache(), 3)
+        what = f"logits of a small Llama after {few}"
+        logits = prefill_in_chunks(tiny, list(few), ConcatCache(), 3)
         expect_close(
             logits,
-            tiny_llama()(torch.tensor([few]))[0, -1],
-            f"logits of a small Llama after {few}",
+            tiny(torch.tensor([few]))[0, -1],
+            what,
             atol=1e-4,
             cause="return the logits [vocab_size] after the last token; 0 is an id like others",
         )
 
-    tiny, cache = tiny_llama(), ConcatCache()
+    cache = ConcatCache()
     tiny(torch.tensor([prompt[:3]]), cache)
     logits = prefill_in_chunks(tiny, prompt[3:], cache, 2)
     expect_close(
