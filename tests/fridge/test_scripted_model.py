@@ -116,3 +116,18 @@ def test_the_test_keeps_its_own_conversation() -> None:
     assert not model(ids(1, 2, 3))[0, -1].any()
     with pytest.raises(ValueError, match=r"vocabulary of 64: \[64, -1\]"):
         ScriptedModel([1, 64, -1])
+
+
+def test_a_long_call_that_is_wrong_shows_where() -> None:
+    """Guards against a message of a thousand ids, in which nobody finds the one that is wrong."""
+    text = list(range(1, 61))
+    with pytest.raises(Wrong, match=r"from position 30 on\n  expected: \[31, .*, 50\]\n  got:      \[0, .*, 50\]"):
+        ScriptedModel(text)(ids(*text[:30], 0, *text[31:55]), ConcatCache())
+    with pytest.raises(Wrong, match=r"from position 60 on\n  expected: \[\]\n  got:      \[7\]"):
+        ScriptedModel(text)(ids(*text, 7), ConcatCache())
+
+
+def test_logits_may_lie_close_together() -> None:
+    logits = ScriptedModel([1, 2, 3], lead=0.001)(ids(1, 2), ConcatCache())
+    assert logits.argmax(-1)[0].tolist() == [2, 3]
+    assert logits[0, :, 0].tolist() == pytest.approx([9.999, 9.999])

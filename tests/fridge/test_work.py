@@ -48,6 +48,23 @@ def test_products_and_tensors(function, given, flops, largest):
     assert measured(function, *given)[1] == Work(flops, largest, 0)
 
 
+class Room:
+    def __init__(self):
+        self.array, self.tensor = np.zeros((100, 10), np.float32), torch.zeros(100, 10)
+
+    def look(self):
+        return torch.from_numpy(self.array[3:50]), self.tensor[3:50]
+
+    def copy(self):
+        return self.tensor[3:50].clone()
+
+
+def test_a_method_that_looks_at_what_its_object_holds_makes_nothing():
+    """Guards against views of NumPy's memory that count as copies: a cache of arrays would be refused."""
+    assert measured(Room().look)[1].largest == 0
+    assert measured(Room().copy)[1].largest == 47 * 10 * 4
+
+
 def test_the_value_comes_back_and_so_does_an_error():
     assert measured(lambda a, b=1: a + b, 2, b=3)[0] == 5
     with pytest.raises(KeyError):

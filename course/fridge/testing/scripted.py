@@ -12,6 +12,7 @@ from fridge.llama import Cache
 from fridge.testing.expect import InWords, wrong
 
 MOST_FED = 4096  # tokens of one call, all rows together: a test's conversations are far shorter
+MOST_TOLD = 20  # tokens that a message shows
 _FED = "The tokens fed to the model"
 _GOES_ON = (
     "each call must go on where the cache ends; tokens in the cache are not fed again, and the token just chosen is "
@@ -33,6 +34,9 @@ class ScriptedModel:
     The whole conversation is known beforehand. At each position the model finds the next token of it most likely, and a
     call that feeds something else, or feeds it at another position, is an error that says so.
 
+    Args:
+        lead: by how much the next token's logit, 10, lies above all others.
+
     Attributes:
         calls: what was asked, in order.
         learner_may: what a learner's code may use of it when the test runs in another process.
@@ -41,12 +45,13 @@ class ScriptedModel:
     learner_may = ("__call__", "device")
     device = "cpu"
 
-    def __init__(self, conversation: list[int], vocab_size: int = 64):
+    def __init__(self, conversation: list[int], vocab_size: int = 64, lead: float = 10.0):
         outside = [token for token in conversation if not 0 <= token < vocab_size]
         if outside:
             raise ValueError(f"the conversation has tokens outside the vocabulary of {vocab_size}: {outside}")
         self.conversation = list(conversation)
         self.vocab_size = vocab_size
+        self.lead = lead
         self.calls: list[Call] = []
 
     @property
@@ -69,14 +74,20 @@ class ScriptedModel:
             if cache is None:
                 how, cause = ", without a cache", "hand the model the cache in every call: without one it begins anew"
             what = f"Call {len(self.calls)} fed the model tokens for positions {start} to {end - 1}{how}"
-            raise wrong(what, self.conversation[start:end], InWords(f"{fed}"), cause)
+            right = self.conversation[start:end]
+            if len(fed) > MOST_TOLD:
+                pairs = enumerate(zip(fed, right, strict=False))
+                same = next((i for i, (token, due) in pairs if token != due), len(right))
+                what += f"; from position {start + same} on"
+                right, fed = right[same:][:MOST_TOLD], fed[same:][:MOST_TOLD]
+            raise wrong(what, right, InWords(f"{fed}"), cause)
         if cache is not None:
             keys = torch.tensor(fed, dtype=torch.float32).reshape(1, 1, -1, 1)
             cache.update(0, keys, keys)
         logits = torch.zeros(1, len(fed), self.vocab_size)
-        for row, position in enumerate(range(start, end)):
-            if position + 1 < len(self.conversation):
-                logits[0, row, self.conversation[position + 1]] = 10.0
+        known = torch.tensor(self.conversation[start + 1 : end + 1], dtype=torch.int64)
+        logits[0, : len(known)] = 10.0 - self.lead
+        logits[0, torch.arange(len(known)), known] = 10.0
         return logits[:, -1:] if last_only else logits
 
 

@@ -9,7 +9,7 @@ import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from types import FunctionType, ModuleType
+from types import FunctionType, MethodType, ModuleType
 from typing import Any
 
 import numpy as np
@@ -58,7 +58,7 @@ def measured(function: Callable[..., Any], *positional: Any, **named: Any) -> tu
     if elsewhere is not None:
         value, numbers = elsewhere(function, positional, named)
         return value, Work(*numbers)
-    tensors = _Tensors()
+    tensors = _Tensors(_reached(function.__self__)[0] if type(function) is MethodType else set())
     flops = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _attention_flops})
     with _launches() as launches, flops, tensors:
         value = function(*positional, **named)
@@ -73,6 +73,12 @@ def held_bytes(thing: Any) -> int:
     elsewhere = getattr(type(thing), "__held_bytes__", None)
     if elsewhere is not None:
         return elsewhere(thing)
+    memories, further = _reached(thing)
+    return _together(memories) + further
+
+
+def _reached(thing: Any) -> tuple[set[Memory], int]:
+    # All memories, and the bytes of what is in another process.
     memories: set[Memory] = set()
     further = 0
     seen, open_ones = {id(thing)}, [thing]
@@ -88,7 +94,7 @@ def held_bytes(thing: Any) -> int:
                 continue
             memories.update(_memories(part))
             open_ones.append(part)
-    return _together(memories) + further
+    return memories, further
 
 
 def _attention_flops(q: list[int], k: list[int], v: list[int], *_: Any, **__: Any) -> int:
@@ -137,18 +143,26 @@ def _together(memories: set[Memory]) -> int:
 
 
 class _Tensors(TorchDispatchMode):
-    """Sees each tensor that PyTorch makes while it is entered."""
+    """Sees each tensor that PyTorch makes while it is entered.
 
-    def __init__(self) -> None:
+    Args:
+        known: memory that was there before; a tensor of NumPy's array looks at it and makes none.
+    """
+
+    def __init__(self, known: set[Memory]) -> None:
         super().__init__()
         self.largest = 0
+        self._known = known
 
     def __torch_dispatch__(self, operation: Any, types: Any, positional: Any = (), named: Any = None) -> Any:
         there = {address for address, _ in _all_memories((positional, named)) if operation is not _NEW}
         made = operation(*positional, **(named or {}))
-        sizes = (size for address, size in _all_memories(made) if address not in there)
+        sizes = (size for address, size in _all_memories(made) if address not in there and not self._knows(address))
         self.largest = max(self.largest, *sizes, 0)
         return made
+
+    def _knows(self, address: int) -> bool:
+        return any(start <= address < start + size for start, size in self._known)
 
 
 def _all_memories(values: Any) -> Iterator[Memory]:

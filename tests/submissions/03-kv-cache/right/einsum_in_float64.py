@@ -16,15 +16,15 @@ def kv_cache_bytes(layers, heads, kv_heads, head_dim, tokens, batch=1, bytes_per
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def causal_attention(q, k, v):
-    q, k, v = q.double(), k.double(), v.double()
+    kind, q, k, v = q.dtype, q.double(), k.double(), v.double()
     kv_heads, total = k.size(1), k.size(2)
     q = q.unflatten(1, (kv_heads, -1))  # [batch, kv_heads, group, new, head_dim]
     scores = torch.einsum("bhgqd,bhkd->bhgqk", q, k) * q.size(-1) ** -0.5
     query_position = torch.arange(total - q.size(3), total)
     future = torch.arange(total)[None, :] > query_position[:, None]
-    scores = scores + torch.where(future, -1e9, 0.0)
+    scores = scores + torch.where(future, -torch.inf, 0.0)
     weights = (scores - scores.logsumexp(-1, keepdim=True)).exp()
-    return torch.einsum("bhgqk,bhkd->bhgqd", weights, v).flatten(1, 2)
+    return torch.einsum("bhgqk,bhkd->bhgqd", weights, v).flatten(1, 2).to(kind)
 
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -37,7 +37,7 @@ def apply_rope(x, start, theta=10_000.0):
     frequency = torch.exp(-torch.arange(half, dtype=torch.float64) / half * math.log(theta))
     angle = torch.einsum("s,f->sf", start + torch.arange(x.shape[-2], dtype=torch.float64), frequency)
     turned = pairs * torch.polar(torch.ones_like(angle), angle)
-    return torch.cat((turned.real, turned.imag), dim=-1)
+    return torch.cat((turned.real, turned.imag), dim=-1).to(x.dtype)
 
 
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}

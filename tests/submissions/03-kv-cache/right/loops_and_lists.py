@@ -1,4 +1,4 @@
-"""Python loops over every head and position; a cache of one preallocated tensor per position.
+"""Python loops over every head and position; a cache of two preallocated tensors per layer.
 """
 
 # %% nbgrader={"grade": false, "grade_id": "work", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -46,7 +46,7 @@ def causal_attention(q, k, v):
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def apply_rope(x, start, theta=10_000.0):
     batch, heads, new, d = x.shape
-    out = torch.empty(batch, heads, new, d)
+    out = torch.empty(batch, heads, new, d, dtype=x.dtype)
     for s in range(new):
         for i in range(d // 2):
             angle = (start + s) * theta ** (-2 * i / d)
@@ -59,18 +59,19 @@ def apply_rope(x, start, theta=10_000.0):
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
 class KVCache:
     def __init__(self, layers, batch, kv_heads, capacity, head_dim, dtype=torch.float32, device="cpu"):
-        def room():
-            shape = (batch, kv_heads, head_dim)
-            return [torch.empty(shape, dtype=dtype, device=device) for _ in range(capacity)]
-
-        self.slots = [(room(), room()) for _ in range(layers)]
+        shape = (batch, kv_heads, capacity, head_dim)
+        self.slots = []
+        for _ in range(layers):
+            keys = torch.empty(shape, dtype=dtype, device=device)
+            values = torch.empty(shape, dtype=dtype, device=device)
+            self.slots.append((keys, values))
         self.counts = [0 for _ in range(layers)]
 
     @property
     def nbytes(self):
         total = 0
         for keys, values in self.slots:
-            for tensor in keys + values:
+            for tensor in (keys, values):
                 total += tensor.numel() * tensor.element_size()
         return total
 
@@ -83,17 +84,15 @@ class KVCache:
 
     def update(self, layer, k, v):
         keys, values = self.slots[layer]
-        free = len(keys) - self.counts[layer]
+        free = keys.shape[2] - self.counts[layer]
         if k.shape[2] > free:
             raise ValueError("only %d places are free" % free)
         for i in range(k.shape[2]):
-            keys[self.counts[layer]].copy_(k[:, :, i])
-            values[self.counts[layer]].copy_(v[:, :, i])
+            keys[:, :, self.counts[layer]].copy_(k[:, :, i])
+            values[:, :, self.counts[layer]].copy_(v[:, :, i])
             self.counts[layer] += 1
         held = self.counts[layer]
-        if held == 0:
-            return k, v
-        return [torch.stack(keys[:held], dim=2), torch.stack(values[:held], dim=2)]
+        return [keys[:, :, :held], values[:, :, :held]]
 
     def rewind(self, length):
         if length not in range(len(self) + 1):

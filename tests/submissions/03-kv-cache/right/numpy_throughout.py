@@ -17,13 +17,14 @@ def kv_cache_bytes(layers, heads, kv_heads, head_dim, tokens, batch=1, bytes_per
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def causal_attention(q, k, v):
+    kind = q.dtype
     q, k, v = (t.detach().cpu().numpy().astype(np.float64) for t in (q, k, v))
     which = np.arange(q.shape[1]) // (q.shape[1] // k.shape[1])  # the KV head of each query head
     scores = q @ k[:, which].swapaxes(2, 3) / np.sqrt(q.shape[3])
     hidden = np.triu(np.ones(scores.shape[2:], dtype=bool), k=1 + k.shape[2] - q.shape[2])
     scores = np.where(hidden, -np.inf, scores)
     weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
-    return torch.from_numpy(weights @ v[:, which] / weights.sum(axis=-1, keepdims=True))
+    return torch.from_numpy(weights @ v[:, which] / weights.sum(axis=-1, keepdims=True)).to(kind)
 
 
 # %% nbgrader={"grade": false, "grade_id": "rope", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -34,7 +35,7 @@ def apply_rope(x, start, theta=10_000.0):
     # One 2 x 2 matrix for each position and pair.
     turn = np.array([[np.cos(angles), -np.sin(angles)], [np.sin(angles), np.cos(angles)]])
     pairs = numbers.reshape(*numbers.shape[:3], 2, d // 2)
-    return torch.tensor(np.einsum("ijsf,bhsjf->bhsif", turn, pairs).reshape(numbers.shape))
+    return torch.tensor(np.einsum("ijsf,bhsjf->bhsif", turn, pairs).reshape(numbers.shape)).to(x)
 
 
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -56,7 +57,7 @@ class KVCache:
         for which, new in enumerate((k, v)):
             array[:, start:stop, :, which] = new.numpy().transpose(0, 2, 1, 3)
         self.held[layer] = stop
-        return tuple(torch.from_numpy(array[:, :stop, :, which].transpose(0, 2, 1, 3).copy()) for which in (0, 1))
+        return tuple(torch.from_numpy(array[:, :stop, :, which].transpose(0, 2, 1, 3)) for which in (0, 1))
 
     def rewind(self, length):
         if length < 0 or np.any(length > self.held):

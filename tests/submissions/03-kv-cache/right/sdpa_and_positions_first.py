@@ -1,4 +1,4 @@
-"""PyTorch's fused attention; a cache laid out by position, which counts when the last layer is done and returns copies.
+"""PyTorch's fused attention; a cache laid out by position, which counts when the layer that is behind is done.
 """
 
 # %% nbgrader={"grade": false, "grade_id": "work", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -35,7 +35,7 @@ def apply_rope(x, start, theta=10_000.0):
     inv_freq = 1.0 / (theta ** (torch.arange(0, x.shape[-1], 2).float() / x.shape[-1]))
     freqs = torch.arange(start + x.shape[-2]).float()[start:, None] @ inv_freq[None]
     emb = torch.cat((freqs, freqs), dim=-1)
-    return x * emb.cos() + rotate_half(x) * emb.sin()
+    return (x * emb.cos() + rotate_half(x) * emb.sin()).to(x.dtype)
 
 
 # %% nbgrader={"grade": false, "grade_id": "kv-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
@@ -62,10 +62,10 @@ class KVCache:
             raise CacheFull(f"{len(self.buffer) - end} places left, {len(new)} positions came")
         self.buffer[:, layer].index_copy_(0, torch.arange(end, end + len(new)), new)
         self.ends[layer] = end + len(new)
-        if layer == self.buffer.shape[1] - 1:
-            self.length = self.ends[layer]
+        if len(self.ends) == self.buffer.shape[1]:
+            self.length = min(self.ends.values())
         held = self.buffer.narrow(0, 0, self.ends[layer])[:, layer]
-        return held[:, 0].permute(1, 2, 0, 3).clone(), held[:, 1].permute(1, 2, 0, 3).clone()
+        return held[:, 0].permute(1, 2, 0, 3), held[:, 1].permute(1, 2, 0, 3)
 
     def rewind(self, length):
         if length < 0 or length > self.length:

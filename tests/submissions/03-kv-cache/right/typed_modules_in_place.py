@@ -17,8 +17,10 @@ def positions_processed(prompt_tokens: int, new_tokens: int) -> Work:
         case 1:
             return Work(prompt_tokens, prompt_tokens)
         case _:
-            before = positions_processed(prompt_tokens, new_tokens - 1)
-            return Work(before.without_cache + prompt_tokens + new_tokens - 1, before.with_cache + 1)
+            half = new_tokens // 2
+            first = positions_processed(prompt_tokens, half)
+            second = positions_processed(prompt_tokens + half, new_tokens - half)
+            return Work(first.without_cache + second.without_cache, second.with_cache)
 
 
 # %% nbgrader={"grade": false, "grade_id": "memory", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,7 +1,7 @@
 """Returns [batch, new, heads * head_dim], as textbook attention does before its output projection.
 
 loses: causal-attention-test
-told: a tensor of shape [1, 1, 4, 1]
+told: shape [1, 1, 4, 1]
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}

@@ -1,7 +1,7 @@
 """Zeroes the hidden weights after the softmax, so the others no longer sum to one.
 
 loses: causal-attention-test
-told: the others sum to 1
+told: hide keys before the softmax
 """
 
 # %% nbgrader={"grade": false, "grade_id": "causal-attention", "locked": false, "schema_version": 3, "solution": true, "task": false}
