@@ -240,10 +240,15 @@ with exercise("draft-length"):
         speedup(0.8, 5, 0.05, verify_cost=1.5),
         3.68928 / 1.75,
         "the same when the check costs 1.5 steps",
-        cause="verify_cost is an argument",
+        cause="a round has one check, and verify_cost is what it costs",
     )
     agrees(speedup(0.9, 0, 0.3), 1.0, "speed-up without guesses")
-    agrees(speedup(0.9, 0, 0.3, 1.25), 0.8, "no guesses, a call that costs 1.25")
+    agrees(
+        speedup(0.9, 0, 0.3, 1.25),
+        0.8,
+        "no guesses, a call that costs 1.25",
+        cause="each round has a check, also without guesses",
+    )
     agrees(speedup(0.0, 3, 0.1), 1 / 1.3, "guesses that are never right", cause="it loses")
     agrees(speedup(1.0, 3, 0.0), 4.0, "guesses that cost nothing and are always right")
     agrees(speedup(0.3, 1, 0.5), 1.3 / 1.5, "guesses that cost more than they bring")
@@ -257,7 +262,7 @@ with exercise("draft-length"):
     best(0.9, 0.1, 16, 10, "a good drafter of a tenth of the target's cost")
     best(0.5, 0.3, 16, 1, "an expensive one")
     best(0.8, 0.05, 4, 4, "no more than 4 allowed", "`longest` is allowed itself")
-    best(1.0, 0.01, 20, 20, "always right", "`longest` is allowed itself")
+    best(1.0, 0.01, 20, 20, "always right", "`longest` is the only limit")
     best(0.3, 0.4, 16, 0, "when a guess costs more than it brings")
     best(0.0, 0.0, 16, 0, "all k equally good", "of equally good ones the smallest")
     best(0.9, 0.0, 0, 0, "no guesses allowed")
@@ -294,8 +299,9 @@ if scoreboard.ready("tokens-per-call", "draft-length"):
 #
 # ### Exercise 2 · The greedy check (3 points)
 #
-# Greedy decoding takes the largest logit. The target got the last token of the text and then the draft, so row 0 of its
-# logits chooses the token for draft place 0, row 1 the token for place 1, and row $k$ the token behind the draft.
+# Greedy decoding takes the largest logit, however close the next one is. The target got the last token of the text and
+# then the draft, so row 0 of its logits chooses the token for draft place 0, row 1 the token for place 1, and row $k$
+# the token behind the draft.
 #
 # Keep the draft's tokens as long as they are the target's own choice. At the first one that isn't, put the target's
 # choice in its place and stop: the rows behind it have seen a text that never was.
@@ -373,12 +379,13 @@ with exercise("verify-greedy"):
     ### BEGIN HIDDEN TESTS
     # Looks at: a wrong guess at the beginning, in the middle and at the end; right guesses in
     #   wrong places; no guesses, and many; the stop token in every kind of place; a stop token
-    #   that was only guessed; the token 0; logits of another dtype.
+    #   that was only guessed; the token 0; logits of another dtype; a guess that nearly has the
+    #   largest logit.
     # Stated by: "At the first one that isn't, put the target's choice in its place and stop" |
     #   "row i is the target's for the place of draft[i], the last row for the one behind" | "A
     #   list of 1 to k + 1 ints" | "if it is among the tokens, it is the last one" | "One that was
     #   only guessed ends nothing" | "k may be 0, and so may an id" | "[k + 1, vocab_size], float32
-    #   or float64"
+    #   or float64" | "the largest logit, however close the next one is"
     # Right because: up to its first disagreement the target has read the very text that plain
     #   decoding would have written, so that each token you keep is its own choice; the rows
     #   behind have read a text that never was.
@@ -405,6 +412,7 @@ with exercise("verify-greedy"):
 
     stops([5, 2, 7], [5, 2, 7, 9], [5, 2], "the stop token 2 in the middle of a right draft")
     stops([5, 2, 7], [5, 2, 6, 9], [5, 2], "the stop token 2 before a wrong guess")
+    stops([5, 2, 7, 2], [5, 2, 7, 2, 9], [5, 2], "the stop token 2 twice in a right draft")
     stops([2, 5], [2, 5, 9], [2], "the stop token first")
     stops([5, 6], [5, 6, 2], [5, 6, 2], "the stop token as the bonus token")
     stops([5, 6], [5, 2, 9], [5, 2], "the stop token in place of a wrong guess")
@@ -415,6 +423,22 @@ with exercise("verify-greedy"):
     stops([], [2], [2], "the stop token after an empty draft")
     got = verify_greedy([5, 6], rows(5, 7, 9).double())
     expect_equal(token_ids(got, "what verify_greedy returns"), [5, 7], "logits in float64")
+    close = rows(5, 7, 9)
+    close[0, 6] = 8.99999
+    expect_equal(
+        token_ids(verify_greedy([6, 7], close), "what verify_greedy returns"),
+        [5],
+        "a guess whose logit is 8.99999 where the largest is 9",
+        cause="the largest logit decides, however close the next one is",
+    )
+    closer = rows(5, 7, 9).double()
+    closer[0, 6], closer[1, 8] = 9 + 1e-9, 9 - 1e-9
+    expect_equal(
+        token_ids(verify_greedy([6, 7], closer), "what verify_greedy returns"),
+        [6, 7, 9],
+        "logits in float64, two of a row 0.000000001 apart",
+        cause="compare them as they are: in float32 they would be equal",
+    )
     long = [(3 * i + 1) % 32 for i in range(20)]
     checks(long, [*long, 8], [*long, 8], "a draft of twenty right guesses")
     checks(long, [*long[:19], 0, 8], [*long[:19], 0], "twenty guesses, the last one wrong")
@@ -491,15 +515,15 @@ with exercise("acceptance"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: zeros in p, in q and in both; p = q; nothing in common; temperature 0; a token
-    #   that the target hardly has; one token, and a thousand.
+    #   that the target hardly has; one that is rare in both; one token, and a thousand.
     # Stated by: "Where q is 0 the token is never drafted, and any number from 0 to 1 will do" |
     #   "Where $q(x) \le p(x)$, it has not drawn $x$ too often: accept" | "Accept with probability
     #   $p(x)/q(x)$" | "decode at temperature 0, have a probability of 0 for nearly all tokens" |
-    #   "accept with probability $\min(1, p(x)/q(x))$" | "[vocab_size], probabilities of the target
-    #   and of the drafter"
+    #   "accept with probability $\min(1, p(x)/q(x))$" | "[vocab_size], min(1, p / q)" |
+    #   "[vocab_size], probabilities of the target and of the drafter"
     # Right because: of all the times that x is drafted, q(x) · min(1, p/q) = min(p(x), q(x))
     #   survive: never more than the target would give it, and as many as can be.
-    def accepts(p, q, expected, what, cause=""):
+    def accepts(p, q, expected, what, cause="", atol=1e-5):
         p, q = torch.tensor(p), torch.tensor(q)
         got = as_tensor(acceptance_probability(p.clone(), q.clone()))
         got = expect_tensor(got, f"{what}: the form", p.shape)
@@ -512,7 +536,7 @@ with exercise("acceptance"):
             "0 / 0 is NaN and 0.1 / 0 is infinite: mind where q is 0",
         )
         expected = torch.tensor(expected)
-        expect_close(torch.where(q > 0, got, expected), expected, what, cause)
+        expect_close(torch.where(q > 0, got, expected), expected, what, cause, atol)
 
     accepts([0.1, 0.9], [0.8, 0.2], [0.125, 1.0], "two tokens")
     accepts([0.0, 0.4, 0.6], [0.5, 0.5, 0.0], [0.0, 0.8, 1.0], "zeros in p and in q")
@@ -522,6 +546,14 @@ with exercise("acceptance"):
     accepts([0.0, 1.0], [0.0, 1.0], [0.0, 1.0], "temperature 0, the same token")
     accepts([1.0], [1.0], [1.0], "one token alone")
     accepts([1e-6, 1 - 1e-6], [0.5, 0.5], [2e-6, 1.0], "a token that the target hardly has")
+    accepts(
+        [2e-6, 1 - 2e-6],
+        [5e-6, 1 - 5e-6],
+        [0.4, 1.0],
+        "a token that is rare in both, p = 0.000002 and q = 0.000005",
+        cause="p / q, however small q is: a floor under q, or a number added to it, changes that",
+        atol=1e-3,
+    )
     many = torch.linspace(1, 2, 1000)
     accepts(
         (many / many.sum()).tolist(),
@@ -547,7 +579,7 @@ with exercise("residual"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: other vectors of two and three tokens; zeros in p and in q; nothing in common;
-    #   temperature 0; p = q; p nearly q; one token alone.
+    #   temperature 0; p = q; p nearly q; one token alone, three alike, and a thousand.
     # Stated by: "The probabilities to draw from after a refusal" | "What is missing up to $p(x)$
     #   is $\max(0, p(x) - q(x))$" | "max(0, p - q), made to sum to 1" | "decode at temperature 0,
     #   have a probability of 0 for nearly all tokens" | "p itself if nothing is missing (p = q)" |
@@ -570,6 +602,17 @@ with exercise("residual"):
     remains([1.0], [1.0], [1.0], "one token alone", same)
     near = "a small rest is scaled up like a large one"
     remains([0.5, 0.25, 0.25], [0.4995, 0.25, 0.2505], [1.0, 0.0, 0.0], "p nearly q", near)
+    third, exact = 1 / 3, "three thirds sum to 1, and three times 0.33 doesn't"
+    alike = "of three tokens as much is missing"
+    remains([0.2, 0.2, 0.2, 0.4], [0.0, 0.0, 0.0, 1.0], [third] * 3 + [0.0], alike, exact)
+    many = torch.linspace(1, 2, 1000)
+    missing = (many - many.flip(0)).clamp(min=0)
+    remains(
+        (many / many.sum()).tolist(),
+        (many.flip(0) / many.sum()).tolist(),
+        (missing / missing.sum()).tolist(),
+        "a thousand tokens",
+    )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -676,13 +719,13 @@ with exercise("sampling-step"):
 
     ### BEGIN HIDDEN TESTS
     # Looks at: two and three drafts; drafters that know little or much, and the target itself;
-    #   only the top two tokens left; nothing in common; temperature 0; no draft; how often drafts
-    #   are accepted.
+    #   only the top two tokens left; nothing in common; temperature 0, of the target, the
+    #   drafter or both; no draft, and six; how often drafts are accepted.
     # Stated by: "at the first refusal, draw from the residual **of that place** and stop" | "each
     #   has the target's distribution" | "each with probability min(1, p / q)" | "the one more
     #   comes from the residual of the first refused draft's place" | "if none was refused, from
-    #   the target's last row" | "draft_tokens: k token ids, a list; k may be 0" | "It also looks at
-    #   how often drafts are accepted"
+    #   the target's last row" | "draft_tokens: k token ids, a list; k may be 0" | "It also looks
+    #   at how often drafts are accepted"
     # Right because: accepted or drawn anew, each token follows p given the text before it, and
     #   so the whole text does; the drafter decides only how soon a round ends.
     follows(
@@ -717,6 +760,10 @@ with exercise("sampling-step"):
     follows(greedy, greedy, 3, 20, 9, "target and drafter at temperature 0, the same")
     other = TokenTable(4, lambda text: [float(i == (2 * len(text)) % 4) for i in range(4)])
     follows(other, greedy, 3, 20, 10, "target and drafter at temperature 0, not the same")
+    follows(mild, greedy, 2, 300, 12, "a drafter at temperature 0, and a target that isn't")
+    turns = TokenTable(2, lambda text: [float(i == len(text) % 2) for i in range(2)])
+    slips = TokenTable(2, lambda text: [float(i == (len(text) in (1, 3))) for i in range(2)])
+    follows(turns, slips, 6, 20, 13, "six drafts, the last of them wrong")
     texts, _ = speculated(sampling_step, mild, near, 0, 500, 11)
     why = "without a draft it is a plain draw from the target's only row"
     expect_distribution(texts, mild.law(1), "no draft: the token", why)
@@ -771,8 +818,9 @@ def ngram_draft(text, k, longest=3):
     Args:
         text: token ids so far, a list; it may be empty. 0 is an id, too.
         k: largest number of guesses, 0 or more.
-        longest: the n-gram's largest length. The longest n-gram that occurs earlier decides,
-            and of its occurrences the last one before the text's end (they may overlap).
+        longest: the n-gram's largest length, 1 or more. The longest n-gram that occurs earlier
+            decides, and of its occurrences the last one before the text's end (they may
+            overlap).
 
     Returns:
         A list of at most k ints, the tokens that followed there; fewer if the text ends; empty
@@ -811,13 +859,14 @@ with exercise("ngram-drafter"):
     ### BEGIN HIDDEN TESTS
     # Looks at: n-grams of several lengths that compete; texts in which only a shorter one
     #   occurs earlier; occurrences that overlap the end; fewer tokens that followed than may be
-    #   guessed; few guesses, down to none; empty and very short texts; the token 0; other values
-    #   of longest; longest left out.
+    #   guessed; few guesses, down to none; empty, very short and long texts; the token 0; ids of
+    #   several digits; other values of longest; longest left out.
     # Stated by: "The longest n-gram that occurs earlier decides, and of its occurrences the last
     #   one before the text's end" | "Try the longest first, then shorter ones" | "before the
     #   text's end (they may overlap)" | "the tokens that followed there; fewer if the text ends" |
-    #   "largest number of guesses, 0 or more" | "token ids so far, a list; it may be empty" | "0 is
-    #   an id, too" | "longest: the n-gram's largest length" | "longest=3"
+    #   "largest number of guesses, 0 or more" | "token ids so far, a list; it may be empty" | "0
+    #   is an id, too" | "look for the last time that they stood in the text" | "longest: the
+    #   n-gram's largest length" | "longest=3"
     # Right because: the longer the match, the fewer other texts it could have come from, and
     #   the later it stands, the more it is about the same thing; a wrong guess costs time and
     #   no correctness, for the target checks it.
@@ -828,22 +877,51 @@ with exercise("ngram-drafter"):
         "three tokens that occurred once, two of them twice, one of them three times",
         cause="the longest n-gram decides, not the latest occurrence",
     )
-    drafts(
-        [1, 2, 3, 4, 9, 2, 3], 2, [4, 9], "two tokens, where three never occurred", longest=3
-    )
-    drafts([5, 1, 6, 2, 5], 2, [1, 6], "one token alone", "fall back to shorter n-grams")
+    shorter = "fall back to shorter n-grams"
+    drafts([1, 2, 3, 4, 9, 2, 3], 2, [4, 9], "two tokens, where three never occurred", shorter)
+    drafts([5, 1, 6, 2, 5], 2, [1, 6], "one token alone", shorter)
     drafts([1, 2, 9, 1, 2, 8, 3, 2], 2, [8, 3], "one token that occurred twice")
     drafts([1, 2, 3, 4, 1, 2, 3], 1, [4], "one guess allowed")
     drafts([1, 2, 3, 4, 1, 2, 3], 0, [], "no guess allowed")
     drafts([1, 2, 3, 1, 2], 5, [3, 1, 2], "fewer tokens followed than are allowed")
-    drafts([7, 7], 3, [7], "the same token twice", "the earlier n-gram may stand just before")
-    drafts([7, 7, 7], 3, [7], "an occurrence that overlaps the end", longest=2)
-    drafts([4, 7, 7, 7, 7], 2, [7], "the latest overlapping occurrence", longest=3)
-    drafts([0, 5, 0], 2, [5, 0], "a token with the id 0")
+    drafts([6, 1, 6], 3, [1, 6], "n-grams longer than the text", shorter, longest=10)
+    before = "the earlier n-gram may stand just before"
+    drafts([7, 7], 3, [7], "the same token twice", before, longest=1)
+    drafts([7, 7], 3, [7], "no other token than the same one twice", shorter)
+    overlap = "an occurrence and the end may overlap"
+    drafts([7, 7, 7], 3, [7], "an occurrence that overlaps the end", overlap, longest=2)
+    drafts([4, 7, 7, 7, 7], 2, [7], "the latest overlapping occurrence", overlap, longest=3)
+    drafts(
+        [1, 5, 6, 7, 1, 8, 1],
+        3,
+        [8, 1],
+        "k tokens followed the first occurrence, fewer the last",
+        cause="the last occurrence decides, also where fewer than k tokens follow it",
+    )
+    drafts(
+        [1, 2, 5, 1, 2, 6, 1, 3, 4, 1],
+        2,
+        [3, 4],
+        "a token that 2 followed twice, and then 3 once",
+        cause="guess what followed last, not what followed most often",
+    )
+    zero = "0 is an id, too"
+    drafts([0, 5, 0], 2, [5, 0], "a token with the id 0", zero)
+    drafts([0, 4, 0], 2, [4, 0], "an n-gram of the token 0 alone", zero, longest=1)
+    drafts([9, 0, 0, 0], 2, [0], "three tokens with the id 0", zero)
+    digits = "tokens are compared, and not their digits: 11 2 isn't 1 2"
+    drafts([11, 2, 9, 2, 8, 1, 2], 2, [8, 1], "ids of several digits", digits)
     nothing = token_ids(ngram_draft([], 3), "what ngram_draft returns")
     expect_equal(nothing, [], "the draft for an empty text")
     drafts([3], 3, [], "a text of one token", "the end itself is no earlier occurrence")
-    drafts([6, 1, 6], 3, [1, 6], "n-grams longer than the text", longest=10)
+    long = [*range(1000, 2500), 1000, 1001]
+    got = token_ids(ngram_draft(list(long), 3), "what ngram_draft returns")
+    expect_equal(
+        got,
+        [1002, 1003, 1004],
+        "1502 tokens that end as they began",
+        cause="an n-gram may have occurred anywhere in the text, however far back",
+    )
     drafts([1, 2, 3, 9, 1, 2, 3, 4, 2, 3], 1, [4], "longest = 2", longest=2)
     drafts([1, 2, 3, 9, 8, 2, 3, 4, 1, 2, 3], 1, [9], "longest = 3", longest=3)
     drafts([2, 3, 4, 8, 3, 5, 2, 3], 1, [5], "longest = 1", longest=1)
@@ -902,12 +980,12 @@ class ModelDrafter:
         lacks none: without one there would be no logits.
 
         Args:
-            text: all token ids so far, a list, at least one. From call to call it grows by
-                some of the last guesses, from the first one on (perhaps none, perhaps all),
-                and then by one other token; after a call without guesses it grows by any
-                number of tokens. Or it is the same once more.
-            k: number of guesses; for 0 the model isn't called, and the cache is repaired all
-                the same.
+            text: all token ids so far, a list, at least one; 0 is an id, too. From call to
+                call it grows by some of the last guesses, from the first one on (perhaps none,
+                perhaps all), and then by one other token; after a call without guesses it
+                grows by any number of tokens. Or it is the same once more.
+            k: number of guesses; for 0 the model isn't called, and what isn't in the text
+                leaves the cache all the same.
 
         Returns:
             A list of k ints.
@@ -939,6 +1017,9 @@ from fridge.testing import (
 with exercise("model-drafter"):
     conversation = list(range(11, 41))
 
+    def sizes(call):
+        return call[0], len(call[1])
+
     class Rounds:
         """A drafter at work: what it proposes for each text, and what its model was fed."""
 
@@ -954,6 +1035,11 @@ with exercise("model-drafter"):
             while len(guesses) < k:
                 guesses.append(self.small.next_token([*text, *guesses]))
             fed = [(len(call.held), call.fed) for call in self.small.calls]
+            if fed and calls and fed[0][0] > calls[0][0]:
+                rewind = "the cache holds more than the text without its last token: rewind it"
+                cause = cause or rewind
+            elif fed[:1] == calls[:1] and list(map(sizes, fed)) == list(map(sizes, calls)):
+                cause = "a guess is the choice of the last row of logits, and the next call feeds it"
             expect_equal(
                 fed, calls, f"{what}: (positions held, tokens fed) of each call", cause
             )
@@ -992,13 +1078,14 @@ with exercise("model-drafter"):
     ### BEGIN HIDDEN TESTS
     # Looks at: rounds after which all, some or none of the guesses stand in the text; no
     #   guesses wanted; the round after that; the same text again; a text of one token; many
-    #   guesses; two drafters at once; a small Llama.
+    #   guesses; the token 0, guessed and fed; two drafters at once; a small Llama.
     # Stated by: "some of the last guesses, from the first one on (perhaps none, perhaps all), and
-    #   then by one other token" | "for 0 the model isn't called, and the cache is repaired all the
-    #   same" | "after a call without guesses it grows by any number of tokens" | "Or it is the
-    #   same once more" | "all token ids so far, a list, at least one" | "Takes k calls of the
-    #   model" | "an empty KV cache with `len()` and `rewind(length)`, which no one else uses" |
-    #   "The k tokens that the model would write behind the text"
+    #   then by one other token" | "for 0 the model isn't called, and what isn't in the text leaves
+    #   the cache all the same" | "after a call without guesses it grows by any number of tokens" |
+    #   "Or it is the same once more" | "all token ids so far, a list, at least one" | "Takes k
+    #   calls of the model" | "0 is an id, too" | "an empty KV cache with `len()` and
+    #   `rewind(length)`, which no one else uses" | "The k tokens that the model would write behind
+    #   the text"
     # Right because: the cache is right exactly as far as it holds the text's own tokens:
     #   rewinding to there removes what was refused, and feeding all the rest leaves no hole
     #   where the last guess was never fed.
@@ -1049,6 +1136,11 @@ with exercise("model-drafter"):
     calls = [(0, conversation[:2]), *[(2 + i, [13 + i]) for i in range(18)]]
     long.propose(conversation[:2], 19, calls, "nineteen guesses")
     long.propose(conversation[:21], 1, [(20, [31])], "after the last of nineteen was refused")
+    zero, too = Rounds(instead={3: 0}), "0 is an id, too"
+    behind = zero.small.next_token([11, 12, 13, 0])
+    calls = [(0, [11, 12, 13]), (3, [0]), (4, [behind])]
+    zero.propose([11, 12, 13], 3, calls, "three guesses, the first with the id 0", too)
+    zero.propose([11, 12, 13, 0, 0], 1, [(4, [0])], "a text that ends with the id 0", too)
     one, two = Rounds(), Rounds(instead={3: 9})
     one.propose([11, 12, 13], 2, [(0, [11, 12, 13]), (3, [14])], "one of two drafters")
     two.propose([11, 12, 13], 1, [(0, [11, 12, 13])], "two drafters share nothing")
@@ -1097,7 +1189,8 @@ def speculative_generate(
         model: model(tokens, cache) returns logits [1, new, vocab_size] for tokens [1, new] and
             extends the cache.
         prompt: token ids, at least one; they follow what the cache holds. 0 is an id, too.
-        max_new_tokens: largest length of the reply; for 0 the model isn't called.
+        max_new_tokens: largest length of the reply; for 0 the model isn't called, and the
+            cache stays as it is.
         cache: a KV cache with `len()` and `rewind(length)`.
         propose: propose(text, k) returns at most k guesses, perhaps none; text is the list
             prompt + reply so far.
@@ -1161,6 +1254,8 @@ with exercise("speculative-loop"):
         calls,
         stop_token=None,
         earlier=(),
+        wrong=63,
+        cause="",
     ):
         """A reply with `right` right guesses a round, and what the target is fed for it."""
         target, cache, asked = ScriptedSpeaker([*earlier, *conversation]), RewindableCache(), []
@@ -1173,7 +1268,7 @@ with exercise("speculative-loop"):
             k = int(expect_number(k, "the number of guesses asked for"))
             asked.append((text, k))
             guesses = conversation[len(text) : len(text) + right]
-            return [*guesses, *([63] * (k - len(guesses)) if right < 100 else [])][:k]
+            return [*guesses, *([] if wrong is None else [wrong] * k)][:k]
 
         got = speculative_generate(
             target, list(prompt), max_new_tokens, cache, propose, k, agreed, stop_token
@@ -1185,11 +1280,18 @@ with exercise("speculative-loop"):
             + ("; nothing after the stop token" if stop_token is not None else "")
         )
         none = "for a reply of 0 tokens the model isn't called"
+        for text, _ in asked:
+            expect_equal(
+                text[: len(prompt)],
+                prompt,
+                f"{what}: how the text given to the drafter begins",
+                cause="it is given the whole text, the prompt and the reply so far",
+            )
         expect_equal(
             fed,
             calls,
             f"{what}: (positions held, tokens fed) of each call",
-            cause=order if max_new_tokens else none,
+            cause=cause or (order if max_new_tokens else none),
         )
         truth = [*earlier, *conversation]
         expect_equal(
@@ -1244,15 +1346,15 @@ with exercise("speculative-loop"):
     ### BEGIN HIDDEN TESTS
     # Looks at: all guesses right, some or none; replies of no, one and two tokens; no guesses,
     #   or fewer than asked for; what the drafter is given; how many guesses it is asked for; the
-    #   stop token in every kind of place, in the prompt too; the token 0; a second turn; what the
-    #   cache holds in the end; a small Llama.
+    #   stop token in every kind of place, in the prompt too; one that was only guessed; the
+    #   token 0; a second turn; what the cache holds in the end; a small Llama.
     # Stated by: "The prompt takes one call, and each round one: the last token and the guesses" |
     #   "largest length of the reply; for 0 the model isn't called" | "returns at most k guesses,
     #   perhaps none" | "text is the list prompt + reply so far" | "a round with r tokens still to
     #   write asks for r - 1 at most" | "ends the reply when the model chooses it, and isn't part
-    #   of it" | "0 is an id, too" | "they follow what the cache holds" | "In the end the cache
-    #   holds what it held, the prompt and all chosen tokens but the last" | "the same reply as
-    #   without, in fewer calls"
+    #   of it" | "ends the reply when the model chooses it" | "0 is an id, too" | "they follow what
+    #   the cache holds" | "In the end the cache holds what it held, the prompt and all chosen
+    #   tokens but the last" | "the same reply as without, in fewer calls"
     # Right because: each token that is appended is the target's own choice behind the text so
     #   far, and after the rewind its cache holds just this text: a round begins where plain
     #   decoding would, and guesses change only the number of calls.
@@ -1288,15 +1390,30 @@ with exercise("speculative-loop"):
         words[1:4],
         [(0, [11]), (1, [12]), (2, [13])],
     )
+    fewer = "propose may return fewer guesses than it was asked for, or none: go on with those that came"
     ask(
-        "a short conversation",
-        words[:6],
+        "fewer guesses than were asked for",
+        words,
         words[:3],
-        3,
-        100,
-        2,
-        words[3:6],
-        [(0, [11, 12, 13]), (3, [14, 15])],
+        5,
+        1,
+        4,
+        words[3:8],
+        [(0, [11, 12, 13]), (3, [14, 15]), (5, [16, 17])],
+        wrong=None,
+        cause=fewer,
+    )
+    ask(
+        "no guess, though some were asked for",
+        words,
+        words[:3],
+        4,
+        0,
+        4,
+        words[3:7],
+        [(0, [11, 12, 13]), (3, [14]), (4, [15]), (5, [16])],
+        wrong=None,
+        cause=fewer,
     )
     ask(
         "one right guess of three, round after round",
@@ -1371,6 +1488,18 @@ with exercise("speculative-loop"):
         [(0, ends[:6]), (6, [16, 17])],
         stop_token=stop,
     )
+    ask(
+        "a stop token that was only guessed",
+        words,
+        words[:2],
+        4,
+        1,
+        2,
+        words[2:6],
+        [(0, [11, 12]), (2, [13, 14, 63]), (4, [15])],
+        stop_token=63,
+        cause="the model's choices end the reply, and not the guesses",
+    )
     zero = [11, 12, 13, 0, 14, 15, 16]
     ask(
         "a stop token with the id 0",
@@ -1383,15 +1512,16 @@ with exercise("speculative-loop"):
         [(0, [11]), (1, [12, 13, 0, 14])],
         stop_token=0,
     )
+    zero = [0, 12, 0, 0, 13, 14, 15]
     ask(
-        "a token with the id 0 that doesn't stop",
+        "tokens with the id 0 that don't stop, in the prompt, guessed and fed",
         zero,
         zero[:1],
         5,
-        99,
-        4,
-        [12, 13, 0, 14, 15],
-        [(0, [11]), (1, [12, 13, 0, 14])],
+        1,
+        1,
+        [12, 0, 0, 13, 14],
+        [(0, [0]), (1, [12, 0]), (3, [0, 13])],
     )
     ask(
         "a second turn, behind five positions in the cache",
@@ -1429,7 +1559,8 @@ with exercise("speculative-loop"):
             tiny, list(text), 12, RewindableCache(), propose, 3, agreed
         )
         what = f"twelve tokens of a small Llama with {name}"
-        expect_equal(token_ids(reply, what), expected[4:], what, cause="the text never changes")
+        never = "guesses change the number of calls, and never the reply"
+        expect_equal(token_ids(reply, what), expected[4:], what, never)
     ### END HIDDEN TESTS
 
 # %% [markdown]

@@ -196,6 +196,8 @@ def test_distribution_says_what_is_off() -> None:
         expect_distribution(["a"] * 700 + ["b"] * 300, {"a": 0.5, "b": 0.5}, "coin")
     with pytest.raises(Wrong, match="never 2"):
         expect_distribution([0, 1] * 500 + [2], {0: 0.5, 1: 0.5, 2: 0.0}, "coin")
+    with pytest.raises(Wrong, match=r"expected: 0.05 % of the runs\n  got:      0.6 %,"):
+        expect_distribution([0] * 9940 + [1] * 60, {0: 0.9995, 1: 0.0005}, "coin")
     with pytest.raises(Wrong, match="got:      none"):
         expect_distribution([], {0: 1.0}, "coin")
 

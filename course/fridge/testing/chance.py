@@ -43,8 +43,8 @@ def expect_distribution(
         expected, got = probabilities[worst], counts[worst] / total
         raise wrong(
             f"{what}: {worst!r} in {total} runs",
-            f"{100 * expected:.1f} % of the runs",
-            InWords(f"{100 * got:.1f} %, too far off for chance"),
+            f"{_percent(expected)} of the runs",
+            InWords(f"{_percent(got)}, too far off for chance"),
             cause,
         )
 
@@ -74,6 +74,10 @@ def p_value(counts: Mapping[Hashable, int], probabilities: Mapping[Hashable, flo
     statistic = math.fsum(_surprise(count, expected) for count, expected in common)
     half = torch.tensor([(len(common) - 1) / 2, statistic / 2], dtype=torch.float64)
     return float(torch.special.gammaincc(half[0], half[1]))
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %" if share >= 0.001 or share == 0 else f"{100 * share:.1g} %"
 
 
 def _surprise(count: int, expected: float) -> float:

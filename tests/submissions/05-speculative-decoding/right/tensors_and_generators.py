@@ -16,7 +16,7 @@ def best_draft_length(acceptance, draft_cost, longest=16):
 
 # %% nbgrader={"grade": false, "grade_id": "verify-greedy", "locked": false, "schema_version": 3, "solution": true, "task": false}
 def verify_greedy(draft, logits, stop_token=None):
-    choices = logits.float().argmax(-1)
+    choices = logits.argmax(-1)
     agree = choices[:-1] == torch.tensor(draft, dtype=torch.long)
     tokens = choices[: int(agree.long().cumprod(0).sum()) + 1]
     if stop_token is not None:
