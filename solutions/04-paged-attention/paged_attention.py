@@ -937,6 +937,16 @@ with exercise("paged-cache"):
         expect_close(got_k, k[layer].transpose(0, 1), f"keys {where}", cause)
         expect_close(got_v, v[layer].transpose(0, 1), f"values {where}", cause)
 
+    # No block is free, and none is needed.
+    cache = PagedKVCache(CountingPool(1, 2, 2), TightAllocator(2, 2))
+    cache.append("ann", 3)
+    expect_equal(
+        len(in_numbers(cache.append("ann", 1), "what append returns")),
+        1,
+        "slots of one more for ann, whose last block has room, while no block is free",
+        cause="a position that has room needs no free block",
+    )
+
     pool = CountingPool(1, 2, 4, kv_heads=2, head_dim=3)
     cache = PagedKVCache(pool, SpareAllocator(2, 4))
     k, v = randn(3, 2, 3, seed=12), randn(3, 2, 3, seed=13)
@@ -1042,16 +1052,6 @@ with exercise("paged-cache"):
         "2, or its whole block",
         pool.slots_read,
         cause="other sequences' blocks are none of its business",
-    )
-
-    # No block is free, and none is needed.
-    cache = PagedKVCache(CountingPool(1, 2, 2), TightAllocator(2, 2))
-    cache.append("ann", 3)
-    expect_equal(
-        len(in_numbers(cache.append("ann", 1), "what append returns")),
-        1,
-        "slots of one more for ann, whose last block has room, while no block is free",
-        cause="a position that has room needs no free block",
     )
 
     # Out of blocks: nothing has changed.
@@ -1407,14 +1407,14 @@ with exercise("paged-attention"):
     expect_close(
         paged_attention(
             torch.full((3, 1, 1), 1000.0),
-            torch.full((1, 4, 1, 1), -1000.0),
+            torch.tensor([-1000.0, -1000.0, 1000.0, 0.0])[None, :, None, None],
             values[2:3].clone(),
             [[0]],
             [3],
             [3],
         ),
-        torch.tensor([[[1.0]], [[1.5]], [[2.0]]]),
-        "a prompt of three whose scores are all -1000000: the means of 1, of 1 and 2, and of 1 … 3",
+        torch.tensor([[[1.0]], [[1.5]], [[3.0]]]),
+        "a prompt of three, keys with the scores -1000000, -1000000 and 1000000: 1, the mean of 1 and 2, and 3",
         cause="what a query must not see has no weight, however low the other scores are",
     )
     ### END HIDDEN TESTS
@@ -1775,7 +1775,9 @@ with exercise("copy-on-write"):
     expect_equal(int(own.num_free), 0, "free blocks after a write into one shared block")
     for start, end in ((4, 6), (2, 2)):
         expect_equal(
-            writable(bob, start, end, own, pool),
+            as_ints(
+                make_writable(list(bob), start, end, own, pool), "what make_writable returns"
+            ),
             bob,
             f"bob's blocks when he writes {end - start} positions into his own block, and no block is free",
             cause="only a copy needs a free block",
@@ -2714,7 +2716,7 @@ with exercise("scheduler"):
         expect_equal(list(scheduler.update([])), [], f"who has ended in the step after {what}")
         plans = []
         for _ in range(3):
-            plans.append(dict(scheduler.schedule()[0]))
+            plans.append({one: int(new) for one, new in scheduler.schedule()[0]})
             scheduler.update([])
         expect_equal(
             plans,
