@@ -140,7 +140,8 @@ pictures.reserved_and_used()
 # model allows (*max*); the prompt and the next power of two for the reply (*pow2*); or exactly the final length,
 # which only an oracle knows (*oracle*). The fourth takes blocks as the sequence grows.
 #
-# Write the book-keeping of one request. The rest of this section runs on your numbers.
+# Write the book-keeping of one request. The rest of this section runs on your numbers. (It counts the reply's last token,
+# too. Exercise 7 will notice that this one needs no slot.)
 #
 # <details><summary>Hint 1</summary>Work out two totals: the slots that are taken now, and the tokens that the request
 # has in the end. The three numbers follow from them and from what is there now.</details>
@@ -218,7 +219,7 @@ with exercise("kv-slots"):
         "the slot that is free",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: replies of many lengths under "pow2"; a reservation that max_tokens cuts off;
+    # Looks at: replies of many lengths under "pow2", also of a larger model; a reservation that max_tokens cuts off;
     #   another length that the model allows; "paged" with other block sizes; what isn't given; a
     #   request at its beginning, and at its end; a policy that isn't one of the four.
     # Stated by: "for the reply the smallest power of two that holds all of it" | "never more than
@@ -253,6 +254,12 @@ with exercise("kv-slots"):
         '"max" with max_tokens=128, all filled',
         cause="max_tokens is an argument",
     )
+    expect_equal(
+        kv_slots(100, 5000, 25, "pow2", max_tokens=16384),
+        (125, 4975, 3192),
+        '"pow2", a prompt of 100 and a reply of 5000, of which 25 are there, max_tokens=16384',
+        cause="the smallest power of two that holds 5000 tokens is 8192",
+    )
     for prompt, output, longest, expected in (
         (1000, 1025, 2048, (1025, 1000, 23)),
         (1000, 400, 1500, (1025, 375, 100)),
@@ -286,11 +293,12 @@ with exercise("kv-slots"):
         '"paged", block_size not given: prompt 10, reply 25, of which 8 are there',
         cause="block_size is 16 where it isn't given",
     )
-    expect_raises(
-        ValueError,
-        lambda: kv_slots(10, 25, 5, "first-fit"),
-        "a policy that isn't one of the four",
-    )
+    for other in ("first-fit", "page", ""):
+        expect_raises(
+            ValueError,
+            lambda: kv_slots(10, 25, 5, other),
+            f"a policy that isn't one of the four: {other!r}",
+        )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -420,8 +428,8 @@ class BlockAllocator:
         """Each of these blocks has one owner more.
 
         Args:
-            blocks: block numbers, 0 or more. A number that stands there twice gets two
-                owners.
+            blocks: a list of block numbers, 0 or more. A number that stands there twice gets
+                two owners.
 
         Raises:
             ValueError: one of them has no owner, or there is no such block; nothing has
@@ -439,8 +447,8 @@ class BlockAllocator:
         """Each of these blocks has one owner less. A block without an owner is free again.
 
         Args:
-            blocks: block numbers, 0 or more. A number that stands there twice loses two
-                owners.
+            blocks: a list of block numbers, 0 or more. A number that stands there twice loses
+                two owners.
 
         Raises:
             ValueError: one of them has fewer owners than it would lose, or there is no such
@@ -497,7 +505,7 @@ with exercise("block-allocator"):
         cause="an error changes nothing: check before you take",
     )
     allocator.share(blocks[:1])
-    allocator.free(blocks)
+    allocator.free(list(blocks))
     expect_equal(
         allocator.num_free,
         3,
@@ -508,11 +516,12 @@ with exercise("block-allocator"):
     ### BEGIN HIDDEN TESTS
     # Looks at: two allocators at once; other block sizes; a memory that is used up, given back
     #   and used again; calls that must be refused, and what they leave behind; a block that stands
-    #   twice in one call; calls with no block; a long random life.
+    #   twice in one call; calls with no block; many owners; a long random life.
     # Stated by: "Two allocators know nothing of each other." | "block_size: tokens that a block
     #   holds" | "A block without an owner is free again" | "So it **refuses** what can't be right,
     #   and then **nothing has changed**" | "A number that stands there twice loses two owners" |
-    #   "block numbers, 0 or more" | "it is free again when the last of them lets go"
+    #   "block numbers, 0 or more" | "Each of these blocks has one owner more." | "it is free again
+    #   when the last of them lets go"
     # Right because: whether a block may be handed out depends on one number, how many still own
     #   it; and as each call checks everything before it changes anything, no error can leave a
     #   wrong number behind.
@@ -592,10 +601,23 @@ with exercise("block-allocator"):
         "free blocks and owners when two of three owners have gone",
     )
     four.free([])
+    four.share([])
     four.free([2])
     expect_equal(state(four), [4, [0, 0, 0, 0]], "free blocks and owners when all have gone")
     again = sorted(int(block) for block in four.allocate(4))
     expect_equal(again, [0, 1, 2, 3], "all blocks, taken again after all were freed")
+    four.share([1])
+    four.free([1, 1])
+    expect_equal(
+        state(four),
+        [1, [1, 0, 1, 1]],
+        "free blocks and owners when a block has lost its last two owners in one call",
+        cause="a block without an owner is free again, however many it had before the call",
+    )
+    four.share([2] * 299)
+    expect_equal(int(four.ref_count(2)), 300, "owners of a block that was shared 299 times")
+    four.free([2] * 299)
+    expect_equal(state(four), [1, [1, 0, 1, 1]], "free blocks and owners when 299 have gone")
 
     # Random life: whatever happens, a block is free or has the owners that we gave it.
     draw = random.Random(4)
@@ -660,7 +682,7 @@ class PagedKVCache:
             The model writes.
         allocator: hands out the pool's blocks, a `BlockAllocator`.
 
-    `len(cache)` is the number of sequences.
+    `len(cache)` is the number of its sequences.
     """
 
     def __init__(self, pool, allocator):
@@ -718,7 +740,7 @@ class PagedKVCache:
         Reads the sequence's own blocks and no others.
 
         Returns:
-            (k, v): [kv_heads, length, head_dim] each.
+            (k, v): [kv_heads, length, head_dim] each, without a batch.
         """
         ### BEGIN SOLUTION
         slots = self.slots(self.tables[name], range(self.lengths[name]))
@@ -823,13 +845,15 @@ with exercise("paged-cache"):
         cause="she gives back all her blocks, the last one too",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: names that aren't there; who leaves without having come; when a block is taken;
-    #   the order in which blocks are read; blocks of other sizes, of one too; sequences that join,
-    #   grow and leave in any order; two layers; what a read touches; whether anything moves when a
-    #   sequence grows; too few free blocks, and what that leaves behind.
-    # Stated by: "empty for a name that isn't there" | "KeyError: no such sequence" | "no block is
-    #   taken that isn't needed" | "The sequence's blocks in the order of its positions" | "and it
-    #   fails for blocks of one" | "while sequences join, grow by a token or a chunk, and leave" |
+    # Looks at: names that aren't there; who leaves without having come; two caches; when a block is
+    #   taken, also when none is free; the order in which blocks are read; several KV heads; blocks
+    #   of other sizes, of one too; sequences that join, grow and leave in any order; two layers;
+    #   what a read touches; whether anything moves when a sequence grows; too few free blocks, and
+    #   what that leaves behind.
+    # Stated by: "empty for a name that isn't there" | "KeyError: no such sequence" | "`len(cache)`
+    #   is the number of its sequences" | "no block is taken that isn't needed" | "The sequence's
+    #   blocks in the order of its positions" | "(k, v): [kv_heads, length, head_dim] each" | "and
+    #   it fails for blocks of one" | "while sequences join, grow by a token or a chunk, and leave" |
     #   "All keys and values of a sequence in one layer" | "Reads the sequence's own blocks and no
     #   others" | "Nothing that is stored ever moves" | "too few blocks are free; nothing has
     #   changed"
@@ -850,6 +874,15 @@ with exercise("paged-cache"):
     )
     expect_raises(KeyError, lambda: cache.free("ann"), "freeing ann, who has left")
     expect_raises(KeyError, lambda: cache.free("bob"), "freeing bob, who never came")
+
+    one, other = (PagedKVCache(CountingPool(1, 6, 4), SpareAllocator(6, 4)) for _ in "12")
+    one.append("ann", 5)
+    expect_equal(
+        [len(other), other.length("ann")],
+        [0, 0],
+        "sequences, and ann's length, in a second cache while she is in the first",
+        cause="each cache has sequences of its own",
+    )
 
     # A block is taken for a position that has no room, and each sequence has its own length.
     allocator = SpareAllocator(6, 4)
@@ -903,6 +936,30 @@ with exercise("paged-cache"):
         where = f"of its seven positions in layer {layer} of two"
         expect_close(got_k, k[layer].transpose(0, 1), f"keys {where}", cause)
         expect_close(got_v, v[layer].transpose(0, 1), f"values {where}", cause)
+
+    # No block is free, and none is needed.
+    cache = PagedKVCache(CountingPool(1, 2, 2), TightAllocator(2, 2))
+    cache.append("ann", 3)
+    expect_equal(
+        len(in_numbers(cache.append("ann", 1), "what append returns")),
+        1,
+        "slots of one more for ann, whose last block has room, while no block is free",
+        cause="a position that has room needs no free block",
+    )
+
+    pool = CountingPool(1, 2, 4, kv_heads=2, head_dim=3)
+    cache = PagedKVCache(pool, SpareAllocator(2, 4))
+    k, v = randn(3, 2, 3, seed=12), randn(3, 2, 3, seed=13)
+    pool.write(0, in_numbers(cache.append("ann", 3), "what append returns"), k, v)
+    for got, stored, part in zip(
+        gathered(cache, 0, "ann"), (k, v), ("keys", "values"), strict=True
+    ):
+        expect_close(
+            got,
+            stored.transpose(0, 1),
+            f"{part} of three positions in one block, two KV heads",
+            cause="[kv_heads, length, head_dim]: two dimensions change places, which no reshape does",
+        )
 
     def live(block_size, num_blocks, seed, steps=60):
         """Sequences join, grow and leave in random order; dense caches are the oracle."""
@@ -1098,8 +1155,8 @@ if scoreboard.ready("block-allocator", "paged-cache"):
 def paged_attention(q, k_blocks, v_blocks, block_tables, lengths, query_lengths):
     """Causal attention of a ragged batch to keys and values in blocks.
 
-    As in unit 03, scores are divided by sqrt(head_dim), and neighbouring query heads share a
-    KV head.
+    As in unit 03, a query sees its own position and all before it, scores are divided by
+    sqrt(head_dim), and neighbouring query heads share a KV head.
 
     Args:
         q: [sum(query_lengths), heads, head_dim], the queries of all sequences, one sequence
@@ -1116,7 +1173,7 @@ def paged_attention(q, k_blocks, v_blocks, block_tables, lengths, query_lengths)
 
     Returns:
         [sum(query_lengths), heads, head_dim], in the order of q, also where scores are very
-        large.
+        large, positive or negative.
     """
     ### BEGIN SOLUTION
     outs = []
@@ -1189,17 +1246,29 @@ with exercise("paged-attention"):
         "a batch of two sequences of 4 and 5 positions, one query each, block 2 shared",
         cause="each sequence reads the blocks of its own table",
     )
+    # Heads of four numbers: the query's products with the two keys are 2 ln 3 and 0.
+    query = torch.tensor([[[3.0, 3.0, 1.0, 1.0]]]).log()
+    key_block, value_block = torch.full((1, 2, 1, 4), 0.0), torch.full((1, 2, 1, 4), 4.0)
+    key_block[0, 0, 0, :2], value_block[0, 0] = 1.0, 8.0
+    out = paged_attention(query, key_block, value_block, [[0]], [2], [1])
+    expect_close(
+        out,
+        torch.full((1, 1, 4), 7.0),
+        "a query of four numbers whose products with two keys are 2 ln 3 and 0: its scores are ln 3 "
+        "and 0, its weights 3/4 and 1/4, and the values 8 and 4 become 7",
+        cause="scores are divided by sqrt(head_dim), once, and their softmax is what weighs the values",
+    )
     ### BEGIN HIDDEN TESTS
     # Looks at: sequences that decode, prompts and chunks in one batch; blocks of other sizes, of
     #   one too; lengths that fill their last block; a shared block of which one sequence has a
     #   part; large leftovers; other numbers of heads and KV heads; another head size; tables with
-    #   blocks to spare; large scores.
+    #   blocks to spare; a long sequence; large scores, positive and negative.
     # Stated by: "one for a sequence that decodes, many for a prompt or a chunk of one" |
     #   "[num_blocks, block_size, kv_heads, head_dim], one layer of the pool" | "lengths: positions
     #   of each sequence, with the new ones" | "Sequences may share blocks." | "holds leftovers,
     #   which are any finite numbers" | "heads is a multiple of kv_heads" | "scores are divided by
-    #   sqrt(head_dim)" | "It may have more blocks than the positions need" | "also where scores are
-    #   very large"
+    #   sqrt(head_dim)" | "It may have more blocks than the positions need" | "a query sees its own
+    #   position and all before it" | "also where scores are very large, positive or negative"
     # Right because: a softmax asks which keys there are, not where they lie: a sequence's
     #   blocks in the table's order, cut at its length, are the keys of the dense cache, and a
     #   mask of its own keeps each query from what comes later.
@@ -1256,7 +1325,7 @@ with exercise("paged-attention"):
         ),
         torch.tensor([[[2.0]], [[3.5]], [[3.0]]]),
         "a batch of three sequences of 3, 6 and 5 positions, one query each, the blocks 2 and 0 shared",
-        cause="each sequence has a length of its own, and what lies behind it may be another one's",
+        cause="each sequence has a length of its own, and its own rows of the result, in the order of q",
     )
     # From plain to special: what is new in a case is what a mistake that shows there is about.
     agrees(
@@ -1265,7 +1334,6 @@ with exercise("paged-attention"):
         "one decoding sequence of 6 positions, one head of 8 numbers",
         heads=1,
         kv_heads=1,
-        cause="the scores are divided by sqrt(head_dim), once",
     )
     agrees(
         4,
@@ -1294,6 +1362,12 @@ with exercise("paged-attention"):
     )
     agrees(
         4,
+        [(9, 3)],
+        "a chunk of three queries behind six earlier positions",
+        cause="a query at position p sees the keys 0 to p, in a chunk too",
+    )
+    agrees(
+        4,
         [(9, 3), (5, 1), (8, 8), (6, 2)],
         "a chunk, a decoding sequence, a prompt and another chunk in one batch",
         cause="the rows of q are 3 of the first sequence, 1 of the second, then 8 and 2, as query_lengths says",
@@ -1314,7 +1388,35 @@ with exercise("paged-attention"):
         spare=2,
         cause="lengths say how many positions there are; a table may have room beyond",
     )
-    agrees(16, [(3, 1), (16, 16), (17, 5)], "blocks of 16", scale=30.0)
+    agrees(16, [(3, 1), (16, 16), (17, 5)], "blocks of 16")
+    agrees(
+        16,
+        [(600, 1), (70, 2)],
+        "sequences of 600 and 70 positions",
+        heads=1,
+        kv_heads=1,
+        cause="a query sees all earlier positions, however many there are",
+    )
+    agrees(
+        16,
+        [(3, 1), (16, 16), (17, 5)],
+        "scores of a hundred and more",
+        scale=30.0,
+        cause="large scores stay as they are; a softmax is the same when all its scores are less by one number",
+    )
+    expect_close(
+        paged_attention(
+            torch.full((3, 1, 1), 1000.0),
+            torch.tensor([-1000.0, -1000.0, 1000.0, 0.0])[None, :, None, None],
+            values[2:3].clone(),
+            [[0]],
+            [3],
+            [3],
+        ),
+        torch.tensor([[[1.0]], [[1.5]], [[3.0]]]),
+        "a prompt of three, keys with the scores -1000000, -1000000 and 1000000: 1, the mean of 1 and 2, and 3",
+        cause="what a query must not see has no weight, however low the other scores are",
+    )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1506,12 +1608,14 @@ with exercise("copy-on-write"):
     ### BEGIN HIDDEN TESTS
     # Looks at: the last owner of a block; several samples of one prompt; what a copy holds, in
     #   two layers; positions in several blocks; no position; blocks of other sizes; a fork of a
-    #   fork; a fork of no block; too few free blocks, and what that leaves behind.
+    #   fork; a fork of no block; too few free blocks, and what that leaves behind; none free where
+    #   none is needed.
     # Stated by: "the last owner who is left writes in place" | "A user wants four different
     #   replies to one prompt" | "a new block takes over its content" | "Each block that holds such
     #   a position and has other owners is replaced" | "the positions; none if start == end" | "its
     #   `block_size` is the pool's" | "it shares all blocks of the first" | "the first one's, a list
-    #   of ints; it may be empty" | "too few blocks are free; nothing has changed"
+    #   of ints; it may be empty" | "too few blocks are free; nothing has changed" | "All other blocks
+    #   stay."
     # Right because: reading a shared block harms nobody, so only a write needs a block of its
     #   own; and as the copy comes before the write, every other owner still reads what it has
     #   always read.
@@ -1577,7 +1681,29 @@ with exercise("copy-on-write"):
         allocator.free(table)
     expect_equal(allocator.num_free, 20, "free blocks when all four samples have gone")
 
-    # A range over several blocks, of which some are shared.
+    # A range over several blocks, all shared.
+    pool, allocator, (ann, bob) = samples(2, block_size=2, prompt=10)
+    bob = writable(bob, 3, 7, allocator, pool)
+    expect_equal(
+        shared(ann, bob),
+        [True, False, False, False, True],
+        "blocks still shared when bob has written the positions 3 … 6, blocks of 2",
+        cause="the blocks 1, 2 and 3 hold these positions, those in the middle too",
+    )
+    expect_equal(
+        [[allocator.ref_count(block) for block in table] for table in (ann, bob)],
+        [[2, 1, 1, 1, 2]] * 2,
+        "owners of ann's blocks, and of bob's, then",
+        cause="each block that was replaced has an owner less",
+    )
+    expect_close(
+        pool.read(0, [2 * block + offset for block in bob for offset in (0, 1)])[0],
+        randn(10, 1, 2, seed=0),
+        "keys in bob's blocks then",
+        cause="each new block takes over the content of the one that it replaces",
+    )
+
+    # Some are shared, and some aren't.
     pool, allocator, (ann, bob) = samples(2, block_size=3, prompt=12)
     bob = writable(bob, 4, 5, allocator, pool)  # bob owns his second block
     expect_equal(
@@ -1647,6 +1773,15 @@ with exercise("copy-on-write"):
     )
     bob = writable(bob, 4, 5, own, pool)
     expect_equal(int(own.num_free), 0, "free blocks after a write into one shared block")
+    for start, end in ((4, 6), (2, 2)):
+        expect_equal(
+            as_ints(
+                make_writable(list(bob), start, end, own, pool), "what make_writable returns"
+            ),
+            bob,
+            f"bob's blocks when he writes {end - start} positions into his own block, and no block is free",
+            cause="only a copy needs a free block",
+        )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1750,7 +1885,7 @@ class PrefixCache:
         as used now, and the new one isn't taken.
 
         Args:
-            tokens: the sequence's.
+            tokens: the sequence's, a list of ints.
             block_table: its blocks, a list of ints.
         """
         ### BEGIN SOLUTION
@@ -1764,8 +1899,8 @@ class PrefixCache:
 
     def evict(self, count):
         """Give back up to `count` blocks that nobody but the cache owns: the least recently
-        used first, and of those used at the same time the later ones of a prompt before the
-        earlier ones.
+        used first, and of those used at the same time, in one call, the later ones of a prompt
+        before the earlier ones.
 
         Returns:
             How many it gave back, an int.
@@ -1808,7 +1943,7 @@ with exercise("prefix-cache"):
     cache = PrefixCache(allocator)
     system = [7, 7, 3, 1, 5, 9, 2, 6]  # two blocks that many prompts begin with
     ann = allocator.allocate(3)
-    cache.store([*system, 8, 4], ann)
+    cache.store([*system, 8, 4], list(ann))
     expect_equal(
         len(cache), 2, "blocks held after ten tokens were stored", cause="full blocks only"
     )
@@ -1874,7 +2009,8 @@ with exercise("prefix-cache"):
     #   before it are the prompt's" | "The keys and values of a block depend on its tokens **and on
     #   all tokens before it**" | "Where the same tokens after the same past are there already, that
     #   block stays" | "Take in the full blocks of a sequence" | "the least recently used first, and
-    #   of those used at the same time the later ones of a prompt before the earlier ones" | "that
+    #   of those used at the same time, in one call, the later ones of a prompt before the earlier
+    #   ones" | "that
     #   block stays, counts as used now, and the new one isn't taken" | "Give back up to `count`
     #   blocks that nobody but the cache owns" | "The longest prefix of a prompt that is there, in
     #   full blocks" | "`block_size`, `share`, `free` and `ref_count` are of use here"
@@ -1921,6 +2057,12 @@ with exercise("prefix-cache"):
 
     allocator, cache = new()
     table = stored(allocator, cache, [1, 2, 3, 4, 5, 6])
+    expect_equal(
+        len(cache),
+        3,
+        "blocks held after six tokens were stored, blocks of 2",
+        cause="each full block is taken in, the last one too",
+    )
     last = "the prompt's last token is left to compute"
     begins = "what is the same up to the end of a block is found, whatever comes behind it"
     each = "a block fits when each of its tokens, in its place, is the prompt's"
@@ -2000,7 +2142,7 @@ with exercise("prefix-cache"):
         found(allocator, cache, [1, 2, 3, 4, 5, 6, 7]),
         [*one, other[2]],
         "blocks found when a prompt is stored again, longer",
-        cause="a block that is there already stays, and the new one isn't taken",
+        cause="a block that is there already stays, and the new one isn't taken; what is new behind it is",
     )
     expect_equal([len(cache), allocator.num_free], [3, 27], "blocks held, and free, then")
     stored(allocator, cache, [1, 2, 3, 4, 5, 6])
@@ -2104,11 +2246,24 @@ with exercise("prefix-cache"):
     )
     expect_equal([len(cache), allocator.num_free], [1, 29], "blocks held, and free, then")
     expect_equal(found(allocator, cache, [1, 1, 2, 2, 0]), held, "blocks found then")
-    expect_equal(cache.evict(0), 0, "blocks given back, none wanted")
     allocator.free(held)
+    expect_equal(
+        [cache.evict(0), len(cache)], [0, 1], "blocks given back, none wanted, and blocks held"
+    )
     expect_equal(cache.evict(1), 1, "blocks given back when the last user has gone")
     expect_equal(
         allocator.num_free, 30, "free blocks in the end", cause="nothing is left behind"
+    )
+
+    allocator, cache = new()
+    stored(allocator, cache, [1, 1])
+    cache.match([1, 1, 9])
+    stored(allocator, cache, [4, 4])
+    expect_equal(
+        cache.evict(1),
+        1,
+        "blocks given back, one wanted, when the least recently used of two is in use",
+        cause="the one in use doesn't count: the next one goes",
     )
 
     # A block in use may outlive the one in front of it, when two requests computed that one at the same time.
@@ -2205,7 +2360,7 @@ class Scheduler:
     Args:
         num_blocks, block_size: the KV memory.
         token_budget: most tokens in one step, at least 1.
-        max_running: most requests at a time.
+        max_running: most requests at a time, at least 1.
 
     Attributes:
         waiting: names of the requests that wait, in the order in which they will be admitted.
@@ -2253,8 +2408,8 @@ class Scheduler:
            that aren't computed yet, but no more than is left of the budget.
         2. As long as there are too few free blocks for one of them, the request that was
            admitted last is preempted; this may be the one in need itself. A preempted request
-           gives up its blocks and goes to the front of `waiting`; nothing of it is computed
-           any more.
+           gives up its blocks and goes to the front of `waiting`, so that several keep their
+           order; nothing of it is computed any more.
         3. If nobody was preempted in this step, waiting requests are admitted in the order of
            `waiting`, while fewer than max_running run, budget is left, and there are free
            blocks for the tokens that the first one would get now: all its known ones, but no
@@ -2472,6 +2627,15 @@ with exercise("scheduler"):
         cause="when the budget is used up, nobody is admitted",
     )
 
+    server = serve_with(100, 4, token_budget=50, max_running=3)
+    server.add("ann", 45, 2)
+    expect_equal(
+        server.step()[0],
+        {"ann": 45},
+        "step 1 of a prompt of 45 with a budget of 50 and memory in plenty",
+        cause="all known tokens take part, as far as the budget goes",
+    )
+
     # Blocks decide over admission, and nobody overtakes.
     def first_steps(num_blocks, block_size, *requests):
         """What two steps compute, with budget and places in plenty."""
@@ -2480,6 +2644,12 @@ with exercise("scheduler"):
             server.add(*request)
         return [server.step()[0] for _ in range(2)]
 
+    expect_equal(
+        first_steps(1, 4, ("ann", 2, 2)),
+        [{"ann": 2}, {"ann": 1}],
+        "two steps with one block of 4: ann's prompt of 2, then her next token",
+        cause="a token for which the last block has room needs no other",
+    )
     expect_equal(
         first_steps(2, 4, ("ann", 4, 1), ("bob", 4, 1)),
         [{"ann": 4, "bob": 4}, {}],
@@ -2544,9 +2714,26 @@ with exercise("scheduler"):
             cause="an error changes nothing",
         )
         expect_equal(list(scheduler.update([])), [], f"who has ended in the step after {what}")
+        plans = []
+        for _ in range(3):
+            plans.append({one: int(new) for one, new in scheduler.schedule()[0]})
+            scheduler.update([])
+        expect_equal(
+            plans,
+            [{"ann": 1}, {"bob": 2}, {"bob": 1}],
+            f"the next three steps of ann and bob, one place, prompts of 2 and replies of 2, after {what}",
+            cause="an error changes nothing: check everything before you note it",
+        )
+        if name == "eve":
+            scheduler.add("eve", 2, 2)
+            expect_equal(
+                list(scheduler.waiting),
+                ["eve"],
+                f"who waits when eve, refused for {what}, comes again with lengths that fit",
+            )
 
-    refuses("ann", 2, 2, "the name of one who runs")
-    refuses("bob", 2, 2, "the name of one who waits")
+    refuses("ann", 5, 3, "the name of one who runs")
+    refuses("bob", 5, 3, "the name of one who waits")
     refuses("eve", 0, 2, "an empty prompt")
     refuses("eve", 2, 0, "a reply of no token")
     refuses("eve", 8, 6, "8 + 6 tokens, of which 13 are computed, in 3 blocks of 4")
