@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT, WRONG, write_sample
 
 from autograder.authoring import borrowed, degenerate, runner
-from autograder.authoring.check import check, table
+from autograder.authoring.check import BOTH, check, table
 from autograder.authoring.degenerate import ANSWERS
 from autograder.authoring.lint import notes
 from autograder.cli import main
@@ -311,10 +311,26 @@ def test_exit_codes_and_json(mini, monkeypatch, capsys):
     assert main(["check", "nonsense"]) == 2
 
 
+def test_no_further_than_a_mistakes_own_tests(mini):
+    """Guards against a short check that doesn't see what the long one sees."""
+    write_sample(mini, "wrong", "not_wrong_at_all", "return b + a", loses="add-test")
+    assert check(mini, near=True).as_json() == check(mini).as_json()
+
+
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize("unit", UNITS)
 def test_the_course_s_own_tests_tell_right_from_wrong(unit, root, monkeypatch):
     """Master 100 %, handout 0, every wrong sample caught, every right one accepted."""
     monkeypatch.setattr(runner, "SECONDS_PER_CELL", 60)
-    report = check(root, [unit])
+    report = check(root, [unit], near=True)
+    assert report.fine, table(report)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(7200)
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_mistake_costs_no_other_exercise(unit, root, monkeypatch):
+    """Nor do the two modes differ in points or in words."""
+    monkeypatch.setattr(runner, "SECONDS_PER_CELL", 60)
+    report = check(root, [unit], BOTH)
     assert report.fine, table(report)
