@@ -352,7 +352,10 @@ with exercise("naive-attention"):
     #   whole table has to stand in HBM between them: the bytes are the price of the steps, not
     #   of the formula.
     naive_run(randn(1, 3, seed=4), randn(1, 3, seed=5), randn(1, 3, seed=6), "one of each")
-    naive_run(randn(9, 8, seed=7), randn(4, 8, seed=8), randn(4, 8, seed=9), "more queries")
+    other = "another head_dim: the scores are divided by its root"
+    naive_run(
+        randn(9, 8, seed=7), randn(4, 8, seed=8), randn(4, 8, seed=9), "more queries", other
+    )
     naive_run(randn(1, 16, seed=1), randn(33, 16, seed=2), randn(33, 16, seed=3), "one query")
     large = torch.arange(24.0).reshape(6, 4) * 20
     why = (
@@ -698,6 +701,7 @@ with exercise("flash-forward"):
     #   whatever the tiles were; after the last tile these are all keys, and dividing by l is
     #   the only step that needed the whole row.
     q, k, v = randn(37, 8, seed=4) * 2, randn(29, 8, seed=5) * 2, randn(29, 8, seed=6)
+    flash_run(q[:8], k[:8], v[:8], 8, 8, "head_dim 8, one tile", formula)
     for blocks in ((8, 8), (5, 16), (16, 5), (37, 29), (64, 64), (1, 29), (37, 1), (12, 7)):
         ends = "the last block may be smaller, and a block may be larger than all"
         flash_run(q, k, v, *blocks, f"37 queries, 29 keys, blocks of {blocks}", ends)
@@ -995,6 +999,9 @@ with exercise("flash-causal"):
     # Right because: query i stands at position i + keys - queries, and a key behind it gets the
     #   score -inf, which adds e^(-inf) = 0 to l and o; sharing KV heads changes where keys are
     #   read, and nothing in the formula.
+    heads_run(
+        (1, 1, 4, 4, 8), (4, 4), False, "another head_dim: the scores are divided by its root"
+    )
     heads_run((1, 1, 13, 13, 4), (4, 4), True, own)
     heads_run((1, 1, 13, 13, 4), (4, 3), True, own)
     heads_run((1, 1, 13, 13, 4), (3, 5), True, own)
@@ -1217,7 +1224,7 @@ with exercise("flash-backward"):
     }
     tiles = {
         "dv": "dv of a block of keys begins at 0 and grows over all queries; P = exp(S - lse), lse of the whole row",
-        "dq": "dq grows over all blocks of keys, summed over all keys; D is a sum of dO * O over head_dim, not over a tile",
+        "dq": "dq is summed over all keys, block by block; D a sum of dO * O over head_dim, and not over a tile",
         "dk": "dk of a block of keys begins at 0 and grows over all queries",
     }
 
@@ -1265,6 +1272,9 @@ with exercise("flash-backward"):
     # Right because: the log-sum-exp holds a row's maximum and sum, so that each tile of P can
     #   be made again from q and k alone; and the one sum that spans all tiles, D, can be had
     #   from the output and its gradient.
+    backward_run((8, 8, 8), (8, 8), False)
+    apart = "blocks of two sizes: mask by position, and skip a tile only if its last query sees none of its keys"
+    backward_run((12, 12, 4), (6, 3), True, apart)
     for blocks in ((4, 4), (5, 3), (3, 5), (16, 16), (1, 1), (13, 4), (4, 13)):
         ends = "the last block may be smaller, and a block may be larger than all"
         backward_run((13, 13, 4), blocks, True, ends)
