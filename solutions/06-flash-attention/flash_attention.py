@@ -264,7 +264,7 @@ if scoreboard.ready("naive-bytes", "flash-bytes"):
 # float32. Store to those that wait for a result and to those that you made, and to no other: what is given stays as it was.
 #
 # Write the three steps. Each loads what it needs, once (at one go or row by row), and stores its result; make S and P,
-# [queries, keys] each, with `hbm.new`. Then the bytes are those of exercise 1.
+# [queries, keys] each, with `hbm.new`. P may take S's place. Then the bytes are those of exercise 1.
 #
 # <details><summary>Hint 1</summary>queries, head_dim = hbm.shape("q"), then hbm.new("s", queries, keys).</details>
 # <details><summary>Hint 2</summary>Step 2 loads S again, though step 1 has it at hand. That is what three separate
@@ -302,7 +302,6 @@ from fridge.testing import (
     exercise,
     expect_close,
     expect_equal,
-    expect_true,
     randn,
 )
 
@@ -323,14 +322,6 @@ with exercise("naive-attention"):
         why = "each step loads its inputs once and stores its result once"
         expect_equal(hbm.bytes_loaded, 4 * loaded, f"{what}: bytes loaded", why)
         expect_equal(hbm.bytes_stored, 4 * stored, f"{what}: bytes stored", why)
-        tables = [shape for shape in hbm.created.values() if shape == (queries, keys)]
-        expect_true(
-            len(tables) >= 2,
-            f"{what}: arrays of [queries, keys] that were made",
-            "two, S and P",
-            len(tables),
-            "hbm.new makes one for S and one for P; P doesn't overwrite S",
-        )
         return hbm
 
     naive_run(
@@ -761,7 +752,8 @@ with exercise("flash-traffic"):
             "the outer loop goes over blocks of queries; nothing is loaded twice in it",
         )
         # SRAM keeps one block, for the next queries to begin with; all other keys come again.
-        least = blocks * keys - (blocks - 1) * min(keys, block_k)
+        whole = keys // block_k * block_k  # a last, smaller one is the other test's to miss
+        least = blocks * whole - (blocks - 1) * min(whole, block_k)
         for name in "kv":
             expect_true(
                 loaded[name] >= least,
@@ -1065,9 +1057,8 @@ with exercise("flash-skip"):
         for start in range(0, queries, block_q):
             seen = min(start + block_q, queries) + keys - queries if causal else keys
             rows += min(keys, -(-seen // block_k) * block_k)
-            least += max(
-                0, seen - block_k
-            )  # SRAM may still hold one block of the last queries'
+            # SRAM may still hold one block of the last queries'.
+            least += max(0, seen // block_k - 1) * block_k
         load = 4 * heads * head_dim * (queries + 2 * rows)
         expect_true(
             hbm.bytes_loaded <= load,
