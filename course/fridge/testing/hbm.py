@@ -35,6 +35,7 @@ class Hbm:
 
     Args:
         sram: bytes of SRAM.
+        outputs: names of the arrays that a learner's code may store to, beside those it makes; None: to all.
         arrays: name -> tensor [rows], [rows, columns] or, with heads, [heads, rows, columns]; copied.
 
     Attributes:
@@ -49,8 +50,9 @@ class Hbm:
     learner_may = ("shape", "load", "store", "free", "new")
     learner_shares = ("load",)
 
-    def __init__(self, sram: int | None = None, **arrays: Tensor):
+    def __init__(self, sram: int | None = None, outputs: tuple[str, ...] | None = None, **arrays: Tensor):
         self.sram = sram
+        self.outputs = outputs
         self.bytes_loaded = self.bytes_stored = self.peak_sram = 0
         self.loads: list[Access] = []
         self.stores: list[Access] = []
@@ -111,9 +113,15 @@ class Hbm:
         """Write a block of rows to an array, from row `start` on; in the array's dtype.
 
         Raises:
-            Wrong: no such array, rows or head; or a block of another form.
+            Wrong: no such array, rows or head; an array that is given to be read; or a block of another form.
         """
         rows, head = self._rows_of(name, head)
+        if self.outputs is not None and name not in self.outputs and name not in self.created:
+            there = ", ".join(map(repr, self.outputs))
+            cause = (
+                "it is given to be read, and stays as it was: compute with what load returned, and store results alone"
+            )
+            raise wrong("An array that was stored to", f"{there}, or one that you made", InWords(repr(name)), cause)
         values = arguments.tensor(block)
         first = _number(start, "start")
         end = len(rows) - first  # rows that there are from the first on
