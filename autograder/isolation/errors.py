@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 MAX_MESSAGE = 2_000  # characters
 MAX_BASES = 20
+MAX_NAME = 100  # characters
 
 
 class _KeyError(KeyError):
@@ -41,12 +42,14 @@ def describe(error: BaseException) -> tuple[list[str], str, str]:
 
 
 def learners_error(bases: list[str], message: str, lines: str) -> Exception:
-    """An exception of the language's own with the learner's message; `learner_lines` are the learner's traceback."""
-    if bases and bases[0] not in KNOWN_ERRORS:
-        message = f"{bases[0][:100]}: {message}"
+    """An exception of the language's own with the learner's message.
+
+    `learner_lines` are the learner's traceback, `learners_name` is what their class is called.
+    """
     kind = KNOWN_ERRORS[_nearest(bases)]
     error = (_KeyError if kind is KeyError else kind)(message[:MAX_MESSAGE])
     error.from_learner = True
+    error.learners_name = " ".join((bases[0] if bases else kind.__name__)[:MAX_NAME].split())
     error.learner_lines = lines[:MAX_MESSAGE].splitlines()
     return error
 

@@ -164,10 +164,10 @@ class _Run:
             self._end()
         except Exception as error:
             # Outside `with exercise(...)`: an import of the test's own, say. A learner's code isn't called there.
-            words = f"{type(error).__name__}: {error}"[:MAX_MESSAGE]
+            words = f"{outcome.name_of(error)}: {error}"[:MAX_MESSAGE]
             verdict = _courses_fault(test, f"{COURSES_FAULT} ({words})")
             if getattr(error, "from_learner", False):
-                verdict = _verdict(test, f"✗ {words}", Reason.of(outcome.RAISED, type(error).__name__))
+                verdict = _verdict(test, f"✗ {words}", Reason.of(outcome.RAISED, outcome.name_of(error)))
         if self._session is not None:
             self._session.end_test()  # takes back what was lent
         self._graded.verdicts[name] = verdict

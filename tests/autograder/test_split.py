@@ -375,7 +375,8 @@ def test_why_it_was_lost_is_kept_beside_the_message(grade):
     lost = "exec('class Made(Exception): pass')\n    raise locals()['Made']('x\\n  likely cause: the course')"
     graded = grade(answers={"one": f"def one(a, b):\n    {lost}", "two": "def two(a, b):\n    import os; os._exit(1)"})
     kept = Graded.from_json(json.loads(json.dumps(graded.as_json()))).for_notebook()["reasons"]
-    assert kept["one-test"] == Reason("your code raised", "Exception")
+    assert kept["one-test"] == Reason("your code raised", "Made")
+    assert "one: your code raised Made: x\n" in graded.verdicts["one-test"].message, "as in the notebook"
     assert kept["two-test"].words.startswith("your code was stopped: the process ended")
     assert set(kept) == {"one-test", "two-test"}
 

@@ -103,6 +103,18 @@ def test_misuse_is_refused_in_words_and_changes_nothing(misuse):
     assert all(torch.equal(old, hbm.array(name)) for old, name in zip(before, ("q", "lse", "kv"), strict=True))
 
 
+def test_what_is_given_to_read_is_not_stored_to():
+    """Guards against an argument that a learner's code changes; results and arrays of its own it may."""
+    hbm = Hbm(outputs=("o",), q=torch.zeros(2, 2), o=torch.zeros(2, 2))
+    hbm.new("s", 2, 2)
+    for name in ("o", "s"):
+        hbm.store(name, 0, torch.ones(2, 2))
+    with pytest.raises(Wrong, match="'q'"):
+        hbm.store("q", 0, torch.ones(2, 2))
+    assert torch.equal(hbm.array("q"), torch.zeros(2, 2))
+    assert [access.name for access in hbm.stores] == ["o", "s"]
+
+
 @pytest.mark.parametrize("causal", [False, True])
 def test_the_oracle_is_sdpa(causal):
     """A wrong oracle would reject every right answer."""

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fridge import arguments
-from fridge.testing.outcome import STUB_MESSAGE, Outcome, Wrong
+from fridge.testing.outcome import STUB_MESSAGE, Outcome, Wrong, name_of
 
 RETURN = "None (is a `return` missing?)"
 LONG, MANY = 200, 8  # characters and tensor elements that a message shows; beyond, it shows a part or the shape
@@ -92,7 +92,7 @@ def expect_raises(error: type[Exception], call: Callable[[], Any], what: str, ca
             raise  # must not pass for a RuntimeError, which it also is
         if isinstance(raised, error):
             return
-        raise wrong(what, error.__name__, InWords(f"{type(raised).__name__}: {raised}"), cause) from None
+        raise wrong(what, error.__name__, InWords(f"{name_of(raised)}: {raised}"), cause) from None
     raise wrong(what, error.__name__, InWords(f"no error; it returned {describe(returned)}"), cause)
 
 

@@ -180,7 +180,7 @@ def _judge(name: str, points: float, error: BaseException, changes: list[Change]
         # What else is wrong may come from the change, whatever it says of its cause.
         lines = [f"✗ {name}: not right yet.", *_first(), *(_told(changes) or [str(error)])]
         return Wrong("\n".join(lines), CHANGES if changes else error.words)
-    lines = [f"✗ {name}: {RAISED} {type(error).__name__}: {error}".removesuffix(": "), *_first()]
+    lines = [f"✗ {name}: {RAISED} {name_of(error)}: {error}".removesuffix(": "), *_first()]
     if case := case_of(error, LIBRARIES):
         lines.append(f"  in the case: {case}")
     where = _where(error)
@@ -191,7 +191,12 @@ def _judge(name: str, points: float, error: BaseException, changes: list[Change]
         lines.append(f"Likely cause: {elsewhere}")
     elif isinstance(error, NameError):
         lines.append("Likely cause: the exercise's cell has not been run, or a name in it is misspelt.")
-    return Wrong("\n".join(lines + where + _told(changes)), RAISED, type(error).__name__)
+    return Wrong("\n".join(lines + where + _told(changes)), RAISED, name_of(error))
+
+
+def name_of(error: BaseException) -> str:
+    """The name of an error's class: the one that a learner wrote, where the class stayed in their process."""
+    return getattr(error, "learners_name", type(error).__name__)
 
 
 def _first() -> list[str]:
