@@ -11,6 +11,7 @@ from typing import Any
 from autograder.isolation.cell_run import MOST_FAILURES
 from autograder.pythons import newer_than_here
 from fridge.cells import parsed, read_cells
+from fridge.testing.outcome import name_of
 
 SHOWN = 80  # characters of a line of code in a sentence
 _UNDEFINED = re.compile(r"name '(\w+)' is not defined")
@@ -63,7 +64,7 @@ class LostNames:
         """Why this error arose in grading, in a sentence; empty where nothing is known."""
         if undefined := _UNDEFINED.search(str(error)):
             return self._sentences.get(undefined[1], "")
-        if isinstance(error, ImportError) or "ModuleNotFoundError" in str(error):
+        if name_of(error) in (ImportError.__name__, ModuleNotFoundError.__name__):
             missing = _NO_MODULE.search(str(error))
             return f"{missing[1]} is not among the course's packages, and grading has no others." if missing else ""
         return ""

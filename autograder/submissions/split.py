@@ -117,7 +117,7 @@ class _Run:
             self._graded.outputs[index] = self._budget.take([outputs.error("Lost", f"This cell was stopped: {lost}")])
             return
         except Exception as error:
-            self._graded.outputs[index] = self._budget.take([outputs.error(type(error).__name__, str(error))])
+            self._graded.outputs[index] = self._budget.take([outputs.error(outcome.name_of(error), str(error))])
             return
         self._lost.found(source)
         self._lost.failed(source, result.get("failures"))
