@@ -5,7 +5,7 @@ import subprocess
 import time
 
 from autograder import pythons
-from autograder.isolation.sandbox import ADVICE, Layers, Sandbox, SandboxError, bubblewrap
+from autograder.isolation.sandbox import ADVICE, Layers, Sandbox, SandboxError, SandboxGone, bubblewrap
 
 WORDS = {
     "bubblewrap": "no network, an empty root with read-only libraries, no environment, no capabilities",
@@ -42,7 +42,7 @@ def doctor() -> tuple[str, bool]:
         started = time.perf_counter()
         _, layers = sandbox.learner()
         fork = time.perf_counter() - started
-    except SandboxError as error:
+    except SandboxGone as error:
         lines += [str(error), f"✗ namespaces: {REMEDIES['namespaces']}", "Not fit for grading for credit."]
         return "\n".join(lines), False
     finally:

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from autograder.isolation import forking, zygote
 from autograder.isolation.cgroup import ControlGroup
@@ -33,6 +34,14 @@ ADVICE = (
 
 class SandboxError(Exception):
     """The sandbox can't be had on this host. The message says which layer is missing and what to do."""
+
+
+class SandboxGone(BaseException):
+    """The warm process was ended from outside, for want of memory perhaps, or gives no answer.
+
+    No `Exception`, so that no test takes it for a learner's error, nor a run for the test's own: of the code nothing is
+    known, and whatever was being graded must be graded again.
+    """
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,7 @@ class Sandbox:
         """A socket to a fresh learner's process, and its layers. The process before it is ended.
 
         Raises:
-            SandboxError: the process could not be made.
+            SandboxGone: the process could not be made.
         """
         self.end_learner()
         ours, theirs = socket.socketpair()
@@ -117,27 +126,35 @@ class Sandbox:
         try:
             made = json.loads(answer or b"")
         except ValueError:
-            raise SandboxError(f"a learner's process could not be made: {self._complaint()}") from None
+            raise SandboxGone(f"a learner's process could not be made: {self._complaint()}") from None
         return ours, Layers(bubblewrap=not self._bare, cgroup=self._cgroup is not None, **made)
 
     def end_learner(self) -> None:
-        """Kill the present learner's process with everything it started; do nothing if there is none."""
+        """Kill the present learner's process with everything it started; do nothing if there is none.
+
+        Raises:
+            SandboxGone: the warm process doesn't say that it is done.
+        """
         if not self._busy:
             return
         last = _read_usage(self._ask(zygote.END))
         if last is None:
-            raise SandboxError(f"a learner's process could not be ended: {self._complaint()}")
+            raise SandboxGone(f"a learner's process could not be ended: {self._complaint()}")
         self._past += last
         self._busy = False
 
     def usage(self) -> Usage:
-        """What learners' processes had of the processors so far, and the grader's own delay: a meter for `patience`."""
+        """What learners' processes had of the processors so far, and the grader's own delay: a meter for `patience`.
+
+        Raises:
+            SandboxGone: the warm process is no longer there.
+        """
         present = _read_usage(self._ask(zygote.USAGE)) if self._busy else None
         return self._past + (present or Usage()) + own_usage()
 
     def prepare(self) -> None:
         """Let the warm process end the present learner's process and make the next one; wait for neither."""
-        with contextlib.suppress(SandboxError):  # who wants the next learner's process is told
+        with contextlib.suppress(SandboxGone):  # who wants the next learner's process is told
             self._send(zygote.PREPARE)
         self._busy = False
 
@@ -162,7 +179,7 @@ class Sandbox:
         try:
             self._control.sendmsg([action + token], ancillary)
         except OSError as error:
-            raise SandboxError(f"the sandbox is gone: {self._complaint()}") from error
+            raise SandboxGone(f"the sandbox is gone: {self._complaint()}") from error
         return token
 
     def _line(self, beginning: bytes, seconds: float) -> bytes | None:
@@ -188,7 +205,7 @@ class Sandbox:
         os.set_blocking(self._process.stderr.fileno(), False)
         time.sleep(0.1)
         words = (self._process.stderr.read() or b"").decode(errors="replace").strip()
-        return words[-2000:] or "no reason given"
+        return words[-2000:] or "no reason given; the system may have ended it, for want of memory"
 
 
 def _read_usage(line: bytes | None) -> Usage | None:
@@ -212,17 +229,25 @@ def open_sandbox(
         SandboxError: a layer is missing, and `unsafe` is not set.
     """
     try:
-        sandbox = Sandbox(imports=imports, meanwhile=meanwhile, seat=seat)
-        _, layers = sandbox.learner()
+        sandbox, layers = _tried_out(imports=imports, meanwhile=meanwhile, seat=seat)
     except SandboxError as error:
         if not unsafe:
             raise SandboxError(f"not graded, for this host gives no sandbox. {error}\n{ADVICE}") from error
-        sandbox = Sandbox(bare=True, imports=imports, meanwhile=meanwhile, seat=seat)
-        _, layers = sandbox.learner()
+        sandbox, layers = _tried_out(bare=True, imports=imports, meanwhile=meanwhile, seat=seat)
     if layers.missing and not unsafe:
         sandbox.close()
         raise SandboxError(f"not graded, for the sandbox lacks {', '.join(layers.missing)} on this host.\n{ADVICE}")
     sandbox.prepare()
+    return sandbox, layers
+
+
+def _tried_out(**how: Any) -> tuple[Sandbox, Layers]:
+    sandbox = Sandbox(**how)
+    try:
+        _, layers = sandbox.learner()
+    except SandboxGone as error:
+        sandbox.close()
+        raise SandboxError(str(error)) from error
     return sandbox, layers
 
 

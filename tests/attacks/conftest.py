@@ -24,7 +24,7 @@ import nbformat  # noqa: E402
 from autograder.course import find_units  # noqa: E402
 from autograder.isolation.children import in_child  # noqa: E402
 from autograder.isolation.patience import WIDE, had  # noqa: E402
-from autograder.isolation.sandbox import Sandbox, SandboxError  # noqa: E402
+from autograder.isolation.sandbox import Sandbox, SandboxError, open_sandbox  # noqa: E402
 from autograder.notebooks import read_master  # noqa: E402
 from autograder.submissions import split  # noqa: E402
 from autograder.submissions.paper import Paper  # noqa: E402
@@ -68,13 +68,9 @@ def sandbox(secret: str) -> Iterator[Sandbox]:
     import fridge.testing  # noqa: F401 - once, before the forks
 
     try:
-        warm = Sandbox()
-        _, layers = warm.learner()
-        warm.end_learner()
+        warm, _ = open_sandbox(unsafe=False)
     except SandboxError as error:
         pytest.skip(f"this host gives no sandbox: {error}")
-    if layers.missing:
-        pytest.skip(f"this host's sandbox lacks {layers.missing}")
     yield warm
     warm.close()
 

@@ -13,7 +13,7 @@ from odd_submissions import NOTEBOOK, TABLE, UNIT, Odd, master, send, solved_not
 from autograder.authoring.build import build
 from autograder.course import Unit, find_units, nbgrader_configuration
 from autograder.isolation.children import in_child
-from autograder.isolation.sandbox import Sandbox, SandboxError
+from autograder.isolation.sandbox import SandboxError, open_sandbox
 from autograder.notebooks import read_master
 from autograder.submissions import split
 from autograder.submissions.paper import Paper
@@ -48,9 +48,7 @@ def grade(unit) -> Callable[[NotebookNode], Graded]:
     import fridge.testing  # noqa: F401 - once, before the forks
 
     try:
-        sandbox = Sandbox()
-        sandbox.learner()
-        sandbox.end_learner()
+        sandbox, _ = open_sandbox(unsafe=False)
     except SandboxError as error:
         pytest.skip(f"this host gives no sandbox: {error}")
     paper = Paper(read_master(unit))

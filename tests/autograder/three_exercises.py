@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from autograder.isolation.children import in_child
-from autograder.isolation.sandbox import Sandbox, SandboxError
+from autograder.isolation.sandbox import SandboxError, open_sandbox
 from autograder.notebooks import grade_id
 from autograder.submissions import split
 from autograder.submissions.paper import Paper
@@ -34,9 +34,7 @@ def sandbox():
     import fridge.testing  # noqa: F401
 
     try:
-        warm = Sandbox()
-        warm.learner()
-        warm.end_learner()
+        warm, _ = open_sandbox(unsafe=False)
     except SandboxError as error:
         pytest.skip(f"this host gives no sandbox: {error}")
     yield warm

@@ -1,0 +1,111 @@
+"""A sandbox that is ended while it grades, for want of memory say: no grade, for nothing is known of the answer."""
+
+import copy
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+
+import pytest
+from grading_class import UNIT, made, skip_without_sandbox
+from three_exercises import GOOD, master_with
+
+from autograder.course import find_units
+from autograder.isolation.children import ChildFailed, in_child
+from autograder.isolation.sandbox import Sandbox, SandboxError, open_sandbox
+from autograder.notebooks import grade_id
+from autograder.submissions import pipe, split
+from autograder.submissions.paper import Paper
+from autograder.submissions.release import read_release
+from autograder.submissions.worker import Desk, pack_task
+
+KILL = "import os, signal; os.kill({}, signal.SIGKILL)\n"
+# A test cell that ends the sandbox, before it calls an answer or behind it; {{0}} is the exercise.
+BEFORE_THE_CALL = GOOD.replace("    expect_equal", f"    {KILL}    expect_equal")
+BEHIND_THE_CALL = f"{GOOD}\n    {KILL}"
+
+
+@pytest.fixture
+def sandbox() -> Iterator[Sandbox]:
+    """One that a test may spoil."""
+    import fridge.testing  # noqa: F401 - once, before the forks
+
+    try:
+        warm, _ = open_sandbox(unsafe=False)
+    except SandboxError as error:
+        pytest.skip(f"this host gives no sandbox: {error}")
+    yield warm
+    warm.close()
+
+
+@pytest.mark.parametrize("test", [BEFORE_THE_CALL, BEHIND_THE_CALL])
+def test_a_sandbox_that_ends_during_a_test_gives_no_grade(sandbox, test):
+    """Guards against 0 points, and a cause that is made up, for what the machine did."""
+    spoilt = test.replace("{}", str(sandbox._process.pid))
+    with pytest.raises(ChildFailed, match="SandboxGone"):
+        grade(sandbox, spoilt)
+
+
+def test_a_sandbox_that_ends_during_a_learners_cell_gives_no_grade(sandbox):
+    """Guards against an answer that is said to have crashed, and was ended with all else."""
+    slow = "import time\ntime.sleep(60)\ndef one(a, b):\n    return a + b"
+    with (
+        subprocess.Popen(["sh", "-c", f"sleep 1; kill -9 {sandbox._process.pid}"]),
+        pytest.raises(ChildFailed, match="SandboxGone"),
+    ):
+        grade(sandbox, GOOD, slow)
+
+
+def test_a_sandbox_that_ended_before_gives_no_grade(sandbox):
+    """Guards against "this test cell is broken", said of a cell for which no process could be had."""
+    end(sandbox)
+    with pytest.raises(ChildFailed, match=r"SandboxGone: .*for want of memory"):
+        grade(sandbox, GOOD)
+
+
+def test_a_sandbox_that_ends_while_its_time_is_asked_for_gives_no_grade(sandbox):
+    """Guards against a limit that is taken for a learner's error because nobody could say how much of it is left."""
+    usage = sandbox.usage
+
+    def ends() -> object:
+        end(sandbox)
+        return usage()
+
+    sandbox.usage = ends
+    with pytest.raises(ChildFailed, match="SandboxGone"):
+        grade(sandbox, GOOD, "import time\ndef one(a, b):\n    time.sleep(5)\n    return a + b")
+
+
+def test_a_worker_says_that_it_failed_and_the_next_one_grades_it(tmp_path, monkeypatch):
+    """Guards against a verdict of a worker whose sandbox is gone, and a submission that is not tried again."""
+    skip_without_sandbox()
+    unit = find_units(made(tmp_path / "mini"), [UNIT])[0]
+    task = pack_task(read_release(unit), "key", unit.release.read_bytes())
+    desk, graded = Desk(), Desk._grade
+
+    def spoilt(self: Desk, *submission: object) -> object:
+        end(self._sandbox)
+        return graded(self, *submission)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Desk, "_grade", spoilt)
+        answer = desk.answer(task)
+    assert answer.startswith(pipe.FAILED), answer
+    assert b"SandboxGone" in answer
+    assert desk.answer(task).startswith(pipe.RECORD)
+    desk.close()
+
+
+def grade(sandbox: Sandbox, test: str, answer: str = "") -> None:
+    """Grade three right answers, or another one in the first one's place, by that test."""
+    master = master_with(test)
+    notebook = copy.deepcopy(master)
+    for cell in notebook.cells:
+        if answer and grade_id(cell) == "one":
+            cell.source = answer
+    in_child(lambda: split.grade(notebook, Paper(master), sandbox).as_json(), 300)
+
+
+def end(sandbox: Sandbox) -> None:
+    """As the system does it."""
+    os.kill(sandbox._process.pid, signal.SIGKILL)
