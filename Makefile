@@ -52,8 +52,8 @@ bench-scaling: for-instructors ## classes of 10 to 500, one worker and two; JSON
 	.venv/bin/autograder bench --scaling
 
 # The peer vLLM needs an environment of its own (4 GB): make bench-serving VLLM=--install-vllm, once.
-bench-serving: for-all ## the serving engine and its peers on one trace; JSON in course/fridge/measurements/
-	.venv/bin/python -m fridge.serving_bench --out course/fridge/measurements/serving.json $(VLLM)
+bench-serving: for-all ## the serving engine and its peers on one trace; JSON in course/fridge/serving/measurements/
+	.venv/bin/python -m fridge.serving.bench --out course/fridge/serving/measurements/serving.json $(VLLM)
 
 lint: for-all ## ruff, and the rules for notebooks
 	.venv/bin/ruff check .

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from autograder.course import GITHUB, CourseError, find_root, nbgrader_configuration, slug, unfinished
 from autograder.printing import say
-from fridge.terminal import allow_any_letter, reader_has_gone
+from fridge.workbench.terminal import allow_any_letter, reader_has_gone
 
 MODES = ("inprocess", "split", "both")
 REVEAL = ("library", "file", "no")  # the library alone; files that you give out, too; nothing at all

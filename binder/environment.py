@@ -32,7 +32,12 @@ from steps import Step, duration, last_lines
 
 EXTRAS = {"lab": "lab", "setup": "lab,grader", "test": "lab,grader,dev"}
 PYTHONS = ((3, 11), (3, 12), (3, 13))
-NEEDED_FILES = ("requirements.lock", "pyproject.toml", "course/fridge/__init__.py", "course/fridge/smollm2.lock")
+NEEDED_FILES = (
+    "requirements.lock",
+    "pyproject.toml",
+    "course/fridge/__init__.py",
+    "course/fridge/weights/smollm2.lock",
+)
 
 
 class Stop(Exception):

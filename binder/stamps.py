@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 VENV = ROOT / ".venv"
 LOCK = ROOT / "requirements.lock"
-MODEL_LOCK = ROOT / "course" / "fridge" / "smollm2.lock"
+MODEL_LOCK = ROOT / "course" / "fridge" / "weights" / "smollm2.lock"
 
 SATISFIED_BY = {"lab": ("lab", "setup", "test"), "setup": ("setup", "test"), "test": ("test",)}
 

@@ -25,10 +25,10 @@ from autograder.notebooks import (
     read_master,
     with_header,
 )
-from fridge.handing_in import FOLDER
+from fridge.notebook.handing_in import FOLDER
 
-UNITS_JSON = Path("course/fridge/units.json")
-HANDOUTS_JSON = Path("course/fridge/handouts.json")
+UNITS_JSON = Path("course/fridge/notebook/units.json")
+HANDOUTS_JSON = Path("course/fridge/notebook/handouts.json")
 
 
 def build(root: Path, names: list[str] | None = None) -> list[Path]:

@@ -31,10 +31,10 @@ from autograder.notebooks import (
     looks_at,
     read_master,
 )
-from fridge.recall import questions
+from fridge.notebook.recall import questions
 
 GRADE_IDS = Path("solutions/grade_ids.json")
-RECALL = Path("course/fridge/recall")
+RECALL = Path("course/fridge/notebook/recall")
 TOTAL = re.compile(r"^\| Points \| (\d+),", re.MULTILINE)
 MARKERS = {"SOLUTION": is_solution, "HIDDEN TESTS": is_test, "MARK SCHEME": is_task}
 

@@ -57,7 +57,7 @@ def _covered(place: Path) -> list[str]:
 
 def _shown() -> list[Path]:
     import fridge
-    from fridge import embedded
+    from fridge.weights import embedded
 
     wanted = [
         *map(Path, SYSTEM_FOLDERS),

@@ -16,8 +16,8 @@ import msgpack
 import numpy as np
 import torch
 
-from fridge import arguments
-from fridge.arguments import EXACT
+from fridge.workbench import arguments
+from fridge.workbench.arguments import EXACT
 
 MAX_FRAME = 32 * 2**20  # bytes of one message
 MAX_DEPTH = 24  # containers in containers

@@ -85,8 +85,8 @@ def _warm_up(statements: list[str]):
 
     from autograder.isolation import colab
     from autograder.isolation.learner import make_shell
-    from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401 - what the notebooks import
     from fridge.notebook import grading
+    from fridge.workbench import measure, plots, text  # noqa: F401 - what the notebooks import
 
     grading.begin(grading.Role.GRADED)  # `fridge.reveal` does nothing for a learner's code here
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from autograder.isolation.cell_run import MOST_FAILURES
 from autograder.pythons import newer_than_here
-from fridge.cells import parsed, read_cells
+from fridge.notebook.cells import parsed, read_cells
 from fridge.testing.outcome import name_of
 
 SHOWN = 80  # characters of a line of code in a sentence

@@ -2,7 +2,8 @@
 what is the learner's: the answers, and cells of their own in their place.
 
 So nothing that happened to the notebook (Colab, VS Code, a merge, a deleted or copied cell) costs points, and nothing
-that was done to it (a changed test, a tag, a grade_id) earns any. `fridge.regions` says which cell is which.
+that was done to it (a changed test, a tag, a grade_id) earns any. Which cell is which,
+`fridge.notebook.matching.regions` says.
 """
 
 import ast
@@ -21,12 +22,11 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_raw_cell
 from autograder import pythons
 from autograder.notebooks import FOR_REAL, TEST_SUFFIX, is_for_real, is_test
 from autograder.submissions.submission import Refused
-from fridge import scoreboard
-from fridge.cells import Cell, UnreadableCells, cell_source, parsed, read_cells
-from fridge.notebook import reveals
+from fridge.notebook import reveals, syllabus
+from fridge.notebook.cells import Cell, UnreadableCells, cell_source, parsed, read_cells
 from fridge.notebook.handouts import stubs_of
-from fridge.placing import placed
-from fridge.regions import Match, match
+from fridge.notebook.matching.regions import Match, match
+from fridge.notebook.updating.placing import placed
 
 REPAIRS, REVEALED = "repairs", "revealed"  # keys in the rebuilt notebook's metadata
 MOST_REPAIRS = 50
@@ -111,7 +111,7 @@ def _exercises(cells: Iterable[Cell]) -> set[str]:
 
 def _other_unit(submitted: set[str], handout: set[str]) -> tuple[str, int]:
     """The course's other unit that has most of these exercises, and how many."""
-    others = {unit: set(names) for unit, names in scoreboard.units().items() if not handout & set(names)}
+    others = {unit: set(names) for unit, names in syllabus.units().items() if not handout & set(names)}
     return max(((unit, len(names & submitted)) for unit, names in others.items()), key=lambda u: u[1], default=("", 0))
 
 

@@ -22,8 +22,7 @@ from autograder.submissions.lost_names import LostNames
 from autograder.submissions.paper import Paper, Test
 from autograder.submissions.rebuild import REVEALED
 from autograder.submissions.verdict import STARVED, Graded, Reason, Verdict
-from fridge import scoreboard
-from fridge.notebook import grading, reveals
+from fridge.notebook import grading, reveals, scoreboard
 from fridge.testing import changed, outcome
 from fridge.testing.outcome import Outcome
 

@@ -15,7 +15,7 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder import pythons
-from fridge.cells import cell_source
+from fridge.notebook.cells import cell_source
 
 MAX_BYTES = 20 * 10**6
 MAX_OBJECTS = (

@@ -27,7 +27,7 @@ from autograder.isolation.children import in_child
 from autograder.notebooks import read_master
 from autograder.trials import memory
 from autograder.trials.generated import UNIT, all_kinds, answers_of, course_of_one_unit, submit
-from fridge import measure
+from fridge.workbench import measure
 
 FEW, CLASS = 4, 40  # submissions
 STEPS = {
@@ -126,7 +126,7 @@ def _cells_own_seconds(root: Path) -> float:
 def _import_what_notebooks_need() -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
-    from fridge import measure, models, plots, scoreboard, testing, text  # noqa: F401
+    from fridge.workbench import measure, plots, text  # noqa: F401
 
     InteractiveShell.instance()
 

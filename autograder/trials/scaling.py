@@ -22,7 +22,7 @@ from autograder.course import CourseError, Unit
 from autograder.trials import memory
 from autograder.trials.bottlenecks import bottlenecks
 from autograder.trials.generated import UNIT, command, generated_class
-from fridge import measure
+from fridge.workbench import measure
 
 SIZES = (10, 50, 200, 500)
 COMPARED, TURNS = 150, (1, 2, 2, 1, 1, 2)  # submissions, and the workers of one run after the other

@@ -4,7 +4,7 @@ from fridge.notebook import runs
 
 __version__ = "0.1.0"
 
-from fridge.handing_in import submit
+from fridge.notebook.handing_in import submit
 
 __all__ = ["reveal", "submit"]
 

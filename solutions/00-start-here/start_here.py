@@ -34,7 +34,10 @@
 # %%
 import torch
 
-from fridge import cards, environment, measure, model_configs, models, pictures, progress
+from fridge import models, pictures
+from fridge.memory import cards, model_configs
+from fridge.notebook import environment, progress
+from fridge.workbench import measure
 
 # %% [markdown]
 # ## 1 · Is this machine ready?
@@ -272,7 +275,7 @@ progress.show()
 # conversation grows, much more.
 
 # %% tags=["for-real"]
-from fridge import recall
+from fridge.notebook import recall
 
 recall.ask("00-start-here")
 
@@ -280,6 +283,6 @@ recall.ask("00-start-here")
 # ## Your score
 
 # %% tags=["for-real"]
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 
 scoreboard.show("00-start-here")

@@ -33,17 +33,10 @@ import math
 
 import torch
 
-from fridge import (
-    cards,
-    measure,
-    model_configs,
-    models,
-    pictures,
-    plots,
-    probe,
-    scoreboard,
-    tables,
-)
+from fridge import models, pictures
+from fridge.memory import cards, model_configs, probe
+from fridge.notebook import scoreboard
+from fridge.workbench import measure, plots, tables
 
 GB, GIB = 10**9, 2**30
 
@@ -417,7 +410,7 @@ def active_parameters(config):
 
 
 # %% nbgrader={"grade": true, "grade_id": "parameters-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-from fridge import model_configs
+from fridge.memory import model_configs
 from fridge.testing import exercise, expect_equal
 
 PARTS = ("embedding", "attention", "mlp", "norms", "biases", "head")
@@ -576,7 +569,7 @@ with exercise("parameters"):
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "experts-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
-from fridge import model_configs
+from fridge.memory import model_configs
 from fridge.testing import exercise, expect_equal, expect_number, expect_true
 
 with exercise("experts"):
@@ -933,7 +926,7 @@ def kv_bytes(config, tokens, batch=1, bits=16):
 
 
 # %% nbgrader={"grade": true, "grade_id": "kv-bytes-test", "locked": true, "points": 3, "schema_version": 3, "solution": false, "task": false}
-from fridge import model_configs
+from fridge.memory import model_configs
 from fridge.testing import exercise, expect_equal
 
 with exercise("kv-bytes"):
@@ -2089,7 +2082,7 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "break-even"):
 # ### This machine: its bandwidth, its arithmetic
 #
 # Now measure instead of believing a data sheet. A large copy reads each byte once and writes it once. A large matrix
-# product computes much and reads little. Two numbers, one roof. (`fridge.probe` holds the few lines of each
+# product computes much and reads little. Two numbers, one roof. (`fridge.memory.probe` holds the few lines of each
 # measurement.)
 
 # %% tags=["for-real"]
@@ -2260,7 +2253,7 @@ if scoreboard.ready("parameters", "weight-bytes", "kv-bytes", "roofline", "break
 # draws one picture; where `ipywidgets` is installed, the cell below it has sliders.
 
 # %% tags=["for-real"]
-from fridge.calculator import Calculator
+from fridge.memory.calculator import Calculator
 
 if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes", "kv-bytes"):
     mine = Calculator(count_parameters, weight_bytes, kv_bytes, formats)
@@ -2307,7 +2300,7 @@ if scoreboard.ready("bits-per-weight", "parameters", "weight-bytes", "kv-bytes")
 # decide its time as well.
 
 # %% tags=["for-real"]
-from fridge import recall
+from fridge.notebook import recall
 
 recall.ask("01-memory-math")
 
@@ -2315,6 +2308,6 @@ recall.ask("01-memory-math")
 # ## Your score
 
 # %% tags=["for-real"]
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 
 scoreboard.show("01-memory-math")

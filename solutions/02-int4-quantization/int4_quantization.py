@@ -30,8 +30,11 @@
 # %%
 import torch
 
-from fridge import measure, models, pictures, plots, quantized, scoreboard, text
-from fridge.caches import ConcatCache
+from fridge import models, pictures
+from fridge.models.caches import ConcatCache
+from fridge.notebook import scoreboard
+from fridge.quantization import quantized
+from fridge.workbench import measure, plots, text
 
 # %% tags=["for-real"]
 model = models.load()
@@ -1705,7 +1708,7 @@ with exercise("linear-4bit"):
     #   whose weight is kept in NF4."
     # Right because: codes and absmax values stand for one fixed matrix, so the layer is an
     #   ordinary linear layer with that matrix, which exists only during a call and isn't kept.
-    from fridge import quantized
+    from fridge.quantization import quantized
     from fridge.testing import tiny_llama
 
     def doubly(absmax):
@@ -2521,11 +2524,11 @@ if results:
 # model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
 # ```
 #
-# `fridge.bitsandbytes_peer.load` does that for 8 bits, NF4, and NF4 with double quantization. First question: are your
+# `fridge.quantization.bitsandbytes_peer.load` does that for 8 bits, NF4, and NF4 with double quantization. First question: are your
 # weights theirs? (In every third layer, to save time.)
 
 # %% tags=["for-real"]
-from fridge import bitsandbytes_peer
+from fridge.quantization import bitsandbytes_peer
 
 if scoreboard.ready("nf4", "packing", "nf4-code-book"):
     from bitsandbytes.functional import get_4bit_type
@@ -2554,7 +2557,7 @@ if scoreboard.ready("nf4", "packing", "nf4-code-book"):
 #
 # Second question: size, quality and **speed**, theirs and yours. A token without a context is timed, which is what decoding spends
 # most on. Loading and measuring takes half a minute on two idle cores. (In 8-bit mode bitsandbytes would log one line some thousand times, that it casts
-# its inputs to float16. The course silences this line and no other: see `fridge/bitsandbytes_peer.py`.)
+# its inputs to float16. The course silences this line and no other: see `fridge/quantization/bitsandbytes_peer.py`.)
 
 # %% tags=["for-real"]
 one_token = page[None, :1].to(model.device)
@@ -2682,7 +2685,7 @@ if speeds:
 # bits buy room; they buy time only where a kernel multiplies the codes themselves.
 
 # %% tags=["for-real"]
-from fridge import recall
+from fridge.notebook import recall
 
 recall.ask("02-int4-quantization")
 
@@ -2690,6 +2693,6 @@ recall.ask("02-int4-quantization")
 # ## Your score
 
 # %% tags=["for-real"]
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 
 scoreboard.show("02-int4-quantization")

@@ -30,7 +30,9 @@
 # %%
 import torch
 
-from fridge import measure, models, pictures, plots, scoreboard, text
+from fridge import models, pictures
+from fridge.notebook import scoreboard
+from fridge.workbench import measure, plots, text
 
 # %% tags=["for-real"]
 model = models.load()
@@ -369,7 +371,7 @@ def causal_attention(q, k, v):
 # %% nbgrader={"grade": true, "grade_id": "causal-attention-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.llama import attend_causally
+from fridge.models.llama import attend_causally
 from fridge.testing import exercise, expect_close, expect_tensor, randn
 
 with exercise("causal-attention"):
@@ -604,7 +606,7 @@ with exercise("rope"):
     # Right because: when query and key are each turned by their own position, only the
     #   difference is left in their product, and it is right only if a token has the same
     #   position in every step, hence start.
-    from fridge.llama import rope_frequencies, rope_table, rotate
+    from fridge.models.llama import rope_frequencies, rope_table, rotate
 
     def agrees(x, start, what, cause="", atol=1e-5, **options):
         frequencies = rope_frequencies(x.shape[3], options.get("theta", 10_000.0))
@@ -1627,13 +1629,13 @@ if scoreboard.ready("causal-attention", "rope", "kv-update", "generate"):
 # ### Time per token
 #
 # Four ways to get the next token, at contexts up to 1024: without a cache (measured above), with the concatenating
-# cache `fridge.caches.ConcatCache`, with yours (your attention and RoPE in both), and with `transformers` and its
+# cache `fridge.models.caches.ConcatCache`, with yours (your attention and RoPE in both), and with `transformers` and its
 # `DynamicCache`. Each cache grows along one text, and at each context the median of five decode steps counts.
 
 # %% tags=["for-real"]
 from transformers import DynamicCache
 
-from fridge.caches import ConcatCache
+from fridge.models.caches import ConcatCache
 
 
 def decode_ms(step, cache, held):
@@ -1758,7 +1760,7 @@ if scoreboard.ready("memory", "kv-update"):
 # and memory is what the next unit has to manage.
 
 # %% tags=["for-real"]
-from fridge import recall
+from fridge.notebook import recall
 
 recall.ask("03-kv-cache")
 
@@ -1766,6 +1768,6 @@ recall.ask("03-kv-cache")
 # ## Your score
 
 # %% tags=["for-real"]
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 
 scoreboard.show("03-kv-cache")

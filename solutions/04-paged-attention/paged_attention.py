@@ -31,10 +31,13 @@
 # %%
 import torch
 
-from fridge import measure, models, pictures, plots, probe, scoreboard
-from fridge import serving, text, traces, waste
-from fridge.caches import ConcatCache
-from fridge.paging import KVPool, PagedRunner, prefill, sample_together
+from fridge import models, pictures
+from fridge.memory import probe
+from fridge.models.caches import ConcatCache
+from fridge.notebook import scoreboard
+from fridge.serving import loop, traces, waste
+from fridge.serving.paging import KVPool, PagedRunner, prefill, sample_together
+from fridge.workbench import measure, plots, text
 
 # %% tags=["for-real"]
 model = models.load()
@@ -90,7 +93,7 @@ trace = traces.serving_trace()
 print("reply lengths, in groups of eight:")
 for first in range(0, 32, 8):
     print("  ", *(f"{request.output:4}" for request in trace[first : first + 8]))
-static_steps = serving.serve(serving.StaticScheduler(8), trace, places=8)
+static_steps = loop.serve(loop.StaticScheduler(8), trace, places=8)
 print(f"{static_steps.tokens} useful tokens in {len(static_steps.steps)} steps of 8 places:")
 print(f"{100 * static_steps.utilisation:.0f} % of the places do something useful")
 
@@ -302,7 +305,7 @@ with exercise("kv-slots"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# Now a whole server: `fridge.waste` has a queue that is never empty, a memory for 15 360 tokens (nearly what the
+# Now a whole server: `fridge.serving.waste` has a queue that is never empty, a memory for 15 360 tokens (nearly what the
 # paper's OPT-13B, Meta's model of 13 billion parameters, has on a 40 GB GPU), and, for contiguous stretches, a *buddy
 # allocator* as the paper assumes it: it halves its memory until a half just holds what is asked for. Each request joins
 # when its memory is there, grows by a token a step, and leaves. At each step your function says what its slots are. The
@@ -677,7 +680,7 @@ class PagedKVCache:
     pool.
 
     Args:
-        pool: the memory, a `fridge.paging.KVPool`. `pool.read(layer, slots)` returns (k, v) of
+        pool: the memory, a `fridge.serving.paging.KVPool`. `pool.read(layer, slots)` returns (k, v) of
             these slots, [len(slots), kv_heads, head_dim] each; it is all that you need of it.
             The model writes.
         allocator: hands out the pool's blocks, a `BlockAllocator`.
@@ -1483,7 +1486,7 @@ def make_writable(block_table, start, end, allocator, pool):
         block_table: the sequence's, a list of ints that covers these positions.
         start, end: the positions; none if start == end.
         allocator: a `BlockAllocator`; its `block_size` is the pool's.
-        pool: a `fridge.paging.KVPool`.
+        pool: a `fridge.serving.paging.KVPool`.
 
     Returns:
         The sequence's block table from now on, a list.
@@ -2980,7 +2983,7 @@ with exercise("preemption"):
 
 # %% tags=["for-real"]
 if scoreboard.ready("scheduler", "preemption"):
-    continuous_steps = serving.serve(Scheduler(1000, 16, 512, 8), trace, places=8)
+    continuous_steps = loop.serve(Scheduler(1000, 16, 512, 8), trace, places=8)
     fewer = len(static_steps.steps) / len(continuous_steps.steps)
     pictures.occupancy(
         {
@@ -3028,7 +3031,7 @@ def serve_for_real(scheduler, places, served=requests):
     allocator = BlockAllocator(num_blocks, block_size)
     pool = KVPool.for_model(model, num_blocks, block_size)
     runner = PagedRunner(model, pool, paged_attention)
-    run = serving.serve(scheduler, served, places, PagedKVCache(pool, allocator), runner)
+    run = loop.serve(scheduler, served, places, PagedKVCache(pool, allocator), runner)
     assert int(allocator.num_free) == num_blocks, "a block has leaked"
     return run
 
@@ -3042,7 +3045,7 @@ if scoreboard.ready(*parts):
     runs["one at a time"] = serve_for_real(
         Scheduler(num_blocks, block_size, budget, 1), 1, requests[:6]
     )
-    runs["static"] = serve_for_real(serving.StaticScheduler(contiguous), contiguous)
+    runs["static"] = serve_for_real(loop.StaticScheduler(contiguous), contiguous)
     four = Scheduler(num_blocks, block_size, budget, contiguous)
     runs["continuous"] = serve_for_real(four, contiguous)
     runs["continuous and paged"] = serve_for_real(
@@ -3052,8 +3055,8 @@ if scoreboard.ready(*parts):
 # %% tags=["for-real"]
 peer = models.load_transformers()
 if scoreboard.ready(*parts):
-    runs["transformers, static"] = serving.generate_in_batches(peer, requests, contiguous)
-    serving.compare(runs)
+    runs["transformers, static"] = loop.generate_in_batches(peer, requests, contiguous)
+    loop.compare(runs)
 
 # %% [markdown]
 # Read the counts first: they are the same on every machine. For the same tokens, continuous batching takes fewer steps
@@ -3159,7 +3162,7 @@ if scoreboard.ready(*parts):
 #    machine has room for all 32. A GPU with a large model on it is short of memory by itself.
 # 4. **Better kernels**: on a GPU, attention that reads the blocks where they are, and fused operations. Paging itself
 #    makes the attention kernel *slower* (20 to 26 % in the paper, section 7.1) and the system faster. Here, your loop over
-#    sequences in each layer costs time; `fridge.engine` is what your parts become when they are made fast.
+#    sequences in each layer costs time; `fridge.serving.engine` is what your parts become when they are made fast.
 #
 # And the comparison has a choice in it. Against `transformers` one at a time, against its static batches, and
 # against its own continuous batching, the same engine is three different numbers of times faster. Ask for the baseline
@@ -3168,7 +3171,7 @@ if scoreboard.ready(*parts):
 # %% [markdown]
 # ### What your parts become
 #
-# `fridge.engine` is this notebook, put together and made fast. It has the same parts under the same names, a page of
+# `fridge.serving.engine` is this notebook, put together and made fast. It has the same parts under the same names, a page of
 # code each; read `scheduler.py` and `attention.py` first, you know what they do. What makes it faster than yours:
 #
 # - **No loop over sequences.** Those of about the same length are read together, a few groups a step: one operation
@@ -3180,10 +3183,10 @@ if scoreboard.ready(*parts):
 #   of its own, because one token with huge activations would cost all the others their precision.
 #
 # Here is the whole trace of 32 requests, replies in full length, each engine in a process of its own. The raw figures
-# come with the course; `python -m fridge.serving_bench` measures your own machine.
+# come with the course; `python -m fridge.serving.bench` measures your own machine.
 
 # %% tags=["for-real"]
-from fridge.serving_bench import figures
+from fridge.serving.bench import figures
 
 bench = figures.read()
 print(figures.where(bench))
@@ -3233,7 +3236,7 @@ figures.by_batch(bench)
 # - The scheduler doesn't know of the prefix cache or of forks: it counts every block as if it had one owner. Real ones
 #   join the two, and evict cached blocks before they preempt anybody.
 # - Preempted requests are recomputed. Moving their blocks to the CPU's memory (swapping) is the other way.
-# - Nothing here is fast because it is clever code. `fridge.engine` is, and `make bench` measures it.
+# - Nothing here is fast because it is clever code. `fridge.serving.engine` is, and `make bench` measures it.
 #
 # Three things to read next:
 #
@@ -3252,7 +3255,7 @@ figures.by_batch(bench)
 # once.
 
 # %% tags=["for-real"]
-from fridge import recall
+from fridge.notebook import recall
 
 recall.ask("04-paged-attention")
 
@@ -3260,6 +3263,6 @@ recall.ask("04-paged-attention")
 # ## Your score
 
 # %% tags=["for-real"]
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 
 scoreboard.show("04-paged-attention")

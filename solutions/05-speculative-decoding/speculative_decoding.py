@@ -32,13 +32,17 @@
 # %%
 import torch
 
-from fridge import early_exit, models, pictures, plots, probe, scoreboard, speculation, tables
-from fridge.caches import RewindableCache
+from fridge import models, pictures
+from fridge.memory import probe
+from fridge.models.caches import RewindableCache
+from fridge.notebook import scoreboard
+from fridge.speculation import early_exit, measuring
+from fridge.workbench import plots, tables
 
 # %% tags=["for-real"]
 model = models.load()
 tokenizer = models.load_tokenizer()
-prompts = {kind: speculation.prompt(tokenizer, kind) for kind in speculation.PROMPTS}
+prompts = {kind: measuring.prompt(tokenizer, kind) for kind in measuring.PROMPTS}
 print(f"{models.name()} on {model.device}, and four prompts:")
 tables.facts({kind: f"{len(tokens)} tokens" for kind, tokens in prompts.items()})
 
@@ -52,7 +56,7 @@ tables.facts({kind: f"{len(tokens)} tokens" for kind, tokens in prompts.items()}
 
 # %% tags=["for-real"]
 counts = [1, 2, 3, 5, 9, 17]
-call_seconds = speculation.costs(model, prompts["quotation"], counts)
+call_seconds = measuring.costs(model, prompts["quotation"], counts)
 megabytes = probe.weights_read(model) / 1e6  # of a call
 for count, cost in zip(counts, call_seconds):
     print(
@@ -1573,7 +1577,7 @@ with exercise("speculative-loop"):
 
 # %% tags=["for-real"]
 def timed(kind, propose, k, new_tokens=64):
-    meter, held = speculation.Meter(model, propose), RewindableCache()
+    meter, held = measuring.Meter(model, propose), RewindableCache()
     reply = speculative_generate(
         meter, prompts[kind], new_tokens, held, meter.propose, k, verify_greedy, eos
     )
@@ -1599,10 +1603,10 @@ if scoreboard.ready("verify-greedy", "ngram-drafter", "speculative-loop"):
 
 # %% tags=["for-real"]
 if scoreboard.ready("verify-greedy", "ngram-drafter", "speculative-loop"):
-    plain = {kind: timed(kind, speculation.nothing, 0) for kind in prompts}
+    plain = {kind: timed(kind, measuring.nothing, 0) for kind in prompts}
     ngram = {kind: timed(kind, ngram_draft, 8) for kind in prompts}
     for kind in prompts:
-        print(f"{kind:10} {speculation.verdict(plain[kind], ngram[kind])}")
+        print(f"{kind:10} {measuring.verdict(plain[kind], ngram[kind])}")
 
 # %% [markdown]
 # ### A drafter cut out of the target
@@ -1625,7 +1629,7 @@ if scoreboard.ready("verify-greedy", "ngram-drafter", "speculative-loop"):
     parts = [early_exit.early_exit(model, layers) for layers in exits]
     exit_reads = [probe.weights_read(part) / probe.weights_read(model) for part in parts]
     exit_cost = [
-        speculation.costs(part, texts["chat"], [1], 3)[0] / call_seconds[0] for part in parts
+        measuring.costs(part, texts["chat"], [1], 3)[0] / call_seconds[0] for part in parts
     ]
 
 # %% tags=["for-real"]
@@ -1658,7 +1662,7 @@ if scoreboard.ready("model-drafter", "verify-greedy", "ngram-drafter", "speculat
         part = early_exit.early_exit(model, exit_layers)
         drafter = ModelDrafter(part, RewindableCache())
         early[kind] = timed(kind, drafter.propose, exit_k, 24)
-        print(f"{kind:10} {speculation.verdict(plain[kind].first(24), early[kind])}")
+        print(f"{kind:10} {measuring.verdict(plain[kind].first(24), early[kind])}")
 
 # %% [markdown]
 # ### Predicted and measured
@@ -1780,7 +1784,7 @@ if scoreboard.ready(
 # cost.
 
 # %% tags=["for-real"]
-from fridge import recall
+from fridge.notebook import recall
 
 recall.ask("05-speculative-decoding")
 
@@ -1788,6 +1792,6 @@ recall.ask("05-speculative-decoding")
 # ## Your score
 
 # %% tags=["for-real"]
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 
 scoreboard.show("05-speculative-decoding")

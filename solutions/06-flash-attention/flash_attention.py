@@ -32,9 +32,12 @@
 # %%
 import torch
 
-from fridge import attention_bench, kernels, models, pictures, plots, scoreboard, tables
-from fridge.kernels import DEVICE, tl, triton
+from fridge import models, pictures
+from fridge.attention import bench, kernels
+from fridge.attention.kernels import DEVICE, tl, triton
+from fridge.notebook import scoreboard
 from fridge.testing import Hbm
+from fridge.workbench import plots, tables
 
 # %% [markdown]
 # ## 1 · The pain: a table that nobody asked for
@@ -45,17 +48,14 @@ from fridge.testing import Hbm
 # %% tags=["for-real"]
 lengths = [512, 1024, 2048, 4096]
 place = "cuda" if torch.cuda.is_available() else "cpu"
-setting = attention_bench.Setting(
-    4, 64, attention_bench.best_dtype(place), place
-)  # 4 heads of 64
-contestants = attention_bench.contestants(place)
+setting = bench.Setting(4, 64, bench.best_dtype(place), place)  # 4 heads of 64
+contestants = bench.contestants(place)
 
 naive_runs = [
-    attention_bench.measure("naive", contestants["naive"], length, setting)
-    for length in lengths
+    bench.measure("naive", contestants["naive"], length, setting) for length in lengths
 ]
 for run in naive_runs:
-    table = attention_bench.table_bytes(run)
+    table = bench.table_bytes(run)
     print(
         f"{run['length']:5} positions: inputs {run['input_bytes'] / 1e6:4.0f} MB, table {table / 1e6:5.0f} MB; "
         f"measured {run['peak_bytes'] / 1e6:5.0f} MB at the peak, {1000 * run['seconds']:6.0f} ms"
@@ -1539,7 +1539,7 @@ def triton_attention(q, k, v, causal=False, block_q=16, block_k=16):
 # %% nbgrader={"grade": true, "grade_id": "triton-forward-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
 import torch
 
-from fridge.kernels import INTERPRETED
+from fridge.attention.kernels import INTERPRETED
 from fridge.testing import (
     exact_attention,
     exercise,
@@ -1702,9 +1702,9 @@ if place == "cuda" and scoreboard.ready("triton-forward"):
 runs = {"naive": naive_runs}
 for name, attend in contestants.items():
     if name not in runs:
-        runs[name] = [attention_bench.measure(name, attend, n, setting) for n in lengths]
-work = [f"{attention_bench.operations(n, setting) / 1e9:.2f} GFLOP" for n in lengths]
-times = [(name, *map(attention_bench.in_words, rows)) for name, rows in runs.items()]
+        runs[name] = [bench.measure(name, attend, n, setting) for n in lengths]
+work = [f"{bench.operations(n, setting) / 1e9:.2f} GFLOP" for n in lengths]
+times = [(name, *map(bench.in_words, rows)) for name, rows in runs.items()]
 positions = [f"{n} positions" for n in lengths]
 tables.show(("", *positions), [("counted, for all", *work), *times], numbers=range(1, 5))
 
@@ -1725,10 +1725,10 @@ pictures.time_and_memory(runs)
 # What the papers measure, the course can measure too: plain attention, SDPA's back ends (math, memory-efficient, flash,
 # cuDNN) and a tuned Triton kernel, forwards and backwards, lengths 512 to 16384. The instructor's folder has the kernel
 # and the program. Its raw figures, with the GPU and the versions, are kept with the library, in
-# `fridge/measurements/attention/`, and the next cell plots them.
+# `fridge/attention/measurements/`, and the next cell plots them.
 
 # %% tags=["for-real"]
-kept = attention_bench.kept_measurements()
+kept = bench.kept_measurements()
 for results in kept:
     pictures.teraflops(results)
 if not kept:
@@ -1743,10 +1743,8 @@ if not kept:
 
 # %% tags=["for-real"]
 if torch.cuda.is_available():
-    dtype = attention_bench.best_dtype("cuda")
-    here = attention_bench.sweep(
-        "cuda", lengths=(512, 1024, 2048, 4096), head_dims=(64,), dtype=dtype
-    )
+    dtype = bench.best_dtype("cuda")
+    here = bench.sweep("cuda", lengths=(512, 1024, 2048, 4096), head_dims=(64,), dtype=dtype)
     pictures.teraflops(here)
 else:
     print("No GPU here.")
@@ -1792,7 +1790,7 @@ else:
 # goes is the traffic between a large memory and a small one, and that is often what one waits for.
 
 # %% tags=["for-real"]
-from fridge import recall
+from fridge.notebook import recall
 
 recall.ask("06-flash-attention")
 
@@ -1800,6 +1798,6 @@ recall.ask("06-flash-attention")
 # ## Your score
 
 # %% tags=["for-real"]
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 
 scoreboard.show("06-flash-attention")

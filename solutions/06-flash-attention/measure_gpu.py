@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from triton_flash import attention
 
-from fridge import attention_bench, kernels
+from fridge.attention import bench, kernels
 
 
 def main() -> None:
@@ -28,13 +28,13 @@ def main() -> None:
     )
     parser.add_argument("--head-dims", type=int, nargs="+", default=[64, 128])
     parser.add_argument(
-        "--positions", type=int, default=attention_bench.POSITIONS, help="batch times length"
+        "--positions", type=int, default=bench.POSITIONS, help="batch times length"
     )
     parser.add_argument(
-        "--features", type=int, default=attention_bench.FEATURES, help="heads times head_dim"
+        "--features", type=int, default=bench.FEATURES, help="heads times head_dim"
     )
     parser.add_argument(
-        "--out", type=Path, help="default: <GPU>.json in course/fridge/measurements/attention/"
+        "--out", type=Path, help="default: <GPU>.json in course/fridge/attention/measurements/"
     )
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -42,7 +42,7 @@ def main() -> None:
             1,
             "There is no GPU that torch can use here. To try the program out: --device cpu --lengths 32\n",
         )
-    results = attention_bench.sweep(
+    results = bench.sweep(
         options.device,
         options.lengths,
         options.head_dims,
@@ -55,7 +55,7 @@ def main() -> None:
     if (
         "gpu" in results["machine"] or options.out
     ):  # what a CPU did is no measurement of a GPU, and isn't kept
-        out = options.out or attention_bench.KEPT / f"{_slug(results['machine']['gpu'])}.json"
+        out = options.out or bench.KEPT / f"{_slug(results['machine']['gpu'])}.json"
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
         print(out)

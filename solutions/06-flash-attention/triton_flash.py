@@ -8,7 +8,7 @@ tries out once for each size. `attention` is what to call; `measure_gpu.py` hold
 import torch
 from torch import Tensor
 
-from fridge.kernels import DEVICE, INTERPRETED, tl, triton
+from fridge.attention.kernels import DEVICE, INTERPRETED, tl, triton
 
 LOG2E = tl.constexpr(1.4426950408889634)
 

@@ -98,8 +98,8 @@ def mini(tmp_path: Path) -> Path:
     (root / "solutions" / "grade_ids.json").write_text('{"00-mini": ["add", "add-test"]}')
     for name in ("nbgrader_config.py", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    (root / "course" / "fridge" / "recall").mkdir()
-    (root / "course" / "fridge" / "recall" / "00-mini.toml").write_text(3 * RECALL)
+    (root / "course" / "fridge" / "notebook" / "recall").mkdir(parents=True)
+    (root / "course" / "fridge" / "notebook" / "recall" / "00-mini.toml").write_text(3 * RECALL)
     for name, body in WRONG.items():
         write_sample(root, "wrong", name, body, loses="add-test")
     for name, body in RIGHT.items():

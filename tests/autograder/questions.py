@@ -64,8 +64,8 @@ def course_with_questions(root: Path) -> Unit:
     (root / "solutions" / "grade_ids.json").write_text(f'{{"{UNIT}": {IDS}}}'.replace("'", '"'))
     for name in ("nbgrader_config.py", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    (root / "course" / "fridge" / "recall").mkdir()
-    (root / "course" / "fridge" / "recall" / f"{UNIT}.toml").write_text(3 * RECALL)
+    (root / "course" / "fridge" / "notebook" / "recall").mkdir(parents=True)
+    (root / "course" / "fridge" / "notebook" / "recall" / f"{UNIT}.toml").write_text(3 * RECALL)
     build(root, [UNIT])
     return find_units(root, [UNIT])[0]
 

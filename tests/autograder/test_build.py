@@ -75,7 +75,7 @@ def test_no_master_is_in_course(root):
 def test_units_json_lists_every_exercise_with_its_points(mini):
     """The learner's tables take titles and points from units.json, so it must agree with headings and metadata."""
     build(mini)
-    unit = json.loads((mini / "course/fridge/units.json").read_text())["00-mini"]
+    unit = json.loads((mini / "course/fridge/notebook/units.json").read_text())["00-mini"]
     assert (unit["title"], unit["notebook"], list(unit["exercises"])) == ("Mini", "00-mini/mini.ipynb", ["add"])
     assert unit["exercises"]["add"].items() >= {"title": "1 · Add", "points": 3}.items()
 
@@ -193,7 +193,7 @@ def test_the_map_has_the_section_that_the_last_cell_names(root):
 
 
 def test_no_output_is_a_bare_dict(root):
-    """Guards against Python's own form of a dict where a table belongs; `fridge.tables.facts` makes one."""
+    """Guards against Python's own form of a dict where a table belongs; `fridge.workbench.tables.facts` makes one."""
     for unit in find_units(root):
         for cell in nbformat.read(unit.pair, as_version=4).cells:
             for output in cell.get("outputs", []):
@@ -205,7 +205,8 @@ def test_no_output_is_a_bare_dict(root):
 def test_the_words_of_a_tick_come_from_the_master(mini):
     """Guards against ✓ that says nothing of what hidden tests look at, and kinds that are cut at a line's end."""
     build(mini)
-    listed = json.loads((mini / "course" / "fridge" / "units.json").read_text())["00-mini"]["exercises"]["add"]
+    units = json.loads((mini / "course/fridge/notebook/units.json").read_text())
+    listed = units["00-mini"]["exercises"]["add"]
     assert listed == {
         "title": "1 · Add",
         "points": 3,

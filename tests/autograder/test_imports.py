@@ -13,7 +13,7 @@ MASTER = jupytext.reads(
 
 # %%
 import torch
-from fridge import plots
+from fridge.workbench import plots
 
 # %% tags=["for-real"]
 import costly

@@ -72,7 +72,7 @@ def test_a_mistake_is_found(mini, old, new, finding):
 )
 def test_questions_that_are_not_in_order(mini, old, new, finding):
     """A learner meets them last, in front of a traceback."""
-    file = mini / "course" / "fridge" / "recall" / "00-mini.toml"
+    file = mini / "course" / "fridge" / "notebook" / "recall" / "00-mini.toml"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
     assert f"00-mini: course/fridge/recall: {'' if 'TOML' in finding else '00-mini.toml: '}{finding}" in "\n".join(
@@ -81,5 +81,5 @@ def test_questions_that_are_not_in_order(mini, old, new, finding):
 
 
 def test_every_unit_has_questions(mini):
-    (mini / "course" / "fridge" / "recall" / "00-mini.toml").unlink()
+    (mini / "course" / "fridge" / "notebook" / "recall" / "00-mini.toml").unlink()
     assert "there are no questions about '00-mini'" in "\n".join(lint(mini))

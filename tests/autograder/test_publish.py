@@ -112,9 +112,11 @@ def test_make_lab_needs_nothing_else(published, root, tmp_path):
     wheel = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*wheel, "-w", tmp_path, where], check=True, timeout=540)
     inside = zipfile.ZipFile(next(tmp_path.glob("*.whl"))).namelist()
-    assert "fridge/units.json" in inside
+    assert "fridge/notebook/units.json" in inside
     assert "fridge/reveal.json" in inside
-    recalled = {f"fridge/recall/{path.name}" for path in (root / "course" / "fridge" / "recall").glob("*.toml")}
+    recalled = {
+        f"fridge/notebook/recall/{path.name}" for path in (root / "course/fridge/notebook/recall").glob("*.toml")
+    }
     assert recalled <= set(inside), "questions that nobody gets"
     assert not [name for name in inside if name.startswith("autograder/")]
     # A prepared environment, as tests/browser makes one: prepare.py must find nothing to do, then make opens the lab.
@@ -247,6 +249,6 @@ def test_the_instructor_decides_where_references_come_from(small, tmp_path, monk
     monkeypatch.setattr(references, "CHOICE", out / "course" / "fridge" / "reveal.json")
     assert references.allowed() == choice
     assert not (small / "course" / "fridge" / "reveal.json").exists()
-    assert files(out) >= {"course/fridge/recall/00-mini.toml", "course/fridge/reveal.json"}
+    assert files(out) >= {"course/fridge/notebook/recall/00-mini.toml", "course/fridge/reveal.json"}
     monkeypatch.setattr(references, "CHOICE", small / "course" / "fridge" / "reveal.json")
     assert references.allowed() == "", "everything"

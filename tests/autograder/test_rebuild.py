@@ -25,8 +25,8 @@ from autograder.submissions.rebuild import (
 )
 from autograder.submissions.submission import Refused
 from autograder.trials.generated import answers_of
-from fridge import pieces
-from fridge.cells import parsed
+from fridge.notebook.cells import parsed
+from fridge.notebook.matching import pieces
 
 ROOT = Path(__file__).resolve().parents[2]
 UNITS = ("02-int4-quantization", "03-kv-cache")  # exercises of one function, of two, of classes

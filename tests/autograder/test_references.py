@@ -11,7 +11,7 @@ from autograder.authoring.references import references
 from autograder.cli import main
 from autograder.course import CourseError, find_units
 from autograder.notebooks import TEST_SUFFIX, grade_id, is_solution, is_test, read_master
-from fridge.cells import read_cells
+from fridge.notebook.cells import read_cells
 from fridge.notebook.handouts import Stub, stubs_of
 from fridge.notebook.references import RELATIVES, Reference, _from_library, _made, of_master
 

@@ -11,8 +11,8 @@ from nbformat.v4 import new_code_cell
 from autograder.course import find_units
 from autograder.notebooks import TEST_SUFFIX, exercise_points, grade_id, is_for_real, is_solution, is_test
 from autograder.submissions.rebuild import REVEALED, rebuild
-from fridge import progress, scoreboard
-from fridge.cells import STUB
+from fridge.notebook import progress, scoreboard, syllabus
+from fridge.notebook.cells import STUB
 
 ROOT = Path(__file__).resolve().parents[2]
 SECONDS = 1200  # seen: 60 s on two idle cores
@@ -46,7 +46,7 @@ def test_every_exercise_revealed(tmp_path):
     score = next(cell for cell in code if "scoreboard.show" in cell.source)
     assert _text(score).count("◇") == 8
     found = progress.outcomes(notebook)
-    assert found == dict.fromkeys(scoreboard.units()[unit.name], scoreboard.REVEALED)
+    assert found == dict.fromkeys(syllabus.units()[unit.name], scoreboard.REVEALED)
     handout = nbformat.read(unit.release, as_version=4)
     assert rebuild(notebook, handout).notebook.metadata[REVEALED] == [
         name + TEST_SUFFIX for name in exercise_points(handout)

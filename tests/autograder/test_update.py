@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from autograder.authoring.publish import publish_branch
-from fridge import cli, progress, saved, scoreboard
-from fridge.updating import CanNotUpdate, update
+from fridge.notebook import cli, on_disk, progress, scoreboard
+from fridge.notebook.updating.update import CanNotUpdate, update
 
 UNIT = Path("course/03-kv-cache/kv_cache.ipynb")
 OTHER = Path("course/01-memory-math/memory_math.ipynb")
@@ -35,13 +35,13 @@ def git(folder: Path, *arguments: str) -> str:
 
 
 def cells(path: Path) -> dict[str, dict]:
-    return {cell["id"]: cell for cell in saved.read(path)["cells"]}
+    return {cell["id"]: cell for cell in on_disk.read(path)["cells"]}
 
 
 def change(path: Path, do: Callable[[list[dict]], None]) -> None:
-    data = saved.read(path)
+    data = on_disk.read(path)
     do(data["cells"])
-    saved.write(path, data)
+    on_disk.write(path, data)
 
 
 def fill(path: Path, **answers: str) -> None:
@@ -137,7 +137,7 @@ def test_answers_cells_and_points_move_into_the_new_version(clone: Path) -> None
     assert sum(text.startswith("# 03") for text in texts) == 1, "the old version's text is gone"
     assert any("A sentence more." in text for text in texts)
     assert [text for text in texts if "my remark" in text] == [next(text for text in texts if "models.load()" in text)]
-    outcomes = progress.outcomes(saved.read(clone / UNIT))
+    outcomes = progress.outcomes(on_disk.read(clone / UNIT))
     assert outcomes == {"rope": scoreboard.RIGHT, "memory": scoreboard.RIGHT}, "the test of `work` is another one now"
     assert "your answers (3) and own cells (2) are in the new notebook" in said
     assert "these tests changed, so run them again: 1 · Work." in said
@@ -172,7 +172,7 @@ def test_own_commits_stay(clone: Path) -> None:
     assert git(clone, "status", "--porcelain") == ""
     assert WORK in "".join(cells(clone / UNIT)["work"]["source"])
     assert "mine.txt" in git(clone, "ls-tree", "--name-only", "HEAD")
-    assert json.loads(git(clone, "show", f"HEAD:{OTHER}")) == saved.read(clone / OTHER)
+    assert json.loads(git(clone, "show", f"HEAD:{OTHER}")) == on_disk.read(clone / OTHER)
 
 
 def test_files_that_both_have(clone: Path, published: Path) -> None:
@@ -184,7 +184,7 @@ def test_files_that_both_have(clone: Path, published: Path) -> None:
     assert (clone / "course" / "AGENTS-before-update.md").read_text() == "my rules\n"
     assert (clone / UNIT.with_name("kv_cache-before-update.ipynb")).read_text() == '{"cells": ['
     assert f"{UNIT}: your notebook could not be read" in said
-    assert saved.read(clone / UNIT)["cells"] == json.loads(git(published, "show", f"learners:{UNIT}"))["cells"]
+    assert on_disk.read(clone / UNIT)["cells"] == json.loads(git(published, "show", f"learners:{UNIT}"))["cells"]
 
 
 def test_a_notebook_that_was_thrown_away_comes_back(clone: Path) -> None:

@@ -179,7 +179,7 @@ def test_a_learner_s_hour(lab, page, artifacts):
     page.keyboard.press("Control+s")
     handout = lab.root / "course" / NEXT
     wait_until(lambda: "✓ bits-per-weight" in handout.read_text(encoding="utf-8"), 30)
-    command = [sys.executable, "-m", "fridge.cli", "progress", str(lab.root)]
+    command = [sys.executable, "-m", "fridge.notebook.cli", "progress", str(lab.root)]
     shell = subprocess.run(command, capture_output=True, text=True, check=True, timeout=540).stdout
     assert "01 · Memory math: 3 of 25 points  ✓○" in shell
     assert "Next: 2 · Parameters from a config" in shell

@@ -23,12 +23,12 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 EXERCISE, TEST = "weight-gigabytes", "weight-gigabytes-test"
 PREPARE = """
 from pathlib import Path
-from fridge import recall, scoreboard
-from fridge.recall import questions
+from fridge.notebook import recall, syllabus
+from fridge.notebook.recall import questions
 
 words = {"looks_at": ["4 bits", "less than a gigabyte", "bits that are no whole number"]}
 words["because"] = "Eight bits are a byte, and a gigabyte is 10**9 of them."
-scoreboard.syllabus()["00-start-here"]["exercises"]["weight-gigabytes"] |= words
+syllabus.whole()["00-start-here"]["exercises"]["weight-gigabytes"] |= words
 recall.read = lambda unit: questions.read(unit, Path())
 """
 QUESTIONS = """

@@ -15,7 +15,8 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTrainedModel
 
-from fridge import models, scoreboard
+from fridge import models
+from fridge.notebook import scoreboard
 
 SIZES = {
     "vocab_size": 96,

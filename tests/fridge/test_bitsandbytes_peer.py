@@ -1,4 +1,4 @@
-"""fridge.bitsandbytes_peer: one known line is silenced, and nothing else."""
+"""fridge.quantization.bitsandbytes_peer: one known line is silenced, and nothing else."""
 
 import logging
 
@@ -7,8 +7,8 @@ import torch
 
 bnb = pytest.importorskip("bitsandbytes")
 
-from fridge import bitsandbytes_peer  # noqa: E402
-from fridge.bitsandbytes_peer import NOISE, NOISY_LOGGER  # noqa: E402
+from fridge.quantization import bitsandbytes_peer  # noqa: E402
+from fridge.quantization.bitsandbytes_peer import NOISE, NOISY_LOGGER  # noqa: E402
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt
 import pytest
 
-from fridge import busy, measure, plots
-from fridge.busy import Look
+from fridge.workbench import busy, measure, plots
+from fridge.workbench.busy import Look
 
 pytestmark = pytest.mark.usefixtures("no_window", "forgotten")
 

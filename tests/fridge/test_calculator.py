@@ -6,8 +6,8 @@ import sys
 import matplotlib.pyplot as plt
 import pytest
 
-from fridge import model_configs
-from fridge.calculator import GB, RESERVE, Calculator, activation_bytes
+from fridge.memory import model_configs
+from fridge.memory.calculator import GB, RESERVE, Calculator, activation_bytes
 
 pytestmark = pytest.mark.usefixtures("no_window")
 

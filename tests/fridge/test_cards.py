@@ -2,7 +2,7 @@
 
 import pytest
 
-from fridge.cards import CARDS, GIB, Card
+from fridge.memory.cards import CARDS, GIB, Card
 
 
 @pytest.mark.parametrize("card", CARDS.values(), ids=list(CARDS))

@@ -1,4 +1,4 @@
-"""Other checkpoints of the Llama family, saved by transformers itself, and those that `fridge.llama` refuses."""
+"""Other checkpoints of the Llama family, saved by transformers itself, and those that `fridge.models.llama` refuses."""
 
 import json
 from pathlib import Path
@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import GPT2Config, Qwen2Config, Qwen2ForCausalLM
 
-from fridge.caches import ConcatCache
-from fridge.llama import Llama
+from fridge.models.caches import ConcatCache
+from fridge.models.llama import Llama
 
 LLAMA3 = {
     "rope_type": "llama3",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fridge import checkup, scoreboard
+from fridge.notebook import checkup, scoreboard
 
 UNIT, NOTEBOOK = "03-kv-cache", "kv_cache.ipynb"
 RELEASE = Path(__file__).resolve().parents[2] / "course" / UNIT / NOTEBOOK

@@ -2,7 +2,7 @@
 
 import torch
 
-from fridge.caches import ConcatCache
+from fridge.models.caches import ConcatCache
 from fridge.testing import randn
 
 

@@ -18,8 +18,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from fridge import embedded, models
+from fridge import models
 from fridge.models import ModelUnavailable
+from fridge.weights import embedded
 
 FILES = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
 
@@ -175,7 +176,8 @@ def test_disk_full_midway(with_mounts, tmp_path: Path) -> None:
     code = """
 import collections, pathlib, shutil, torch
 from safetensors.torch import save_file
-from fridge import embedded, models
+from fridge import models
+from fridge.weights import embedded
 
 def convert(source, target):
     target.mkdir()

@@ -7,8 +7,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fridge.engine import BlockAllocator, Engine, OutOfBlocks, Scheduler, Sequence
-from fridge.engine.linears import Int8Linear, PackedLinear
+from fridge.serving.engine import BlockAllocator, Engine, OutOfBlocks, Scheduler, Sequence
+from fridge.serving.engine.linears import Int8Linear, PackedLinear
 from fridge.testing import ConcatCache, tiny_llama
 
 STOP = 7

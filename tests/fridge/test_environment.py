@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from fridge import embedded, environment, facts
-from fridge.environment import BAD, FINE, NOTE
+from fridge.notebook import environment, facts
+from fridge.notebook.environment import BAD, FINE, NOTE
+from fridge.weights import embedded
 
 GB = 1e9
 HERE = Path("/here")

@@ -6,8 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from fridge import scoreboard
-from fridge.notebook import grading
+from fridge.notebook import grading, scoreboard, syllabus
 from fridge.testing import NotAttempted, Wrong, exercise
 from fridge.testing.outcome import STUB_MESSAGE
 
@@ -19,7 +18,7 @@ def cell(monkeypatch: pytest.MonkeyPatch, tmp_path) -> Iterator[Cell]:
     """Runs a cell of a notebook; returns what it raised."""
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
     exercises = {"doubling": {"title": "1 · Double", "points": 2}, "other": {"title": "2 · Other", "points": 1}}
-    monkeypatch.setattr(scoreboard, "syllabus", lambda: {"03-kv-cache": {"exercises": exercises}})
+    monkeypatch.setattr(syllabus, "whole", lambda: {"03-kv-cache": {"exercises": exercises}})
     shell = InteractiveShell()
 
     def run(source: str) -> Exception | None:
@@ -137,7 +136,7 @@ def test_none_in_the_test_s_own_line(cell: Cell, line: str) -> None:
 def test_what_a_tick_means(cell: Cell, capsys: pytest.CaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     """Guards against ✓ that promises points which hidden tests decide about, and hidden tests that come unforeseen."""
     listed = {"title": "1 · Double", "points": 1, "looks_at": ["no item", "a tensor"], "because": "Each item doubles."}
-    monkeypatch.setattr(scoreboard, "syllabus", lambda: {"03-kv-cache": {"exercises": {"doubling": listed}}})
+    monkeypatch.setattr(syllabus, "whole", lambda: {"03-kv-cache": {"exercises": {"doubling": listed}}})
     cell(RIGHT)
     cell(TEST)
     assert capsys.readouterr().out == (

@@ -10,14 +10,16 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from fridge import attention_bench, kernels, pictures, scoreboard
+from fridge import pictures
+from fridge.attention import bench, kernels
+from fridge.notebook import scoreboard, syllabus
 from fridge.testing import exact_attention, exercise, needs, outcome, randn
 
 UNIT = Path(__file__).parents[2] / "solutions" / "06-flash-attention"
 SUM = """
 import torch
 {before}
-from fridge.kernels import DEVICE, tl, triton
+from fridge.attention.kernels import DEVICE, tl, triton
 
 @triton.jit
 def total(x, y, n, BLOCK: tl.constexpr):
@@ -65,7 +67,7 @@ def test_a_missing_package_skips_an_exercise_and_keeps_its_points(monkeypatch, c
     assert "skipped" in capsys.readouterr().out
     assert scoreboard.outcomes()["triton-forward"] == scoreboard.SKIPPED
     shown = scoreboard.show("06-flash-attention")
-    assert shown.earned == scoreboard.points("triton-forward")
+    assert shown.earned == syllabus.points("triton-forward")
     assert not scoreboard.ready("triton-forward")
 
 
@@ -80,7 +82,7 @@ def test_naive_and_fused_attention_agree():
     q, k, v = (randn(1, 2, 40, 16, seed=seed) for seed in range(3))
     for causal in (False, True):
         expected = exact_attention(q, k, v, causal)[0].float()
-        for name, attend in attention_bench.contestants("cpu").items():
+        for name, attend in bench.contestants("cpu").items():
             torch.testing.assert_close(attend(q, k, v, causal), expected, atol=1e-5, rtol=0, msg=name)
 
 
@@ -93,28 +95,28 @@ def test_a_measurement_says_what_went_wrong():
     def missing(q, k, v, causal):
         raise RuntimeError("No available kernel. Aborting execution.")
 
-    setting = attention_bench.Setting(1, 8, torch.float32, "cpu")
-    row = attention_bench.measure("full", full, 16, setting)
+    setting = bench.Setting(1, 8, torch.float32, "cpu")
+    row = bench.measure("full", full, 16, setting)
     assert (row["status"], row["reason"]) == ("out of memory", "CUDA out of memory. Tried to allocate")
-    assert attention_bench.measure("missing", missing, 16, setting)["status"] == "not supported"
+    assert bench.measure("missing", missing, 16, setting)["status"] == "not supported"
     assert "seconds" not in row
     json.dumps(row)
 
 
 def test_operations_are_counted_as_in_the_papers():
     """TFLOP/s compare with a paper's only if they count the same: 4 n^2 d a head, half if causal, 2.5 backwards."""
-    forward = attention_bench.Setting(16, 128, torch.float32, "cpu", batch=2)
-    assert attention_bench.operations(1024, forward) == 4 * 2 * 16 * 1024**2 * 128
-    causal = attention_bench.Setting(16, 128, torch.float32, "cpu", causal=True, backward=True, batch=2)
-    assert attention_bench.operations(1024, causal) == 5 * 2 * 16 * 1024**2 * 128
+    forward = bench.Setting(16, 128, torch.float32, "cpu", batch=2)
+    assert bench.operations(1024, forward) == 4 * 2 * 16 * 1024**2 * 128
+    causal = bench.Setting(16, 128, torch.float32, "cpu", causal=True, backward=True, batch=2)
+    assert bench.operations(1024, causal) == 5 * 2 * 16 * 1024**2 * 128
 
 
 def test_the_table_is_counted_for_all_heads():
     """Stands beside peaks that a CPU can't show: heads, batch and the size of a value all count."""
-    setting = attention_bench.Setting(3, 16, torch.float32, "cpu", batch=2)
-    row = attention_bench.measure("naive", attention_bench.naive, 32, setting)
-    assert attention_bench.table_bytes(row) == 2 * 3 * 32 * 32 * 4
-    assert attention_bench.table_bytes(row | {"dtype": "float16"}) == 2 * 3 * 32 * 32 * 2
+    setting = bench.Setting(3, 16, torch.float32, "cpu", batch=2)
+    row = bench.measure("naive", bench.naive, 32, setting)
+    assert bench.table_bytes(row) == 2 * 3 * 32 * 32 * 4
+    assert bench.table_bytes(row | {"dtype": "float16"}) == 2 * 3 * 32 * 32 * 2
 
 
 def test_titles_name_who_was_measured_best(no_window):
@@ -139,7 +141,7 @@ def test_the_program_that_measures_runs_on_a_cpu(tmp_path):
     command += ["--positions", "48", "--features", "16", "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=540)
     assert done.returncode == 0, done.stderr
-    [results] = attention_bench.kept_measurements(tmp_path)
+    [results] = bench.kept_measurements(tmp_path)
     names = {row["name"] for row in results["rows"]}
     assert {"naive", "SDPA math", "SDPA flash"} <= names
     assert ("Triton (tuned)" in names) == kernels.INSTALLED

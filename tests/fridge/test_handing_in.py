@@ -12,7 +12,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 import fridge
-from fridge import checkup, cli, handing_in, progress, saved, scoreboard, this_notebook
+from fridge.notebook import checkup, cli, handing_in, on_disk, progress, scoreboard, this_notebook
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 UNIT, NOTEBOOK = "03-kv-cache", "kv_cache.ipynb"
@@ -36,16 +36,16 @@ def course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def change(path: Path, **cells: dict) -> None:
     """Change cells of a notebook, by their ids; None takes one away."""
-    data = saved.read(path)
+    data = on_disk.read(path)
     assert cells.keys() <= {cell.get("id") for cell in data["cells"]}
     for cell in data["cells"]:
         cell |= cells.get(cell.get("id")) or {}
     data["cells"] = [cell for cell in data["cells"] if cells.get(cell.get("id"), {}) is not None]
-    saved.write(path, data)
+    on_disk.write(path, data)
 
 
 def sources(path: Path) -> list[str]:
-    return ["".join(cell["source"]) for cell in saved.read(path)["cells"]]
+    return ["".join(cell["source"]) for cell in on_disk.read(path)["cells"]]
 
 
 def test_the_file_and_what_is_said_about_it(course: Path) -> None:
@@ -75,10 +75,10 @@ def test_every_exercise_is_accounted_for(course: Path) -> None:
     )
     said = repr(fridge.submit(UNIT))
     assert "Answered, and not tested since, or not saved: 2 · Memory; 4 · Where a token stands." in said
-    data = saved.read(course / UNIT / NOTEBOOK)
+    data = on_disk.read(course / UNIT / NOTEBOOK)
     call = {"cell_type": "code", "id": "r", "metadata": {}, "source": 'import fridge\nfridge.reveal("rope")'}
     data["cells"].append(call | {"outputs": [], "execution_count": None})
-    saved.write(course / UNIT / NOTEBOOK, data)
+    on_disk.write(course / UNIT / NOTEBOOK, data)
     said = repr(fridge.submit(UNIT))
     assert "Revealed, points given up: 4 · Where a token stands." in said
     assert "Answered, and not tested since, or not saved: 2 · Memory.\n" in said
@@ -116,30 +116,30 @@ def test_nothing_is_made_of_nothing(course: Path) -> None:
 def test_missing_and_copied_cells(course: Path) -> None:
     """Guards against hearing with the grade that an answer was deleted or that another copy counted."""
     path = course / UNIT / NOTEBOOK
-    data = saved.read(path)
+    data = on_disk.read(path)
     place = next(place for place, cell in enumerate(data["cells"]) if cell["id"] == "rope")
     data["cells"].insert(place + 1, data["cells"][place] | {"id": "twin", "source": ROPE.replace("x\n", "-x\n")})
-    saved.write(path, data)
+    on_disk.write(path, data)
     change(path, memory=None, **{"chunked-prefill-test": None})
     said = repr(fridge.submit(UNIT))
     assert "! `rope`: 2 cells hold an answer; the last one in front of its tests counts." in said
     assert "! `memory`: the cell is missing; it counts as not attempted." in said
     assert 'checkup.repair("03-kv-cache")' in said
-    made = saved.read(course / "hand-in" / NOTEBOOK)
+    made = on_disk.read(course / "hand-in" / NOTEBOOK)
     assert {"memory", "chunked-prefill-test"} <= {cell["id"] for cell in made["cells"]}, "whole for any grader"
 
 
 def test_lost_marks_are_put_back_into_the_file(course: Path) -> None:
     """Guards against a notebook from Colab that nbgrader's own tools can't grade, and against alarm about it."""
     path = course / UNIT / NOTEBOOK
-    data = saved.read(path)
+    data = on_disk.read(path)
     for number, cell in enumerate(data["cells"]):
         cell["metadata"] = {"id": f"x{number}"}
-    saved.write(path, data)
+    on_disk.write(path, data)
     assert "nbgrader's marks" not in repr(fridge.submit(UNIT))
-    made = saved.read(course / "hand-in" / NOTEBOOK)
+    made = on_disk.read(course / "hand-in" / NOTEBOOK)
     assert [cell["metadata"].get("nbgrader") for cell in made["cells"]] == [
-        cell["metadata"].get("nbgrader") for cell in saved.read(COURSE / UNIT / NOTEBOOK)["cells"]
+        cell["metadata"].get("nbgrader") for cell in on_disk.read(COURSE / UNIT / NOTEBOOK)["cells"]
     ]
 
 
@@ -236,7 +236,7 @@ def test_a_folder_that_can_not_be_written(course: Path, monkeypatch: pytest.Monk
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(saved, "write", full)
+    monkeypatch.setattr(on_disk, "write", full)
     made = fridge.submit(UNIT)
     assert made.path is None
     assert "can't be written (No space left on device): free some space" in repr(made)
@@ -252,7 +252,7 @@ def test_an_author_hands_nothing_in(course: Path) -> None:
 @pytest.fixture
 def colab(monkeypatch: pytest.MonkeyPatch, course: Path) -> types.SimpleNamespace:
     """A runtime whose browser window shows unit 03's notebook; what was downloaded."""
-    seen = types.SimpleNamespace(notebook=saved.read(course / UNIT / NOTEBOOK), downloads=[], content=course.parent)
+    seen = types.SimpleNamespace(notebook=on_disk.read(course / UNIT / NOTEBOOK), downloads=[], content=course.parent)
     package = types.ModuleType("google.colab")
     package._message = types.SimpleNamespace(
         blocking_request=lambda what, timeout_sec: (

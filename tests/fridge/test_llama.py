@@ -1,14 +1,15 @@
-"""`fridge.llama` with the course's default model, against transformers."""
+"""`fridge.models.llama` with the course's default model, against transformers."""
 
 import pytest
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from fridge import models, text
-from fridge.caches import ConcatCache
-from fridge.llama import Llama
+from fridge import models
+from fridge.models.caches import ConcatCache
+from fridge.models.llama import Llama
 from fridge.testing import TINY, tiny_llama
+from fridge.workbench import text
 
 TOLERANCE = 1e-4
 LENGTH = 200

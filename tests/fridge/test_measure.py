@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 
-from fridge import measure
+from fridge.workbench import measure
 
 MB = 1_000_000
 

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from fridge import embedded, models
+from fridge import models
 from fridge.models import ModelUnavailable
+from fridge.weights import embedded
 
 
 def test_local_folder(checkpoint, monkeypatch: pytest.MonkeyPatch) -> None:

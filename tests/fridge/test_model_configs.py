@@ -2,7 +2,7 @@
 
 import pytest
 
-from fridge import model_configs
+from fridge.memory import model_configs
 
 PUBLISHED = {
     "SmolLM2-135M": 134_515_008,

@@ -13,8 +13,10 @@ import pytest
 import torch
 from transformers import GPT2Config
 
-from fridge import facts, model_folder, models
+from fridge import models
 from fridge.models import ModelUnavailable
+from fridge.notebook import facts
+from fridge.weights import model_folder
 
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n"
 

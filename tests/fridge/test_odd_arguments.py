@@ -16,7 +16,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fridge.caches import ConcatCache, RewindableCache
+from fridge.models.caches import ConcatCache, RewindableCache
 from fridge.testing import CountingPool, Hbm, ScriptedModel, ScriptedSpeaker, SpareAllocator, Wrong, randn, tiny_llama
 from fridge.testing.tiny import TinyLlama
 

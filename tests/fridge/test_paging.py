@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fridge.caches import ConcatCache
-from fridge.paging import KVPool, PagedRunner, Piece, prefill
+from fridge.models.caches import ConcatCache
+from fridge.serving.paging import KVPool, PagedRunner, Piece, prefill
 from fridge.testing import TINY, CountingPool, SpareAllocator, TightAllocator, Wrong, dense_attention, randn, tiny_llama
 
 

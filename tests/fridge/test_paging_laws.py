@@ -10,10 +10,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fridge import serving
-from fridge.paging import KVPool, PagedRunner, prefill
+from fridge.serving import loop
+from fridge.serving.paging import KVPool, PagedRunner, prefill
+from fridge.serving.traces import Request
 from fridge.testing import tiny_llama
-from fridge.traces import Request
 
 MASTER = Path(__file__).parents[2] / "solutions/04-paged-attention/paged_attention.py"
 FEW = settings(max_examples=25, deadline=None, derandomize=True)
@@ -74,7 +74,7 @@ def test_serving_laws(load: list[Request], block_size: int, spare: int, budget: 
     cache = parts.PagedKVCache(pool, allocator)
     scheduler = parts.Scheduler(num_blocks, block_size, budget, places)
 
-    def watch(step: serving.Step) -> None:
+    def watch(step: loop.Step) -> None:
         tables = [cache.block_table(name) for name in scheduler.running]
         owned = [block for table in tables for block in table]
         assert len(owned) == len(set(owned)), "a block has two owners"
@@ -83,7 +83,7 @@ def test_serving_laws(load: list[Request], block_size: int, spare: int, budget: 
         assert len(scheduler.running) <= places
         assert sum(step.computed.values()) <= budget
 
-    run = serving.serve(scheduler, load, places, cache, PagedRunner(model(), pool, parts.paged_attention), watch=watch)
+    run = loop.serve(scheduler, load, places, cache, PagedRunner(model(), pool, parts.paged_attention), watch=watch)
     assert allocator.num_free == num_blocks
     assert len(cache) == 0
     for index, request in enumerate(load):

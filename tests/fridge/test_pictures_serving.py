@@ -3,8 +3,9 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from fridge import pictures, serving, traces
-from fridge.serving_bench import figures
+from fridge import pictures
+from fridge.serving import loop, traces
+from fridge.serving.bench import figures
 
 pytestmark = pytest.mark.usefixtures("no_window")
 
@@ -12,7 +13,7 @@ pytestmark = pytest.mark.usefixtures("no_window")
 def test_factors_count_beside_what_they_measure() -> None:
     """Guards against a title of gains where the clock saw a loss, and against a count that the clock disturbs."""
     requests = [traces.Request([5, 6], output) for output in (4, 4)]
-    one, two = (serving.serve(serving.StaticScheduler(places), requests, places) for places in (1, 2))
+    one, two = (loop.serve(loop.StaticScheduler(places), requests, places) for places in (1, 2))
     for index, step in enumerate(two.steps, start=1):
         step.end = 4.0 * index  # each step of two sequences took four times as long as one of one
     pictures.factors({"one at a time": one, "static": two})

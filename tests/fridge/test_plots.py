@@ -7,7 +7,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_rgb
 
-from fridge import plots
+from fridge.workbench import plots
 
 pytestmark = pytest.mark.usefixtures("no_window")
 

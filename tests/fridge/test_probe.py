@@ -3,11 +3,12 @@
 import pytest
 import torch
 
-from fridge import measure, probe
-from fridge.caches import ConcatCache
-from fridge.early_exit import early_exit
-from fridge.llama import Llama
+from fridge.memory import probe
+from fridge.models.caches import ConcatCache
+from fridge.models.llama import Llama
+from fridge.speculation.early_exit import early_exit
 from fridge.testing import tiny_llama
+from fridge.workbench import measure
 
 CPU = torch.device("cpu")
 

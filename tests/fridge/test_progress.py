@@ -9,8 +9,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from fridge import cli, progress, scoreboard
-from fridge.scoreboard import NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
+from fridge.notebook import cli, progress, scoreboard, syllabus
+from fridge.notebook.scoreboard import NOT_ATTEMPTED, RIGHT, SKIPPED, WRONG
 
 COURSE = Path(__file__).resolve().parents[2] / "course"
 WORK = "03-kv-cache"
@@ -35,7 +35,7 @@ def course(tmp_path: Path) -> Path:
 
 def save(course: Path, outputs: dict[str, list[dict]], unit: str = WORK) -> Path:
     """Put outputs, given by exercise, under the test cells of a unit's saved notebook; return the file."""
-    path = course / scoreboard.syllabus()[unit]["notebook"]
+    path = course / syllabus.whole()[unit]["notebook"]
     notebook = json.loads(path.read_text(encoding="utf-8"))
     for cell in notebook["cells"]:
         name = cell["metadata"].get("nbgrader", {}).get("grade_id", "").removesuffix("-test")
@@ -47,7 +47,7 @@ def save(course: Path, outputs: dict[str, list[dict]], unit: str = WORK) -> Path
 
 def found(folder: Path, unit: str = WORK) -> dict[str, str]:
     """Exercise -> outcome in a unit, by `progress.read`."""
-    title = scoreboard.syllabus()[unit]["title"]
+    title = syllabus.whole()[unit]["title"]
     (one,) = [one for one in progress.read(folder).units if one.title == title]
     return {row.name: row.outcome for row in one.rows}
 
@@ -55,11 +55,9 @@ def found(folder: Path, unit: str = WORK) -> dict[str, str]:
 def test_untouched_handouts(course: Path) -> None:
     """Guards against points for nothing, and units that vanish until they are begun."""
     all_units = progress.read(course)
-    assert [unit.title for unit in all_units.units] == [unit["title"] for unit in scoreboard.syllabus().values()]
+    assert [unit.title for unit in all_units.units] == [unit["title"] for unit in syllabus.whole().values()]
     assert not any(unit.started or unit.earned or unit.trouble for unit in all_units.units)
-    assert sum(unit.total for unit in all_units.units) == sum(
-        sum(unit.values()) for unit in scoreboard.units().values()
-    )
+    assert sum(unit.total for unit in all_units.units) == sum(sum(unit.values()) for unit in syllabus.units().values())
     assert all_units.next[1].name == "weight-gigabytes"
 
 
@@ -232,7 +230,7 @@ def test_the_table_says_the_same_as_the_shell(course: Path) -> None:
 
 def test_all_done(course: Path) -> None:
     """Guards against a next exercise where there is none."""
-    for unit, exercises in scoreboard.units().items():
+    for unit, exercises in syllabus.units().items():
         save(course, {name: [PASSES] for name in exercises}, unit)
     shown = progress.read(course)
     assert shown.next is None

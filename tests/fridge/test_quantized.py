@@ -1,9 +1,9 @@
-"""fridge.quantized: other layers in a model, and what they hold."""
+"""fridge.quantization.quantized: other layers in a model, and what they hold."""
 
 import torch
 from torch import nn
 
-from fridge import quantized
+from fridge.quantization import quantized
 from fridge.testing import tiny_llama
 
 TOKENS = torch.tensor([[5, 9, 2, 61]])

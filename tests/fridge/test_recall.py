@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from fridge import recall
-from fridge.recall import page, questions, widgets
+from fridge.notebook import recall
+from fridge.notebook.recall import page, questions, widgets
 
 FILE = """
 [[question]]
@@ -88,7 +88,7 @@ def test_both_stand_beside_each_other(unit: str, monkeypatch: pytest.MonkeyPatch
     """Guards against an executed notebook that shows nothing on GitHub, and a traceback without ipywidgets."""
     bundle = recall.ask(unit)._repr_mimebundle_()
     assert set(bundle) == {"text/plain", "text/html", widgets.MIME}
-    monkeypatch.setitem(sys.modules, "fridge.recall.widgets", None)
+    monkeypatch.setitem(sys.modules, "fridge.notebook.recall.widgets", None)
     monkeypatch.delattr(recall, "widgets")
     assert set(recall.ask(unit)._repr_mimebundle_()) == {"text/plain", "text/html"}
 

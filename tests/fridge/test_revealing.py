@@ -8,9 +8,8 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
-from fridge import progress, scoreboard, this_notebook
-from fridge.cells import STUB
-from fridge.notebook import handouts, references, revealing, runs
+from fridge.notebook import handouts, progress, references, revealing, runs, scoreboard, syllabus, this_notebook
+from fridge.notebook.cells import STUB
 from fridge.testing import Wrong
 
 UNIT, NOTEBOOK = "03-kv-cache", "kv_cache.ipynb"
@@ -64,7 +63,7 @@ def cell(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Cell]:
         "both": {"title": "2 · Pair: both", "points": 3},
     }
     unit = {"title": "Unit", "exercises": listed, "notebook": f"{UNIT}/{NOTEBOOK}"}
-    monkeypatch.setattr(scoreboard, "syllabus", lambda: {UNIT: unit})
+    monkeypatch.setattr(syllabus, "whole", lambda: {UNIT: unit})
     monkeypatch.setattr(handouts, "graded_cells", lambda: {UNIT: HANDOUT})
     handouts.stubs.cache_clear()
     monkeypatch.setattr(revealing, "_in_place", {})

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from fridge.cells import STUB, read_cells
+from fridge.notebook.cells import STUB, read_cells
 from fridge.notebook.handouts import stubs_of
 from fridge.notebook.reveals import called, given_up
 
@@ -110,7 +110,7 @@ def test_all_tests_of_a_stub_are_given_up() -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "from fridge.llama import *\ndef reveal(w):\n    print(w)\nreveal('rope')",
+        "from fridge.models.llama import *\ndef reveal(w):\n    print(w)\nreveal('rope')",
         "notebook = Board()\nnotebook.reveal('rope')",
         "revealing = Board()\nrevealing.reveal('rope')",
     ],

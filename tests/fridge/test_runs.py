@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from fridge import scoreboard, this_notebook
-from fridge.cells import STUB
-from fridge.notebook import grading, handouts, runs
+from fridge.notebook import grading, handouts, runs, scoreboard, syllabus, this_notebook
+from fridge.notebook.cells import STUB
 from fridge.testing import NotAttempted, Wrong
 from fridge.testing.outcome import Stale
 
@@ -62,7 +61,7 @@ def kernel(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Kernel]:
     monkeypatch.chdir(tmp_path)
     exercises = {"doubling": {"title": "1 · Double", "points": 2}}
     listed = {"exercises": exercises, "notebook": f"{UNIT}/{NOTEBOOK}"}
-    monkeypatch.setattr(scoreboard, "syllabus", lambda: {UNIT: listed})
+    monkeypatch.setattr(syllabus, "whole", lambda: {UNIT: listed})
     stub = cell(f"def double(x):\n    {STUB}", "doubling")
     monkeypatch.setattr(handouts, "graded_cells", lambda: {UNIT: [stub, cell(TEST, TEST_ID, solution=False)]})
     handouts.stubs.cache_clear()

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from fridge import scoreboard
-from fridge.scoreboard import NOT_ATTEMPTED, RIGHT, WRONG
+from fridge.notebook import scoreboard, syllabus
+from fridge.notebook.scoreboard import NOT_ATTEMPTED, RIGHT, WRONG
 
 UNITS = {
     "03-kv-cache": {
@@ -31,10 +31,10 @@ def units(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A `units.json` of its own; the file."""
     file = tmp_path / "units.json"
     file.write_text(json.dumps(UNITS))
-    monkeypatch.setattr(scoreboard, "UNITS", file)
-    scoreboard.syllabus.cache_clear()
+    monkeypatch.setattr(syllabus, "UNITS", file)
+    syllabus.whole.cache_clear()
     yield file
-    scoreboard.syllabus.cache_clear()
+    syllabus.whole.cache_clear()
 
 
 def test_table(units: Path) -> None:
@@ -63,10 +63,10 @@ def test_html(units: Path) -> None:
 
 def test_points_and_titles(units: Path) -> None:
     """Guards against an exercise that can't be tried before `make course` has listed it."""
-    assert scoreboard.title("allocate") == "1 · Blocks"
-    assert scoreboard.title("brand-new") == "brand-new"
-    assert scoreboard.points("allocate") == 4
-    assert scoreboard.points("brand-new") == 0
+    assert syllabus.title("allocate") == "1 · Blocks"
+    assert syllabus.title("brand-new") == "brand-new"
+    assert syllabus.points("allocate") == 4
+    assert syllabus.points("brand-new") == 0
 
 
 def test_without_the_list(units: Path, capsys: pytest.CaptureFixture) -> None:
@@ -74,7 +74,7 @@ def test_without_the_list(units: Path, capsys: pytest.CaptureFixture) -> None:
     from fridge.testing import exercise
 
     units.unlink()
-    scoreboard.syllabus.cache_clear()
+    syllabus.whole.cache_clear()
     with exercise("brand-new"):
         pass
     assert (

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fridge.caches import ConcatCache
+from fridge.models.caches import ConcatCache
 from fridge.testing import Call, ScriptedModel, Wrong
 
 PROMPT, ANSWER = [5, 9, 2, 7], [11, 3, 3, 60]

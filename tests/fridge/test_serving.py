@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from fridge import serving, traces, waste
+from fridge.serving import loop, traces, waste
 from fridge.testing import SimulatedServer, Wrong
 
 
@@ -14,7 +14,7 @@ def requests(*outputs: int) -> list[traces.Request]:
 
 def test_static_batches_take_as_long_as_their_longest() -> None:
     """Guards against a static baseline that lets somebody leave, which would flatter it."""
-    run = serving.serve(serving.StaticScheduler(2), requests(1, 4, 2, 2), places=2)
+    run = loop.serve(loop.StaticScheduler(2), requests(1, 4, 2, 2), places=2)
     assert len(run.steps) == 4 + 2
     assert [len(run.replies[f"r{index}"].tokens) for index in range(4)] == [1, 4, 2, 2]
     assert run.tokens == 9
@@ -25,22 +25,22 @@ def test_static_batches_take_as_long_as_their_longest() -> None:
 
 def test_times_of_a_reply() -> None:
     """Guards against a TPOT that counts the first token's waiting, or divides by all tokens."""
-    served = serving.Served([7, 7, 7], [2.0, 2.5, 3.0])
+    served = loop.Served([7, 7, 7], [2.0, 2.5, 3.0])
     assert served.ttft == 2.0
     assert served.tpot == 0.5
-    assert serving.Served([7], [2.0]).tpot is None
-    run = serving.Run({"a": served, "b": serving.Served([1], [9.0])}, [serving.Step(9.0, {}, set(), 0)], 1)
+    assert loop.Served([7], [2.0]).tpot is None
+    run = loop.Run({"a": served, "b": loop.Served([1], [9.0])}, [loop.Step(9.0, {}, set(), 0)], 1)
     assert (run.ttft(), run.ttft(0.95), run.tpot(), run.throughput) == (5.5, 9.0, 0.5, 4 / 9)
 
 
 def test_counts_of_a_run_and_who_did_best(capsys: pytest.CaptureFixture[str]) -> None:
     """Guards against a step that is counted from 0, and against a short queue that wins because it is short."""
-    narrow, wide = (serving.serve(serving.StaticScheduler(n), requests(1, 4, 2, 2), places=n) for n in (2, 4))
+    narrow, wide = (loop.serve(loop.StaticScheduler(n), requests(1, 4, 2, 2), places=n) for n in (2, 4))
     assert (narrow.tokens_per_step, wide.tokens_per_step) == (9 / 6, 9 / 4)
     assert [narrow.first_step(quantile) for quantile in (0, 0.5, 0.95)] == [1, 3, 5]
     assert wide.first_step(0.95) == 1
-    one = serving.serve(serving.StaticScheduler(1), requests(4), places=1)
-    serving.compare({"narrow": narrow, "wide": wide, "one alone": one})
+    one = loop.serve(loop.StaticScheduler(1), requests(4), places=1)
+    loop.compare({"narrow": narrow, "wide": wide, "one alone": one})
     *_, last_row, below = capsys.readouterr().out.strip().splitlines()
     assert last_row.split()[:5] == ["one", "alone", "4", "1.0", "1"]
     assert below.endswith("most tokens per second: wide, shortest TTFT: wide, shortest TPOT: narrow")
@@ -62,7 +62,7 @@ def test_transformers_in_batches_gives_each_its_own_reply() -> None:
     for weight in model.parameters():
         weight.data.normal_(std=0.3)
     wanted = [traces.Request([5, 9, 2, 6], 3), traces.Request([7], 6), traces.Request([1, 1], 2)]
-    run = serving.generate_in_batches(model, wanted, batch=2)
+    run = loop.generate_in_batches(model, wanted, batch=2)
     for index, request in enumerate(wanted):
         tokens = list(request.prompt)
         for _ in range(request.output):

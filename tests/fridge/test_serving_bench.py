@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from fridge.serving_bench import __main__ as bench
-from fridge.serving_bench import contest, peers
-from fridge.serving_bench.sweep import sweep
+from fridge.serving.bench import __main__ as bench
+from fridge.serving.bench import contest, peers
+from fridge.serving.bench.sweep import sweep
+from fridge.serving.traces import Request, serving_trace
 from fridge.testing import tiny_llama
-from fridge.traces import Request, serving_trace
 
 SHORT = [Request(request.prompt[:6], 4) for request in serving_trace()[:3]]
 INSTALLED = [one for one in contest.CONTESTANTS if one.needs != "vllm"]

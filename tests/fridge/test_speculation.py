@@ -4,9 +4,10 @@ import matplotlib.pyplot as plt
 import pytest
 import torch
 
-from fridge import pictures, speculation
-from fridge.caches import RewindableCache
-from fridge.early_exit import agreement, early_exit
+from fridge import pictures
+from fridge.models.caches import RewindableCache
+from fridge.speculation import measuring
+from fridge.speculation.early_exit import agreement, early_exit
 from fridge.testing import (
     ScriptedSpeaker,
     TokenTable,
@@ -88,43 +89,43 @@ def test_agreement_ends_with_certainty() -> None:
 def test_meter_counts_calls_drafts_and_acceptance() -> None:
     """Guards against an acceptance that counts guesses behind a wrong one, and a last round that is forgotten."""
     target, cache = ScriptedSpeaker(TALK), RewindableCache()
-    meter = speculation.Meter(target, lambda text, k: [*TALK[len(text) : len(text) + 2], 63, 63][:k])
+    meter = measuring.Meter(target, lambda text, k: [*TALK[len(text) : len(text) + 2], 63, 63][:k])
     run = meter.result(loop(meter, TALK[:3], 7, cache, meter.propose, 4), cache)
     assert run.reply == TALK[3:10]
     assert (run.drafted, run.kept) == ([4, 2], [2, 2])
     assert run.tokens_per_call == 3
     assert run.acceptance == pytest.approx(4 / 5)
     assert len(run.gaps) == 3
-    plain = speculation.Meter(ScriptedSpeaker(TALK), speculation.nothing)
+    plain = measuring.Meter(ScriptedSpeaker(TALK), measuring.nothing)
     cache = RewindableCache()
     other = plain.result(loop(plain, TALK[:3], 7, cache, plain.propose, 0), cache)
     assert (other.tokens_per_call, other.acceptance) == (1, 0)
     assert other.readings() == 1
-    assert speculation.compare(other, run) == (7, 0, True)
+    assert measuring.compare(other, run) == (7, 0, True)
 
 
 def test_differences_are_excused_by_a_near_tie_alone() -> None:
     """Guards against a lossy loop that passes as lossless."""
 
-    def run(reply: list[int], gaps: list[float]) -> speculation.Run:
-        return speculation.Run(reply, 1.0, [], [], gaps)
+    def run(reply: list[int], gaps: list[float]) -> measuring.Run:
+        return measuring.Run(reply, 1.0, [], [], gaps)
 
     plain = run([1, 2, 3], [5.0, 1e-5, 5.0])
-    assert speculation.compare(plain, run([1, 9, 3], [])) == (1, 1, True)
-    assert speculation.compare(plain, run([1, 2, 9], [])) == (2, 1, False)
-    assert speculation.compare(plain, run([1, 2], [])) == (2, 1, False)
-    assert speculation.compare(plain.first(2), run([1, 2], [])) == (2, 1, True)
-    assert speculation.verdict(plain, plain) == "3 of 3 tokens equal, 1 near-ties: the same text"
-    assert speculation.verdict(plain, run([1, 9, 3], [])).endswith(": explained by a near-tie")
-    assert speculation.verdict(plain, run([1, 2, 9], [])).endswith("NOT explained by a near-tie")
+    assert measuring.compare(plain, run([1, 9, 3], [])) == (1, 1, True)
+    assert measuring.compare(plain, run([1, 2, 9], [])) == (2, 1, False)
+    assert measuring.compare(plain, run([1, 2], [])) == (2, 1, False)
+    assert measuring.compare(plain.first(2), run([1, 2], [])) == (2, 1, True)
+    assert measuring.verdict(plain, plain) == "3 of 3 tokens equal, 1 near-ties: the same text"
+    assert measuring.verdict(plain, run([1, 9, 3], [])).endswith(": explained by a near-tie")
+    assert measuring.verdict(plain, run([1, 2, 9], [])).endswith("NOT explained by a near-tie")
 
 
 def test_readings_count_calls_and_guesses_for_each_token() -> None:
     """Guards against a count of calls in which the drafter's own reading is free, and a division by no token."""
-    run = speculation.Run([1] * 7, 1.0, [4, 4, 2], [4, 0, 0], [])  # three calls, ten guesses, seven tokens
+    run = measuring.Run([1] * 7, 1.0, [4, 4, 2], [4, 0, 0], [])  # three calls, ten guesses, seven tokens
     assert run.readings() == 3 / 7
     assert run.readings(0.25) == (3 + 10 / 4) / 7
-    assert speculation.Run([], 1.0, [], [], []).readings() == 0
+    assert measuring.Run([], 1.0, [], [], []).readings() == 0
 
 
 def test_costs_leave_the_text_alone() -> None:
@@ -136,7 +137,7 @@ def test_costs_leave_the_text_alone() -> None:
         lengths.append((len(cache), tokens.shape[1]))
         return model(tokens, cache, last_only)
 
-    assert len(speculation.costs(call, [1, 2, 3, 4], [1, 3], repeats=2)) == 2
+    assert len(measuring.costs(call, [1, 2, 3, 4], [1, 3], repeats=2)) == 2
     assert lengths == [(0, 4), *[(4, 1)] * 3, *[(4, 3)] * 3]
 
 

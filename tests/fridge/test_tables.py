@@ -2,7 +2,7 @@
 
 import pytest
 
-from fridge import tables
+from fridge.workbench import tables
 
 
 def test_text_is_aligned_and_html_is_escaped() -> None:

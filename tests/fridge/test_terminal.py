@@ -19,7 +19,7 @@ environment.require_files = stopped
 prepare.main(["lab"])
 """
 QUICK = {
-    "fridge": ["-m", "fridge.cli", "progress", "solutions"],
+    "fridge": ["-m", "fridge.notebook.cli", "progress", "solutions"],
     "autograder": ["-m", "autograder.cli", "lint", "✗ 学生"],
     "prepare": ["-c", STOPPED],
 }

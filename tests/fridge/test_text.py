@@ -1,6 +1,6 @@
 """The text for perplexity that needs no download."""
 
-from fridge import text
+from fridge.workbench import text
 
 
 def test_long_english_and_the_same_each_time(child) -> None:

@@ -4,7 +4,7 @@ import time
 
 import torch
 
-from fridge.caches import ConcatCache
+from fridge.models.caches import ConcatCache
 from fridge.testing import TINY, randn, tiny_llama
 
 TOKENS = torch.arange(30)[None] % TINY.vocab_size

@@ -75,7 +75,7 @@ def test_the_value_comes_back_and_so_does_an_error():
 @pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton isn't here")
 def test_launches_of_kernels():
     """Guards against an empty kernel, or one launch a head, that nobody sees."""
-    from fridge.kernels import tl, triton
+    from fridge.attention.kernels import tl, triton
 
     @triton.jit
     def copy_kernel(x, y, n, BLOCK: tl.constexpr):

@@ -11,7 +11,13 @@ from types import SimpleNamespace
 import pytest
 from checkouts import ROOT
 
-FILES = ["Makefile", "requirements.lock", "pyproject.toml", "course/fridge/__init__.py", "course/fridge/smollm2.lock"]
+FILES = [
+    "Makefile",
+    "requirements.lock",
+    "pyproject.toml",
+    "course/fridge/__init__.py",
+    "course/fridge/weights/smollm2.lock",
+]
 MODULES = ["steps", "surroundings", "sources", "stamps", "packages", "environment", "prepare"]
 
 

@@ -7,9 +7,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from fridge.cells import Cell, read_cells
+from fridge.notebook.cells import Cell, read_cells
 
-HANDOUTS = Path(__file__).parents[1] / "handouts.json"  # `make course` writes it
+HANDOUTS = Path(__file__).with_name("handouts.json")  # `make course` writes it
 TEST_SUFFIX = "-test"
 
 

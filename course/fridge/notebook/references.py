@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fridge.cells import FOR_REAL, parsed
+from fridge.notebook.cells import FOR_REAL, parsed
 from fridge.notebook.handouts import Stub
 
 FILE = "references.json"
@@ -26,7 +26,7 @@ CHOICE = (
 )  # `autograder publish` writes it; where there is none, all is allowed
 LIBRARY, FILES, NO = "library", "file", "no"  # choices when publishing; each but the last allows those before it, too
 RELATIVES = {  # stub -> name -> where the library has the same function; tests/fridge/test_references.py compares them
-    "causal-attention": {"causal_attention": ("fridge.llama", "attend_causally")},
+    "causal-attention": {"causal_attention": ("fridge.models.llama", "attend_causally")},
     "verify-greedy": {"verify_greedy": ("fridge.testing.speculation", "agreed")},
 }
 _CELL = re.compile(r"^# %%(.*)$", re.MULTILINE)

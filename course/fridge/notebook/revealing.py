@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from fridge import scoreboard, this_notebook
-from fridge.notebook import grading, handouts, references, reveals, runs, saved
+from fridge.notebook import grading, handouts, references, reveals, runs, saved, scoreboard, syllabus, this_notebook
 from fridge.notebook.handouts import Stub
 from fridge.notebook.references import NoReference, Reference
 
@@ -63,14 +62,14 @@ def _find(exercise: str, stub: Stub | None, file: str | None) -> Reference:
             raise NoReference("you have solved it.")
         if not any(scoreboard.attempted(name) for name in stub.exercises):
             raise NoReference("try it first: write an answer, run it, and run its test, which says ✗.")
-    return references.find(stub, scoreboard.notebook(exercise), file)
+    return references.find(stub, syllabus.notebook(exercise), file)
 
 
 def _show(stub: Stub, reference: Reference) -> None:
     from IPython.display import Markdown, display
 
-    titles = "; ".join(scoreboard.title(name) for name in stub.exercises)
-    lost = sum(map(scoreboard.points, stub.exercises))
+    titles = "; ".join(syllabus.title(name) for name in stub.exercises)
+    lost = sum(map(syllabus.points, stub.exercises))
     names = ", ".join(f"`{name}`" for name in sorted(reference.values))
     said = (
         f"**{titles}** is revealed, and its points are given up ({lost:g}). From here on a reference runs as {names}; "

@@ -9,7 +9,7 @@ import ast
 import re
 from collections.abc import Iterable, Iterator
 
-from fridge.cells import Cell, parsed
+from fridge.notebook.cells import Cell, parsed
 from fridge.notebook.handouts import Stub, find
 
 LIBRARY, CALL = "fridge", "reveal"

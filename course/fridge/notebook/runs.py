@@ -16,9 +16,8 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any
 
-from fridge import this_notebook
-from fridge.cells import STUB, Cell, read_cells
-from fridge.notebook import grading, handouts, saved
+from fridge.notebook import grading, handouts, saved, this_notebook
+from fridge.notebook.cells import STUB, Cell, read_cells
 from fridge.notebook.handouts import Stub
 
 MOST_NAMES = 200  # functions that an exercise is followed through

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from fridge import saved, this_notebook
-from fridge.cells import Cell, UnreadableCells, read_cells
+from fridge.notebook import on_disk, this_notebook
+from fridge.notebook.cells import Cell, UnreadableCells, read_cells
 
 MAX_BYTES = 4 * 10**6  # larger ones take longer to read than a learner should wait for a test
 
@@ -30,7 +30,7 @@ def read(name: str) -> Saved | None:
         status = path.stat()
         if status.st_size > MAX_BYTES:
             return None
-        cells = read_cells(saved.read(path)["cells"])
+        cells = read_cells(on_disk.read(path)["cells"])
     except (OSError, ValueError, UnreadableCells):
         return None
     return Saved(status.st_mtime, cells)

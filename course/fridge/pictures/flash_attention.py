@@ -5,8 +5,8 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from fridge import plots
-from fridge.attention_bench import table_bytes
+from fridge.attention.bench import table_bytes
+from fridge.workbench import plots
 
 _LIGHT = "#d9d9d9"
 _SIX = (  # as plots.STYLES, with two more; lightness, line and marker all differ

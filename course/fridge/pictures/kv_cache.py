@@ -2,7 +2,7 @@
 
 from matplotlib.axes import Axes
 
-from fridge import plots
+from fridge.workbench import plots
 
 
 def repeated_work(prompt: int = 4, steps: int = 4) -> None:

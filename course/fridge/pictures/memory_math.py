@@ -2,7 +2,7 @@
 
 from matplotlib.axes import Axes
 
-from fridge import plots
+from fridge.workbench import plots
 
 _WIDTH = 24.0  # of a drawn card
 

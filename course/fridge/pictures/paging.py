@@ -7,9 +7,9 @@ from itertools import cycle
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from fridge import plots
-from fridge.serving import Run
-from fridge.waste import PAPER, PARTS, POLICIES, Usage
+from fridge.serving.loop import Run
+from fridge.serving.waste import PAPER, PARTS, POLICIES, Usage
+from fridge.workbench import plots
 
 _FILLS = ("#2166ac", "#92c5de", "#4d4d4d", "#d6604d", "#fddbc7", "#b8b8b8")  # neighbours differ in lightness
 _LIGHT = {"#92c5de", "#fddbc7", "#b8b8b8"}

@@ -4,7 +4,7 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor
 
-from fridge import plots
+from fridge.workbench import plots
 
 ROWS, COLUMNS, GROUP = 8, 16, 8
 OUTLIER = (2, 5)  # row, column

@@ -3,7 +3,7 @@
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
-from fridge import plots
+from fridge.workbench import plots
 
 _LIGHT = "#d9d9d9"
 

@@ -5,7 +5,7 @@ import math
 from matplotlib.axes import Axes
 from matplotlib.patches import Circle, Ellipse, FancyBboxPatch, Rectangle
 
-from fridge import plots
+from fridge.workbench import plots
 
 _GREY, _DARK = "#a8a8a8", "#6e6e6e"
 _GAP = 2.2  # between boxes, in the root of a gigabyte

@@ -1,6 +1,6 @@
 """What test cells are written with: outcomes, expectations, and objects that the test owns and can count with."""
 
-from fridge.caches import ConcatCache, RewindableCache
+from fridge.models.caches import ConcatCache, RewindableCache
 from fridge.testing.attention import exact_attention
 from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true

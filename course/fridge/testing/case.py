@@ -11,7 +11,7 @@ import re
 from types import FrameType, FunctionType
 from typing import Any
 
-from fridge.cells import parsed
+from fridge.notebook.cells import parsed
 
 WHAT = "what"  # the parameter of expectations that names the case
 _OF_A_VALUE = re.compile(r"what \S+ returns")  # no case; the next words are

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fridge import arguments
 from fridge.testing.outcome import STUB_MESSAGE, Outcome, Wrong, name_of
+from fridge.workbench import arguments
 
 RETURN = "None (is a `return` missing?)"
 LONG, MANY = 200, 8  # characters and tensor elements that a message shows; beyond, it shows a part or the shape

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fridge import arguments
 from fridge.testing.expect import LARGEST, InWords, describe, is_large, is_real_tensor, on_cpu, wrong
+from fridge.workbench import arguments
 
 _NO_PARTS = (str, bytes, dict, set, frozenset)  # can be gone through, and are no tuple
 

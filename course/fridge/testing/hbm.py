@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fridge import arguments
 from fridge.testing.expect import InWords, wrong
+from fridge.workbench import arguments
 
 LARGEST = 2**22  # elements of all arrays that a learner's code makes: a test's arrays are far smaller
 

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from fridge import scoreboard
-from fridge.notebook import grading, revealing, runs
+from fridge.notebook import grading, revealing, runs, scoreboard, syllabus
 from fridge.testing import changed
 from fridge.testing.case import case_of
 from fridge.testing.changed import Change, watched
@@ -108,7 +107,7 @@ def exercise(name: str) -> Iterator[None]:
         Wrong: an expectation failed, or the learner's code raised.
         Stale: what ran is an older version than the one in the exercise's cell.
     """
-    points = scoreboard.points(name)
+    points = syllabus.points(name)
     found: Outcome | None = None
     changes: list[Change] = []
     test_file = _test_file()
@@ -131,20 +130,20 @@ def exercise(name: str) -> Iterator[None]:
     if revealing.is_in_place(name):
         scoreboard.record(name, scoreboard.REVEALED)
         print(_revealed(name, points))
-    elif why := runs.stale(name, scoreboard.notebook(name)):
+    elif why := runs.stale(name, syllabus.notebook(name)):
         scoreboard.record(name, scoreboard.STALE)
         raise Stale(f"{scoreboard.MARKS[scoreboard.STALE]} {name}: {why}") from None
     elif found is not None:
         scoreboard.record(name, scoreboard.NOT_ATTEMPTED if isinstance(found, NotAttempted) else scoreboard.WRONG)
         raise found from None
     else:
-        given_up = revealing.stands(name, scoreboard.notebook(name))
+        given_up = revealing.stands(name, syllabus.notebook(name))
         scoreboard.record(name, scoreboard.REVEALED if given_up else scoreboard.RIGHT)
         print(_right(name, points) + (f"\n{CALL_STANDS}" if given_up else ""))
 
 
 def _right(name: str, points: float) -> str:
-    looks_at, because = scoreboard.looks_at(name), scoreboard.because(name)
+    looks_at, because = syllabus.looks_at(name), syllabus.because(name)
     if grading.has_hidden_tests():
         lines = [f"✓ {name}: all tests pass, the hidden ones too ({_worth(points)})."]
     else:
@@ -170,7 +169,7 @@ def _installed(package: str) -> bool:
 
 def _judge(name: str, points: float, error: BaseException, changes: list[Change]) -> Outcome:
     if isinstance(error, NotImplementedError) and str(error) == STUB_MESSAGE:
-        looks_at = scoreboard.looks_at(name)
+        looks_at = syllabus.looks_at(name)
         earlier = _first()
         or_else = ", or it calls what isn't" if earlier else ""
         lines = [f"○ {name}: not attempted yet{or_else} ({_worth(points)}). Fill in the exercise's cell and run it."]
@@ -204,7 +203,7 @@ def _first() -> list[str]:
     fine = (scoreboard.RIGHT, scoreboard.SKIPPED, scoreboard.REVEALED)
     open_ones = [name for name in _builds_on if scoreboard.outcomes().get(name, scoreboard.RIGHT) not in fine]
     return [
-        f"  First do “{scoreboard.title(name)}”: your answer here may call it, and its own tests don't pass yet."
+        f"  First do “{syllabus.title(name)}”: your answer here may call it, and its own tests don't pass yet."
         for name in open_ones
     ]
 

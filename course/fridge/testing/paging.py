@@ -10,15 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fridge import arguments
-from fridge.paging import KVPool
+from fridge.serving.paging import KVPool
 from fridge.testing.expect import InWords, wrong
+from fridge.workbench import arguments
 
 LEFTOVER = 1e4  # what a block holds before anything is written: keys and values of a sequence that has gone
 
 
 class CountingPool:
-    """Stands for a `fridge.paging.KVPool` in a test: it counts, and starts full of leftovers.
+    """Stands for a `fridge.serving.paging.KVPool` in a test: it counts, and starts full of leftovers.
 
     Attributes:
         slots_read, blocks_copied: the work so far; a slot counts once for each layer.

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fridge import arguments
-from fridge.llama import Cache
+from fridge.models.llama import Cache
 from fridge.testing.expect import InWords, wrong
+from fridge.workbench import arguments
 
 MOST_FED = 4096  # tokens of one call, all rows together: a test's conversations are far shorter
 MOST_TOLD = 20  # tokens that a message shows
@@ -29,7 +29,7 @@ class Call:
 
 
 class ScriptedModel:
-    """Stands for a `fridge.llama.Llama` in a test: call it as you call that.
+    """Stands for a `fridge.models.llama.Llama` in a test: call it as you call that.
 
     The whole conversation is known beforehand. At each position the model finds the next token of it most likely, and a
     call that feeds something else, or feeds it at another position, is an error that says so.

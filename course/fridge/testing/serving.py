@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from fridge import arguments
 from fridge.testing.expect import wrong
+from fridge.workbench import arguments
 
 MOST_NAMES = 10_000  # in one plan: a test's servers have some ten requests
 

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fridge.llama import Cache
+from fridge.models.llama import Cache
 from fridge.testing.expect import InWords, wrong
 from fridge.testing.given import expect_parts, expect_tensor, token_ids
 from fridge.testing.scripted import MOST_FED, ids_fed, positions_held
@@ -32,7 +32,7 @@ class Heard:
 
 
 class ScriptedSpeaker:
-    """Stands for a language model that may be fed wrong guesses: call it as a `fridge.llama.Llama`.
+    """Stands for a language model that may be fed wrong guesses: call it as a `fridge.models.llama.Llama`.
 
     While the text is the conversation's beginning, the next token is the conversation's, or what `instead` says for
     that position. After any other text the next token follows from the whole text by a rule of no sense.

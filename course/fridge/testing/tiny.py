@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from fridge.llama import Cache, Llama, LlamaConfig
+from fridge.models.llama import Cache, Llama, LlamaConfig
 from fridge.testing.scripted import ids_fed, positions_held
 
 TINY = LlamaConfig(

@@ -6,7 +6,7 @@ def positions_processed(prompt_tokens, new_tokens):
 
 import contextlib
 import fridge.testing, fridge.testing.expect, fridge.testing.outcome
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 
 @contextlib.contextmanager
 def content(name):

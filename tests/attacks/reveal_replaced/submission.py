@@ -6,7 +6,7 @@ def apply_rope(x, start, theta=10_000.0):
 
 # %% after="rope"
 import fridge
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 from fridge.notebook import reveals, revealing, runs
 from fridge.testing import outcome
 

@@ -9,7 +9,7 @@ import json
 import os
 
 os.environ.pop("NBGRADER_EXECUTION", None)
-from fridge import scoreboard
+from fridge.notebook import scoreboard
 from fridge.notebook import grading, references, revealing
 
 grading._said = grading.Role.LEARNING

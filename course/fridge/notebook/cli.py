@@ -1,0 +1,81 @@
+"""The command `fridge`, for learners: their points over all units, the file to hand in, a newer course."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fridge.workbench.terminal import allow_any_letter, reader_has_gone
+
+PROGRESS = "Show the points of all units, as last run and saved; `fridge` alone does so, too."
+UPDATE = "Fetch the newest version of the course by git and put your answers into its notebooks."
+SUBMIT = "Check a unit's saved notebook and make the file to hand in."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand; return the exit code: 0 fine, 2 wrong usage or nothing found."""
+    allow_any_letter()
+    options = _parser().parse_args(arguments)
+    try:
+        return options.run(options)
+    except BrokenPipeError:
+        return reader_has_gone()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="fridge", description="The course's command for learners.")
+    parser.set_defaults(run=_progress, folder=Path())
+    commands = parser.add_subparsers(metavar="COMMAND")
+    sub = commands.add_parser("progress", help=PROGRESS, description=PROGRESS)
+    sub.set_defaults(run=_progress)
+    where = "where the notebooks are; default: here"
+    sub.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help=where)
+    sub = commands.add_parser("submit", help=SUBMIT, description=SUBMIT)
+    sub.set_defaults(run=_submit)
+    which = "03-kv-cache, 03, or a notebook's path; default: the unit of this folder, or else each that you began"
+    sub.add_argument("which", nargs="?", metavar="UNIT|NOTEBOOK", help=which)
+    sub = commands.add_parser("update", help=UPDATE, description=UPDATE)
+    sub.set_defaults(run=_update)
+    return parser
+
+
+def _update(options: argparse.Namespace) -> int:
+    from fridge.notebook import progress
+    from fridge.notebook.updating import update
+
+    try:
+        print("\n".join(update.update(Path())))
+    except (update.CanNotUpdate, progress.NoNotebooks) as error:
+        print(f"fridge: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"fridge: stopped ({error}). Free some space, then type `fridge update` again.", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _submit(options: argparse.Namespace) -> int:
+    from fridge.notebook import handing_in, progress
+
+    try:
+        results = handing_in.submit_from(Path(), options.which)
+    except (handing_in.NothingToHandIn, progress.NoNotebooks) as error:
+        print(f"fridge: {error}", file=sys.stderr)
+        return 2
+    print("\n\n".join(map(repr, results)))
+    return 0
+
+
+def _progress(options: argparse.Namespace) -> int:
+    from fridge.notebook import progress
+
+    try:
+        print(progress.read(options.folder))
+    except progress.NoNotebooks as error:
+        print(f"fridge: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

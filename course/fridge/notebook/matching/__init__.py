@@ -1,0 +1,1 @@
+"""Which cell is which: a notebook's cells, compared with those that were handed out."""

@@ -1,0 +1,1 @@
+"""`fridge update`: a newer course, with the learner's answers in its notebooks."""

@@ -1,0 +1,1 @@
+"""Unit 04: paged memory, traces, a serving loop; the engine that they become, and its peers."""

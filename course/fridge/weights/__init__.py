@@ -1,0 +1,1 @@
+"""A model's files: where they come from, whether they are whole, and how they get into a module."""
