@@ -30,9 +30,8 @@ RECORD = Path("solutions/borrowed.json")  # unit -> exercise's function or class
 # Parts of the library that are about notebooks, files, machines and figures: calling them with a test's arguments could
 # only do something to this machine.
 _EFFECTS = re.compile(
-    r"fridge\.(bitsandbytes_peer|busy|checkpoint|checkup|cli|contents|embedded|environment|facts|handing_in|measure|merging"
-    r"|model_folder|models|notebook|pictures|placing|plots|probe|progress|recall|saved|scoreboard|serving_bench|terminal"
-    r"|this_notebook|updating)\b"
+    r"fridge\.(notebook|pictures|weights|models\.loading|memory\.probe|quantization\.bitsandbytes_peer|serving\.bench"
+    r"|workbench\.(busy|measure|plots|terminal))\b"
 )
 
 

@@ -2524,8 +2524,8 @@ if results:
 # model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=config)
 # ```
 #
-# `fridge.quantization.bitsandbytes_peer.load` does that for 8 bits, NF4, and NF4 with double quantization. First question: are your
-# weights theirs? (In every third layer, to save time.)
+# `fridge.quantization.bitsandbytes_peer.load` does that for 8 bits, NF4, and NF4 with double quantization. First
+# question: are your weights theirs? (In every third layer, to save time.)
 
 # %% tags=["for-real"]
 from fridge.quantization import bitsandbytes_peer

@@ -1629,8 +1629,8 @@ if scoreboard.ready("causal-attention", "rope", "kv-update", "generate"):
 # ### Time per token
 #
 # Four ways to get the next token, at contexts up to 1024: without a cache (measured above), with the concatenating
-# cache `fridge.models.caches.ConcatCache`, with yours (your attention and RoPE in both), and with `transformers` and its
-# `DynamicCache`. Each cache grows along one text, and at each context the median of five decode steps counts.
+# cache `fridge.models.caches.ConcatCache`, with yours (your attention and RoPE in both), and with `transformers` and
+# its `DynamicCache`. Each cache grows along one text, and at each context the median of five decode steps counts.
 
 # %% tags=["for-real"]
 from transformers import DynamicCache

@@ -305,11 +305,11 @@ with exercise("kv-slots"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
-# Now a whole server: `fridge.serving.waste` has a queue that is never empty, a memory for 15 360 tokens (nearly what the
-# paper's OPT-13B, Meta's model of 13 billion parameters, has on a 40 GB GPU), and, for contiguous stretches, a *buddy
-# allocator* as the paper assumes it: it halves its memory until a half just holds what is asked for. Each request joins
-# when its memory is there, grows by a token a step, and leaves. At each step your function says what its slots are. The
-# lengths are random, with the mean lengths that the paper gives for ShareGPT, people's chats.
+# Now a whole server: `fridge.serving.waste` has a queue that is never empty, a memory for 15 360 tokens (nearly what
+# the paper's OPT-13B, Meta's model of 13 billion parameters, has on a 40 GB GPU), and, for contiguous stretches, a
+# *buddy allocator* as the paper assumes it: it halves its memory until a half just holds what is asked for. Each request
+# joins when its memory is there, grows by a token a step, and leaves. At each step your function says what its slots
+# are. The lengths are random, with the mean lengths that the paper gives for ShareGPT, people's chats.
 
 # %% tags=["for-real"]
 if scoreboard.ready("kv-slots"):
@@ -680,7 +680,7 @@ class PagedKVCache:
     pool.
 
     Args:
-        pool: the memory, a `fridge.serving.paging.KVPool`. `pool.read(layer, slots)` returns (k, v) of
+        pool: the memory, a `KVPool` of fridge.serving. `pool.read(layer, slots)` returns (k, v) of
             these slots, [len(slots), kv_heads, head_dim] each; it is all that you need of it.
             The model writes.
         allocator: hands out the pool's blocks, a `BlockAllocator`.
@@ -3171,8 +3171,9 @@ if scoreboard.ready(*parts):
 # %% [markdown]
 # ### What your parts become
 #
-# `fridge.serving.engine` is this notebook, put together and made fast. It has the same parts under the same names, a page of
-# code each; read `scheduler.py` and `attention.py` first, you know what they do. What makes it faster than yours:
+# `fridge.serving.engine` is this notebook, put together and made fast. It has the same parts under the same names, a
+# page of code each; read `scheduler.py` and `attention.py` first, you know what they do. What makes it faster than
+# yours:
 #
 # - **No loop over sequences.** Those of about the same length are read together, a few groups a step: one operation
 #   gathers their blocks, a second computes their attention. A group is padded by a few blocks at most.

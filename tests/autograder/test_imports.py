@@ -37,7 +37,7 @@ with exercise("add"):
 def test_learners_processes_get_what_the_handout_shows_and_nothing_else():
     """Guards against answers and hidden tests in the warm process, whose command line learners can read."""
     found = imports.of_handout(MASTER)
-    assert found[:2] == ("import torch", "from fridge import plots")
+    assert found[:2] == ("import torch", "from fridge.workbench import plots")
     assert set(found[2:]) <= {"import after_a_magic"}
 
 

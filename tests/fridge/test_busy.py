@@ -22,7 +22,7 @@ IN_A_SHELL = """
 from IPython.core.interactiveshell import InteractiveShell
 shell = InteractiveShell.instance()
 measuring = "with busy.watched(): print('measured')"
-shell.run_cell("from itertools import count; from fridge import busy, plots; seconds = count()")
+shell.run_cell("from itertools import count; from fridge.workbench import busy, plots; seconds = count()")
 shell.run_cell("busy._has_quota = lambda: False")
 shell.run_cell("busy._now = lambda: busy.Look(n := float(next(seconds)), n, 2 * n, 0.0)")
 shell.run_cell(measuring, store_history=True)

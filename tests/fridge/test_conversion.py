@@ -104,7 +104,7 @@ def test_two_at_once(cache: Path) -> None:
 def test_killed_midway(cache: Path, quick: list[Path], tmp_path: Path) -> None:
     """Guards against half a folder that passes for a whole one after a crash or a full Binder."""
     code = (
-        "import time; from fridge import embedded, models\n"
+        "import time; from fridge import models; from fridge.weights import embedded\n"
         "def convert(source, target):\n"
         "    target.mkdir(); (target / 'config.json').write_text('{}'); time.sleep(60)\n"
         "embedded.convert = convert; models.folder()"

@@ -171,14 +171,14 @@ def test_a_folder_that_can_not_be_written_to(tmp_path: Path) -> None:
 
 def test_looking_imports_no_torch(child) -> None:
     """Guards against a check that can't start where torch is broken: its module must not need it."""
-    done = child("-c", "import sys; from fridge import environment; print('torch' in sys.modules)")
+    done = child("-c", "import sys; from fridge.notebook import environment; print('torch' in sys.modules)")
     assert done.stdout == "False\n", done.stderr
 
 
 def test_a_full_look_in_a_fresh_process_needs_no_network(child) -> None:
     """Guards against a start page that hangs behind a firewall: with the model on disk nobody is asked."""
     code = (
-        "import urllib.request; from fridge import environment\n"
+        "import urllib.request; from fridge.notebook import environment\n"
         "def refuse(*_, **__): raise SystemExit('the network was asked')\n"
         "urllib.request.urlopen = refuse\nprint(environment.show().ready)"
     )

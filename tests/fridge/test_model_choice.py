@@ -99,7 +99,7 @@ def test_wheel_missing(no_wheel: Path) -> None:
     """Guards against a traceback in the first cell of a learner who skipped the set-up."""
     with pytest.raises(ModelUnavailable, match=r"`python -m fridge\.models`"):
         models.load()
-    assert not models.cache_folder().exists()
+    assert not embedded.cache_folder().exists()
 
 
 def test_wheel_half_unpacked(no_wheel: Path) -> None:
@@ -125,13 +125,13 @@ def test_wheel_out_of_reach(no_wheel: Path, monkeypatch: pytest.MonkeyPatch, cap
 def test_cache_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Guards against writing 540 MB to a place that the learner did not choose."""
     monkeypatch.setenv("FRIDGE_CACHE", str(tmp_path / "own"))
-    assert models.cache_folder() == tmp_path / "own"
+    assert embedded.cache_folder() == tmp_path / "own"
     monkeypatch.delenv("FRIDGE_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert models.cache_folder() == tmp_path / "xdg" / "elephant-in-the-fridge"
+    assert embedded.cache_folder() == tmp_path / "xdg" / "elephant-in-the-fridge"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", str(tmp_path))
-    assert models.cache_folder() == tmp_path / ".cache" / "elephant-in-the-fridge"
+    assert embedded.cache_folder() == tmp_path / ".cache" / "elephant-in-the-fridge"
 
 
 @pytest.mark.parametrize(("capability", "dtype"), [((7, 5), torch.float16), ((8, 0), torch.bfloat16)])

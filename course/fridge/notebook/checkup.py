@@ -64,7 +64,8 @@ def repair(unit: str, notebook: str | None = None) -> None:
 
 def advice(unit: str) -> str:
     """What to do about what `look` found."""
-    return f'To put missing cells back, save the notebook and run: from fridge import checkup; checkup.repair("{unit}")'
+    how = f'from fridge.notebook import checkup; checkup.repair("{unit}")'
+    return f"To put missing cells back, save the notebook and run: {how}"
 
 
 def put_back(data: dict[str, Any], unit: str) -> list[str]:
