@@ -43,6 +43,7 @@ def build(root: Path, names: list[str] | None = None) -> list[Path]:
         _write_release(unit)
         written += [unit.pair, unit.release]
     syllabus = {unit.name: _listed(unit) for unit in find_units(root)}
+    (root / UNITS_JSON).parent.mkdir(parents=True, exist_ok=True)  # a course may have the library installed
     (root / UNITS_JSON).write_text(json.dumps(syllabus, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     handouts = {unit.name: _graded_cells(unit) for unit in find_units(root) if unit.release.exists()}
     (root / HANDOUTS_JSON).write_text(json.dumps(handouts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -6,30 +6,26 @@ import os
 import resource
 import secrets as random_secrets
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import attacks as attacks_
+import nbformat
 import pytest
 from nbformat import NotebookNode
 
+from autograder.course import find_units
+from autograder.isolation.children import in_child
+from autograder.isolation.patience import WIDE, had
+from autograder.isolation.sandbox import Sandbox, SandboxError, open_sandbox
+from autograder.notebooks import read_master
+from autograder.submissions import split
+from autograder.submissions.paper import Paper
+from autograder.submissions.verdict import Graded
+
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(Path(__file__).parent))
-
-import attacks as attacks_  # noqa: E402
-import nbformat  # noqa: E402
-
-from autograder.course import find_units  # noqa: E402
-from autograder.isolation.children import in_child  # noqa: E402
-from autograder.isolation.patience import WIDE, had  # noqa: E402
-from autograder.isolation.sandbox import Sandbox, SandboxError, open_sandbox  # noqa: E402
-from autograder.notebooks import read_master  # noqa: E402
-from autograder.submissions import split  # noqa: E402
-from autograder.submissions.paper import Paper  # noqa: E402
-from autograder.submissions.verdict import Graded  # noqa: E402
-
 SECONDS_PER_CELL, SECONDS_PER_TEST, SECONDS_PER_NOTEBOOK = 4, 6, 60
 PORT, ABSTRACT_NAME = 47631, "\0autograder-attack"  # what the network attack knocks at
 STOCK = Path(__file__).with_name("stock.json")

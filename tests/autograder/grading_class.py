@@ -7,7 +7,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
-from conftest import MASTER, ROOT
+from mini_course import MASTER, ROOT
 from sqlalchemy import MetaData, create_engine, select
 
 from autograder.authoring.build import build
@@ -47,7 +47,7 @@ def hand_in(unit: Unit, student: str, body: str, timestamp: str = "") -> Path:
 def made(root: Path) -> Path:
     """Make the course, its handout and gradebook in a new folder, and hand in `BODIES`."""
     (root / "solutions" / UNIT).mkdir(parents=True)
-    (root / "course" / "fridge").mkdir(parents=True)
+    (root / "course/fridge/notebook").mkdir(parents=True)
     (root / "solutions" / UNIT / "mini.py").write_text(MASTER)
     (root / "solutions" / "grade_ids.json").write_text('{"00-mini": ["add", "add-test"]}')
     for name in ("nbgrader_config.py", "pyproject.toml"):

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from conftest import ROOT
+from mini_course import ROOT
 
 from autograder.course import Unit, find_units
 from autograder.trials.lms_class import Enrolled, enrolled, write_canvas, write_list, write_moodle, write_worksheet

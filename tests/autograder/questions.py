@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import nbformat
-from conftest import MASTER, RECALL, ROOT
+from mini_course import MASTER, RECALL, ROOT
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
@@ -59,13 +59,13 @@ OTHER = {"image.png": {"image/png": PIXEL.replace("mP8z8", "mP8z9")}}
 def course_with_questions(root: Path) -> Unit:
     """The course, built."""
     (root / "solutions" / UNIT).mkdir(parents=True)
-    (root / "course" / "fridge").mkdir(parents=True)
+    (root / "course/fridge/notebook").mkdir(parents=True)
     (root / "solutions" / UNIT / "mini.py").write_text(WITH_QUESTIONS)
     (root / "solutions" / "grade_ids.json").write_text(f'{{"{UNIT}": {IDS}}}'.replace("'", '"'))
     for name in ("nbgrader_config.py", "pyproject.toml"):
         shutil.copy(ROOT / name, root)
-    (root / "course" / "fridge" / "notebook" / "recall").mkdir(parents=True)
-    (root / "course" / "fridge" / "notebook" / "recall" / f"{UNIT}.toml").write_text(3 * RECALL)
+    (root / "course/fridge/notebook/recall").mkdir()
+    (root / "course/fridge/notebook/recall" / f"{UNIT}.toml").write_text(3 * RECALL)
     build(root, [UNIT])
     return find_units(root, [UNIT])[0]
 

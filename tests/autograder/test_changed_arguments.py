@@ -2,6 +2,7 @@
 
 import msgpack
 import pytest
+from raw_answers import RAW
 from three_exercises import points
 
 TEST = """
@@ -12,16 +13,6 @@ with exercise('{0}'):
 """
 CALLS_THE_TEST_BACK = "def call(f):\n        return f([1, 2])\n    "
 CHANGED = "  {}() changes its argument `{}`"
-# A learner's process can say what it likes to the grader.
-RAW = """
-import os, stat, struct, msgpack
-there = [fd for fd in range(3, 256) if os.path.exists(f"/proc/self/fd/{{fd}}")]
-channel = next(fd for fd in there if stat.S_ISSOCK(os.fstat(fd).st_mode))
-def one(a, b):
-    data = msgpack.packb({message})
-    os.write(channel, struct.pack(">I", len(data)) + data)
-    os._exit(0)
-"""
 
 
 def with_(body: str) -> str:

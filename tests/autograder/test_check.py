@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from conftest import ROOT, WRONG, write_sample
+from mini_course import ROOT, WRONG, write_sample
 
 from autograder.authoring import borrowed, degenerate, runner
 from autograder.authoring.check import BOTH, check, table

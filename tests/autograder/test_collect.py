@@ -10,8 +10,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import MASTER
 from lms_archives import NOON, UNIT, archive, raw_names, text_of
+from mini_course import MASTER
 from nbgrader.api import Gradebook
 
 from autograder.collecting.collect import collect

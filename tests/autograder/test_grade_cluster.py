@@ -3,24 +3,19 @@
 import contextlib
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from grading_class import BODIES, OWN, UNIT, hand_in, made, points, rows, skip_without_sandbox
+from other_machines import SECONDS, cluster, generate, postgres, running, wait_for, with_driver  # noqa: F401 - fixtures
 
 from autograder.batch.grade import grade
-from autograder.course import CourseError, find_units, nbgrader_configuration
-
-SECONDS = 180  # of waiting, and then something hangs; on a crowded machine a sandbox alone takes 60
+from autograder.course import CourseError, find_units
 
 
 @pytest.fixture(scope="module")
@@ -35,62 +30,7 @@ def course(class_made, tmp_path) -> Path:
     return Path(shutil.copytree(class_made, tmp_path / "mini"))
 
 
-def wait_for(condition, what: str, seconds: float = SECONDS):
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"{what} did not come within {seconds} s"
-        time.sleep(0.05)
-    return found
-
-
-@contextlib.contextmanager
-def running(folder: Path, *options: str | Path) -> Iterator[tuple[Path, list[subprocess.Popen]]]:
-    """A scheduler's file and two workers, each in an empty folder of its own."""
-    pytest.importorskip("distributed")
-    where = folder / "scheduler.json"
-    common = ["--no-dashboard", "--scheduler-file", where, *options]
-    started: list[subprocess.Popen] = []
-
-    def start(*command: str) -> None:
-        own = folder / f"process-{len(started)}"
-        own.mkdir()
-        with (folder / "cluster.log").open("a") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "dask", *command, *common],
-                cwd=own,
-                env=os.environ | {"DASK_TEMPORARY_DIRECTORY": str(own)},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
-        started.append(process)
-
-    try:
-        start("scheduler", "--host", "127.0.0.1", "--port", "0")
-        wait_for(where.exists, "the scheduler")
-        for _ in range(2):
-            start("worker", "--host", "127.0.0.1", "--nthreads", "1", "--nworkers", "1")
-        yield where, started[1:]
-    finally:
-        for process in started:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-@pytest.fixture
-def cluster(tmp_path) -> Iterator[tuple[str, list[subprocess.Popen]]]:
-    """A scheduler's address and its two workers."""
-    with running(tmp_path) as (where, workers):
-        from distributed import Client
-
-        with Client(scheduler_file=str(where), set_as_default=False) as client:
-            client.wait_for_workers(2, timeout=SECONDS)
-            address = client.scheduler.address
-        yield address, workers
-
-
-def test_a_cluster_grades_and_a_lost_worker_costs_only_a_retry(course, cluster):
+def test_a_cluster_grades_and_a_lost_worker_costs_only_a_retry(course, cluster):  # noqa: F811
     """Guards against a submission lost with its worker, and workers that open what lies in the course."""
     address, (doomed, other) = cluster
     unit = find_units(course, [UNIT])[0]
@@ -157,39 +97,7 @@ def test_no_scheduler_is_said_in_a_sentence(course, monkeypatch):
         grade(course, UNIT, scheduler="tcp://127.0.0.1:9")
 
 
-@pytest.fixture
-def postgres() -> Iterator[str]:
-    """The URL of an empty database in a server of our own, on a private socket."""
-    pytest.importorskip("psycopg")
-    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-    if not programs:
-        pytest.skip("no PostgreSQL server on this machine: apt-get install postgresql")
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
-    other: dict = {}
-    if os.getuid() == 0:  # PostgreSQL refuses to run as root
-        account = pwd.getpwnam("postgres")
-        os.chown(folder, account.pw_uid, account.pw_gid)
-        other = {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
-    data = folder / "data"
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "cwd": "/", **other}
-    subprocess.run(
-        [f"{programs[-1]}/initdb", "-D", data, "-U", "grader", "-A", "trust", "-E", "UTF8", "--no-sync"],
-        check=True,
-        **quiet,
-    )
-    command = [f"{programs[-1]}/postgres", "-D", data, "-k", folder, "-c", "listen_addresses="]
-    server = subprocess.Popen(command, **quiet)
-    try:
-        url = f"postgresql://grader@/postgres?host={folder}"
-        wait_for(lambda: server.poll() is not None or _answers(folder), "the server")
-        yield url
-    finally:
-        server.send_signal(signal.SIGINT)  # its fast way to stop
-        server.wait(SECONDS)
-        shutil.rmtree(folder)
-
-
-def test_postgresql_gets_the_same_rows_as_sqlite(course, postgres, monkeypatch):
+def test_postgresql_gets_the_same_rows_as_sqlite(course, postgres, monkeypatch):  # noqa: F811
     """Guards against types, transactions and locks that only SQLite forgives."""
     import psycopg
 
@@ -199,7 +107,7 @@ def test_postgresql_gets_the_same_rows_as_sqlite(course, postgres, monkeypatch):
     grade(course, UNIT)
     with pytest.raises(CourseError, match="no release of 00-mini"):
         grade(course, UNIT, db_url=postgres)
-    _generate(course, postgres)
+    generate(course, postgres)
     with monkeypatch.context() as patch, psycopg.connect(postgres) as other:
         patch.setattr(gradebook, "BUSY_SECONDS", 1)
         other.execute("LOCK TABLE student IN ACCESS EXCLUSIVE MODE")
@@ -207,33 +115,10 @@ def test_postgresql_gets_the_same_rows_as_sqlite(course, postgres, monkeypatch):
             grade(course, UNIT, db_url=postgres)
     for _ in range(2):
         assert grade(course, UNIT, db_url=postgres).reused == len(BODIES)  # merged from the spool, then left alone
-        assert rows(_with_driver(postgres), without=OWN) == rows(sqlite, without=OWN)
+        assert rows(with_driver(postgres), without=OWN) == rows(sqlite, without=OWN)
     hand_in(find_units(course, [UNIT])[0], "ada", BODIES["bea"])
     grade(course, UNIT, students=["ada"], db_url=postgres)
-    assert points(_with_driver(postgres))["ada"] == 0.0
-
-
-def _generate(course: Path, url: str, unit: str = UNIT) -> None:
-    from nbgrader.apps import NbGraderAPI
-
-    config = nbgrader_configuration(course)
-    config.CourseDirectory.db_url = _with_driver(url)
-    result = NbGraderAPI(config=config).generate_assignment(unit, force=True, create=True)
-    assert result["success"], result["log"]
-
-
-def _with_driver(url: str) -> str:
-    return url.replace("postgresql://", "postgresql+psycopg://")
-
-
-def _answers(folder: Path) -> bool:
-    import psycopg
-
-    try:
-        psycopg.connect(f"postgresql://grader@/postgres?host={folder}").close()
-    except psycopg.OperationalError:
-        return False
-    return True
+    assert points(with_driver(postgres))["ada"] == 0.0
 
 
 def _open_files(pid: int) -> set[str]:

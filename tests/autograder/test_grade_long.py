@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 from busy_machine import busy_machine
-from conftest import ROOT
 from grading_class import OWN, rows
-from test_grade_cluster import _generate, _with_driver, cluster, postgres, wait_for  # noqa: F401 - fixtures
+from mini_course import ROOT
+from other_machines import cluster, generate, postgres, wait_for, with_driver  # noqa: F401 - fixtures
 
 from autograder.batch.grade import grade
 from autograder.batch.spool import SPOOL
@@ -129,7 +129,7 @@ def test_postgresql_gives_the_same_grades(handed_in, undisturbed, tmp_path, post
     """Guards against grades that depend on the database."""
     course = Path(shutil.copytree(handed_in, tmp_path / "course"))
     shutil.copytree(undisturbed / SPOOL, course / SPOOL)  # graded once; merged by another writer
-    _generate(course, postgres, UNIT)
+    generate(course, postgres, UNIT)
     summary = grade(course, UNIT, workers=2, db_url=postgres)
     print(f"\n{summary.graded + summary.reused} of {CLASS} in PostgreSQL")
-    assert rows(_with_driver(postgres), without=OWN) == rows(db(undisturbed), without=OWN)
+    assert rows(with_driver(postgres), without=OWN) == rows(db(undisturbed), without=OWN)

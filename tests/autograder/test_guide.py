@@ -5,10 +5,10 @@ from pathlib import Path
 
 import hostile_folders
 import pytest
-from conftest import ROOT
 from grading_class import rows, skip_without_sandbox
 from guide import EXCEPTED, MINUTES, clone, commands, run, table, with_a_class
 from hostile_folders import HOSTILE, make_folder
+from mini_course import ROOT
 
 from autograder.course import Unit
 from autograder.printing import shown

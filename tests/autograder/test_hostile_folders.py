@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from grading_class import BODIES, UNIT, hand_in, made, points, rows, skip_without_sandbox
 from hostile_folders import HOSTILE, NOTEBOOK, make_folder
-from test_grade_cluster import _generate, _with_driver, postgres  # noqa: F401 - a fixture
+from other_machines import generate, postgres, with_driver  # noqa: F401 - a fixture
 
 from autograder.batch import feedback as feedback_module
 from autograder.batch.feedback import feedback
@@ -133,11 +133,11 @@ def test_grade_and_regrade(schools, wild, capsys, monkeypatch):
 def test_on_postgresql(schools, wild, postgres):  # noqa: F811
     """An id that a column of PostgreSQL has no room for, or that no text in it can be: SQLite takes both."""
     calm, _, learners = schools
-    _generate(wild, postgres)
+    generate(wild, postgres)
     summary = grade(wild, UNIT, db_url=postgres)
     check_sentences(summary.refused, learners)
     assert not summary.failed
-    assert of_honest_ones(_with_driver(postgres), learners) == rows(db(calm), without=OWN)
+    assert of_honest_ones(with_driver(postgres), learners) == rows(db(calm), without=OWN)
 
 
 def test_what_stands_in_the_way_of_a_result_costs_its_learner_alone(schools, wild, monkeypatch):

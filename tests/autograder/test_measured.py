@@ -2,7 +2,7 @@
 
 import msgpack
 import pytest
-from test_changed_arguments import RAW
+from raw_answers import RAW
 from three_exercises import points
 
 TEST = """

@@ -1,7 +1,7 @@
 """Small mistakes in the master's answers, and what is said of those that no test notices."""
 
 import pytest
-from conftest import ROOT
+from mini_course import ROOT
 
 from autograder.authoring import mutate as mutate_module
 from autograder.authoring import runner

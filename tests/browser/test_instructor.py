@@ -6,12 +6,10 @@ scripts in the pages that the instructor opens. Each stage leaves a picture in t
 """
 
 import csv
-import re
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urljoin
 
 import nbformat
 import psutil
@@ -25,13 +23,12 @@ from autograder.trials.generated import answers_of, submit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
+from formgrader_page import ROOT, close_dialog, command, only_this_machine, press, row
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
-ROOT = Path(__file__).resolve().parents[2]
 UNIT = "03-kv-cache"
 RIGHT, UNTOUCHED, WRONG = "all-right", "untouched", "typical-mistakes"
-AUTOGRADE_SECONDS = 500  # for one submission, with the start of the sandbox; seen: 20 s
 
 ASKED = {"cdnjs.cloudflare.com"}  # what the pages load from other machines: nbconvert's MathJax
 
@@ -217,13 +214,6 @@ def import_names(root: Path) -> None:
         gradebook.update_or_create_student(WRONG, first_name=first, last_name=last)
 
 
-def command(root: Path, name: str, *arguments: str) -> None:
-    """Run a command of the course's environment in a shell, in the course's folder."""
-    line = [root / ".venv" / "bin" / name, *arguments]
-    done = subprocess.run(line, cwd=root, capture_output=True, text=True, timeout=AUTOGRADE_SECONDS)
-    assert done.returncode == 0, done.stderr
-
-
 def grades(unit: Unit, learner: str) -> dict[str, float]:
     """Exercise -> points in the gradebook."""
     from nbgrader.api import Gradebook
@@ -245,22 +235,6 @@ def end_sandbox(server: int) -> None:
     psutil.wait_procs(sandbox, timeout=10)
 
 
-def only_this_machine(page: "Page") -> set[str]:
-    """Let the browser load nothing from other machines; the set fills with those that it wanted to ask."""
-    wanted: set[str] = set()
-
-    def decide(route) -> None:
-        address = urlsplit(route.request.url)
-        if address.scheme in ("http", "https") and address.hostname != "127.0.0.1":
-            wanted.add(address.hostname)
-            route.abort()
-        else:
-            route.continue_()
-
-    page.route("**/*", decide)
-    return wanted
-
-
 def pictures(page: "Page", folder: Path) -> Callable:
     """A function that keeps a picture of the window, scrolled to an element."""
 
@@ -273,31 +247,9 @@ def pictures(page: "Page", folder: Path) -> Callable:
     return picture
 
 
-def row(page: "Page", learner: str) -> "Locator":
-    """A learner's line in the table of submissions."""
-    learners = page.locator("#main-table tr", has=page.locator(".student-id", has_text=re.compile(f"^{learner}$")))
-    learners.wait_for()
-    return learners
-
-
 def status(page: "Page") -> dict[str, str]:
     """Learner -> what the table of submissions says about the grading."""
     return {learner: row(page, learner).locator(".status").text_content() for learner in (RIGHT, UNTOUCHED, WRONG)}
-
-
-def press(line: "Locator", button: str, success: str) -> str:
-    """Press a button in a table's line; return all that the dialog says, which must be a success."""
-    line.locator(f".{button} a").click()
-    dialog = line.page.locator(".modal-content")
-    dialog.wait_for(timeout=AUTOGRADE_SECONDS * 1000)
-    said = dialog.text_content()
-    assert success in said, said
-    return said
-
-
-def close_dialog(page: "Page") -> None:
-    page.locator(".modal-footer button").click()
-    page.locator(".modal-content").wait_for(state="detached")
 
 
 def no_script_ran(page: "Page") -> None:

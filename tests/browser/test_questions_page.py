@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
-from test_instructor import close_dialog, command, only_this_machine, press, row
+from formgrader_page import close_dialog, command, only_this_machine, press, row
 
 from autograder.course import Unit, find_units, nbgrader_configuration
 from autograder.notebooks import grade_id

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import nbformat
 import pytest
+from learner_page import RIGHT_GIGABYTES, START, WRONG_GIGABYTES, Notebook, contrast, menu, wait_for_kernel, wait_until
 from nbformat.v4 import new_code_cell
-from test_learner import RIGHT_GIGABYTES, START, WRONG_GIGABYTES, Notebook, contrast, menu, wait_for_kernel, wait_until
 
 from fridge.notebook.references import FILE
 
