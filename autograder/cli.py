@@ -59,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         default="inprocess",
         help="tests beside the learner's code, apart from it, or both",
     )
+    sub = command("new", _new, "Make a unit to write into: master, samples, its rows on the maps.", units=False)
+    sub.add_argument("unit", metavar="UNIT", help="07-gptq-awq, say")
+    sub.add_argument("--title", required=True, help='"GPTQ and AWQ", say')
     sub = command("mutate", _mutate, "Make small mistakes in the master's answers: do the exercises' tests notice?")
     sub.add_argument("--sample", type=_positive, metavar="N", help="so many of each exercise; default all")
     sub = command("report", _report, "Show a class's results as one page: grading/report.html.")
@@ -149,6 +152,17 @@ def _check(root: Path, options: argparse.Namespace) -> int:
     report = check(root, options.units, options.mode)
     print(json.dumps(report.as_json(), indent=2) if options.json else table(report))
     return int(not report.fine)
+
+
+def _new(root: Path, options: argparse.Namespace) -> int:
+    from autograder.authoring.new import new
+
+    for path in new(root, options.unit, options.title):
+        print(path.relative_to(root))
+    print(
+        f"Next: autograder lint {options.unit}; autograder check {options.unit}; then write into {options.unit}'s master."
+    )
+    return 0
 
 
 def _mutate(root: Path, options: argparse.Namespace) -> int:

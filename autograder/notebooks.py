@@ -31,13 +31,13 @@ def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
     """Put badges and links before the title, the set-up cell behind it, and the cell that makes the file to hand in and
     the links at the end; tag the test cells and give every cell a lasting id."""
     address = repository(unit.root)
-    badges = _template("badges.md").format(
+    badges = template("badges.md").format(
         repository=address,
         slug=repository_slug(unit.root),
         notebook=unit.release.relative_to(unit.root).as_posix(),
     )
-    setup = _template("setup.py").replace("{repository}", address)
-    hand_in = _template("hand_in.py").replace("{unit}", unit.name)
+    setup = template("setup.py").replace("{repository}", address)
+    hand_in = template("hand_in.py").replace("{unit}", unit.name)
     links = navigation.links(unit)
     title, *rest = notebook.cells
     notebook.cells = [
@@ -45,7 +45,7 @@ def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
         title,
         nbformat.v4.new_code_cell(setup.strip(), metadata=SET_UP_METADATA),
         *rest,
-        nbformat.v4.new_markdown_cell(_template("hand_in.md").strip()),
+        nbformat.v4.new_markdown_cell(template("hand_in.md").strip()),
         nbformat.v4.new_code_cell(hand_in.strip(), metadata={"tags": [FOR_REAL]}),
         nbformat.v4.new_markdown_cell(f"---\n\n{links}"),
     ]
@@ -151,7 +151,8 @@ def _comment(test: NotebookNode, begins: str) -> str:
     return re.sub(r"\s*\n[ \t]*#   \s*", " ", found[1]).strip() if found else ""
 
 
-def _template(name: str) -> str:
+def template(name: str) -> str:
+    """The text of a file in `templates/`."""
     return resources.files("autograder").joinpath("templates", name).read_text(encoding="utf-8")
 
 

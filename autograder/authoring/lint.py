@@ -13,7 +13,7 @@ from pathlib import Path
 
 from nbformat import NotebookNode
 
-from autograder.authoring import borrowed
+from autograder.authoring import borrowed, maps
 from autograder.authoring.asked import asked
 from autograder.authoring.stated import unstated
 from autograder.authoring.widths import too_wide
@@ -35,14 +35,15 @@ from fridge.notebook.recall import questions
 
 GRADE_IDS = Path("solutions/grade_ids.json")
 RECALL = Path("course/fridge/notebook/recall")
-TOTAL = re.compile(r"^\| Points \| (\d+),", re.MULTILINE)
+TOTAL = re.compile(r"^\| Points \| (\d+), in (\w+) exercises?\b", re.MULTILINE)
+NUMBERS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 MARKERS = {"SOLUTION": is_solution, "HIDDEN TESTS": is_test, "MARK SCHEME": is_task}
 
 
 def lint(root: Path, names: list[str] | None = None) -> list[str]:
     """Findings in the masters of the named units (default all), each a sentence; none means in order."""
     masters = {unit: read_master(unit) for unit in find_units(root, names)}
-    findings = _duplicates(masters) + _unstable(root, masters)
+    findings = _duplicates(masters) + _unstable(root, masters) + maps.findings(root, list(masters))
     for unit, notebook in masters.items():
         own = [*_points(notebook), *_markers(notebook), *_tests(notebook), *_by_hand(notebook)]
         own += [*too_wide(notebook), *_recall(root, unit)]
@@ -85,7 +86,7 @@ def _unstable(root: Path, masters: dict[Unit, NotebookNode]) -> list[str]:
 
 def _points(notebook: NotebookNode) -> list[str]:
     findings, promised, earned, number, title = [], 0, 0.0, 0, ""
-    total_said = 0
+    total_said, exercises_said = 0, ""
 
     def close() -> None:
         if title and promised != earned:
@@ -94,7 +95,7 @@ def _points(notebook: NotebookNode) -> list[str]:
     total = 0.0
     for cell in notebook.cells:
         if match := TOTAL.search(cell.source):
-            total_said = int(match[1])
+            total_said, exercises_said = int(match[1]), match[2]
         if cell.cell_type == "markdown" and (match := EXERCISE.search(cell.source)):
             close()
             number, promised, earned, title = number + 1, int(match[3]), 0.0, match[0].removeprefix("### ")
@@ -105,6 +106,8 @@ def _points(notebook: NotebookNode) -> list[str]:
     close()
     if total_said != total:
         findings.append(f"the table at the top says {total_said} points, the test cells have {total:g}")
+    if exercises_said not in (str(number), *NUMBERS[number : number + 1]):
+        findings.append(f"the table at the top says {exercises_said or 'no'} exercises, and there are {number}")
     return findings
 
 

@@ -14,7 +14,7 @@
 # # 00 · Start here
 #
 # How do you put an elephant into a fridge? (把大象装进冰箱) The elephant is a language model, the fridge is the memory
-# of your graphics card, and in the next six units you build every trick that makes it fit, and then makes it fast.
+# of your graphics card, and in the units behind this one you build every trick that makes it fit, and then makes it fast.
 #
 # The question is the title of a chapter in Chinese, which asks how a model of 140 GB runs on a card of 24. The units
 # call it *the chapter*, check its figures, and give its main terms in Chinese, too, in brackets, for whoever reads it.

@@ -25,7 +25,7 @@
 # | | |
 # |---|---|
 # | You need | PyTorch, causal attention and grouped heads (unit 03), the chain rule |
-# | Time | about 120 minutes |
+# | Time | about two hours |
 # | Runs on | a laptop with 2 GB of free memory; a GPU is used where there is one |
 # | Points | 34, in seven exercises |
 
