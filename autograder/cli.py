@@ -160,7 +160,7 @@ def _new(root: Path, options: argparse.Namespace) -> int:
     for path in new(root, options.unit, options.title):
         print(path.relative_to(root))
     print(
-        f"Next: autograder lint {options.unit}; autograder check {options.unit}; then write into {options.unit}'s master."
+        f"A unit in small. Write into its master; autograder lint and check {options.unit} say when something is off."
     )
     return 0
 

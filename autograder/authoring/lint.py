@@ -168,7 +168,7 @@ def _recall(root: Path, unit: Unit) -> list[str]:
     try:
         questions.read(unit.name, root / RECALL)
     except questions.BadQuestions as error:
-        return [f"course/fridge/recall: {error}"]
+        return [f"{RECALL}: {error}"]
     return []
 
 

@@ -43,7 +43,8 @@ def new(root: Path, name: str, title: str) -> list[Path]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(_filled(template(f"new/{source}"), words), encoding="utf-8")
     _release(root, name, [exercise, f"{exercise}-test"])
-    return [*made, root / GRADE_IDS, *(root / page for page in maps.add_row(root, unit)), *build(root)]
+    pages = [root / page for page in maps.add_row(root, unit)]
+    return [*made, root / GRADE_IDS, *pages, *_built(root)]
 
 
 def _unit(root: Path, name: str) -> Unit:
@@ -58,6 +59,13 @@ def _unit(root: Path, name: str) -> Unit:
         if path.exists():
             raise CourseError(f"{path} is there already: take another name, or move it away")
     return unit
+
+
+def _built(root: Path) -> list[Path]:
+    # The unit before this one gets a link to it.
+    notebooks = [path for unit in find_units(root) for path in (unit.pair, unit.release) if path.exists()]
+    before = {path: path.read_bytes() for path in notebooks}
+    return [path for path in build(root) if before.get(path) != path.read_bytes()]
 
 
 def _filled(text: str, words: dict[str, str]) -> str:

@@ -680,9 +680,9 @@ class PagedKVCache:
     pool.
 
     Args:
-        pool: the memory, a `KVPool` of fridge.serving. `pool.read(layer, slots)` returns (k, v) of
-            these slots, [len(slots), kv_heads, head_dim] each; it is all that you need of it.
-            The model writes.
+        pool: the memory, a `fridge.serving.paging.KVPool`. `pool.read(layer, slots)` returns
+            (k, v) of these slots, [len(slots), kv_heads, head_dim] each; that is all you need of
+            it. The model writes.
         allocator: hands out the pool's blocks, a `BlockAllocator`.
 
     `len(cache)` is the number of its sequences.

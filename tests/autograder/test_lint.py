@@ -75,9 +75,8 @@ def test_questions_that_are_not_in_order(mini, old, new, finding):
     file = mini / "course" / "fridge" / "notebook" / "recall" / "00-mini.toml"
     assert old in file.read_text()
     file.write_text(file.read_text().replace(old, new))
-    assert f"00-mini: course/fridge/recall: {'' if 'TOML' in finding else '00-mini.toml: '}{finding}" in "\n".join(
-        lint(mini)
-    )
+    where = "00-mini: course/fridge/notebook/recall: " + ("" if "TOML" in finding else "00-mini.toml: ")
+    assert f"{where}{finding}" in "\n".join(lint(mini))
 
 
 def test_every_unit_has_questions(mini):
