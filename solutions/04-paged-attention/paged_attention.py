@@ -681,8 +681,8 @@ class PagedKVCache:
 
     Args:
         pool: the memory, a `fridge.serving.paging.KVPool`. `pool.read(layer, slots)` returns
-            (k, v) of these slots, [len(slots), kv_heads, head_dim] each; that is all you need of
-            it. The model writes.
+            (k, v) of these slots, [len(slots), kv_heads, head_dim] each; it is all that you
+            need. The model writes.
         allocator: hands out the pool's blocks, a `BlockAllocator`.
 
     `len(cache)` is the number of its sequences.
