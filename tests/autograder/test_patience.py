@@ -167,7 +167,9 @@ def test_many_processes_of_ones_own_bring_no_time(sandbox, monkeypatch):
     monkeypatch.setattr(split, "SECONDS_PER_TEST", 4)
     master = master_with()
     notebook = copy.deepcopy(master)
-    notebook.cells[0].source = (
+    notebook.cells[
+        0
+    ].source = (
         "def one(a, b):\n    import os\n    for _ in range(40):\n        if os.fork() == 0: break\n    while True: pass"
     )
 
