@@ -24,6 +24,7 @@ MAX_DEPTH = 24  # containers in containers
 MAX_ITEMS = 500_000  # elements of all containers of one message together
 MAX_NESTED = 4 * MAX_FRAME  # bytes of extensions in extensions: each level is copied once
 MAX_EMPTY = MAX_ITEMS  # elements that a tensor without any would have if its sides of 0 were of 1: lists, as a list
+MAX_EXACT = 1000  # whole numbers beyond 64 bits, and fractions: all of them can be made to have one hash
 MAX_KIND = 100  # characters of a type's name
 LOOKS = 4096  # elements between two looks at the time
 
@@ -102,6 +103,7 @@ class _Budget:
     def __init__(self, left: Left) -> None:
         self.items = MAX_ITEMS
         self.nested = MAX_NESTED
+        self.exact = MAX_EXACT
         self._left = left
         self._looks = 0
 
@@ -271,6 +273,10 @@ def _build(packed: Any, from_reference: FromReference, depth: int, budget: _Budg
         if packed is None or kind in (bool, int, float, str, bytes):
             return packed
         raise WireError(f"a value of type {kind.__name__} is not in the format")
+    if packed.code in (_BIG_INT, _FRACTION):
+        budget.exact -= 1
+        if budget.exact < 0:
+            raise WireError(f"more than {MAX_EXACT} whole numbers beyond 64 bits, or fractions")
     if packed.code == _BIG_INT:
         return _big_int(packed.data)
     if packed.code == _DTYPE:

@@ -211,6 +211,17 @@ def test_a_learners_mistake_is_never_the_courses_fault(grade, answer):
     assert not graded.verdicts["one-test"].courses_fault
 
 
+@pytest.mark.parametrize("number", ["n * (2**61 - 1)", "__import__('fractions').Fraction(n * (2**61 - 1), 2)"])
+def test_numbers_of_one_hash_raise_no_alarm(grade, number):
+    """Guards against a test that takes the square of what it was given in a set, and is called broken for it."""
+    test = "from fridge.testing import exercise, expect_equal\nwith exercise('{0}'):\n    SET"
+    test = test.replace("SET", "expect_equal(len(set({0}(1, 2))), 3, 'different ones')")
+    graded = grade(test=test, answers={"one": f"def one(a, b):\n    return [{number} for n in range(3, 40_000, 2)]"})
+    assert points(graded) == [0, 2, 2]
+    assert not graded.verdicts["one-test"].courses_fault
+    assert "more than 1000 whole numbers beyond 64 bits" in graded.verdicts["one-test"].message
+
+
 # --- scores ---------------------------------------------------------------------------------------------------------
 
 

@@ -99,6 +99,15 @@ def test_what_is_made_from_a_plain_value_crosses_as_that(value, plain):
     assert same(cross([value]), [plain])
 
 
+@pytest.mark.parametrize("number", [2**64, -(2**70), Fraction(1, 3)])
+def test_numbers_that_may_have_one_hash_are_few(number):
+    """Guards against a set of a learner's numbers that takes the square of their count."""
+    some = [number] * wire.MAX_EXACT
+    assert decode(encode(some, no_reference), no_reference) == some
+    with pytest.raises(WireError, match="more than 1000 whole numbers beyond 64 bits"):
+        decode(encode([some, (number,)], no_reference), no_reference)
+
+
 @pytest.mark.parametrize("parts", [[1], [1, 0], [1, -2], [1.0, 2], [True, 2], ["1", 2], [2**1024, 3], [1, 2**1024]])
 def test_a_fraction_out_of_form_is_refused(parts):
     """Guards against a division by zero in the grader, and a number that takes long to reduce."""
