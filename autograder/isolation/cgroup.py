@@ -1,5 +1,6 @@
 """Limits of memory, processes and processor for a whole sandbox, by a control group of its own where this user may."""
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ MEMORY = 4 * 2**30  # bytes, the warm process and a learner's processes together
 PROCESSES = 256  # and threads
 QUOTA = 110_000  # microseconds of the processor in PERIOD: one processor for a learner, a tenth for the warm process
 PERIOD = 100_000
+LEFT_SECONDS = 600  # since it was made, after which an empty group of nobody's was left behind
 
 # Version 1 has a tree for each controller, version 2 one for all: controller's tree -> {file: limit}.
 _VERSION_1 = {
@@ -33,6 +35,7 @@ class ControlGroup:
     """
 
     def __init__(self) -> None:
+        sweep()
         trees = _VERSION_2 if (MOUNT / "cgroup.controllers").exists() else _VERSION_1
         self._folders: list[Path] = []
         self.shares_processor = False
@@ -65,3 +68,12 @@ class ControlGroup:
                     break
                 except OSError:
                     time.sleep(0.02)
+
+
+def sweep() -> None:
+    """Remove groups whose makers were killed. One that somebody is in stays, whatever is tried."""
+    for folder in [*MOUNT.glob("autograder-*"), *MOUNT.glob("*/autograder-*")]:
+        with contextlib.suppress(OSError):
+            maker = Path("/proc") / folder.name.split("-")[1]
+            if not maker.exists() and time.time() - folder.stat().st_mtime > LEFT_SECONDS:
+                folder.rmdir()
