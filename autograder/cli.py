@@ -48,7 +48,10 @@ def _parser() -> argparse.ArgumentParser:
     sub = command("build", _build, "Make the pairs and the handouts from the masters.")
     sub.add_argument("--check", action="store_true", help="change nothing; exit 1 if a build would")
     command("lint", _lint, "Check grade_ids, points, markers and tests of the masters.")
-    command("render", _render, "Execute the pairs in solutions/, so that they show outputs and plots.")
+    sub = command("render", _render, "Execute the pairs in solutions/, so that they show outputs and plots.")
+    sub.add_argument(
+        "--limit", type=_bytes, metavar="SIZE", help="2G, say: beside JupyterLab, in so much memory; change nothing"
+    )
     sub = command(
         "check", _check, "Grade the master, the handout and all sample submissions: do the tests tell them apart?"
     )
@@ -140,9 +143,13 @@ def _lint(root: Path, options: argparse.Namespace) -> int:
 
 
 def _render(root: Path, options: argparse.Namespace) -> int:
-    from autograder.authoring.render import render, table
+    from autograder.authoring import confined, render
 
-    print(table(render(root, options.units)))
+    if options.limit:
+        measured = confined.measure(root, options.limit, options.units)
+        print(confined.table(measured, options.limit))
+        return int(any(one.killed for one in measured))
+    print(render.table(render.render(root, options.units)))
     return 0
 
 
@@ -260,6 +267,14 @@ def _positive(text: str) -> int:
     if number < 1:
         raise argparse.ArgumentTypeError("at least 1")
     return number
+
+
+def _bytes(text: str) -> int:
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    try:
+        return int(float(text.rstrip("KMG")) * units.get(text[-1:], 1))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size: 2G or 1500M, say") from None
 
 
 def _feedback(root: Path, options: argparse.Namespace) -> int:

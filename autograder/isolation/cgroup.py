@@ -1,4 +1,4 @@
-"""Limits of memory, processes and processor for a whole sandbox, by a control group of its own where this user may."""
+"""Limits of memory, processes and processor for several processes together, by a control group where this user may."""
 
 import contextlib
 import os
@@ -12,20 +12,16 @@ QUOTA = 110_000  # microseconds of the processor in PERIOD: one processor for a 
 PERIOD = 100_000
 LEFT_SECONDS = 600  # since it was made, after which an empty group of nobody's was left behind
 
-# Version 1 has a tree for each controller, version 2 one for all: controller's tree -> {file: limit}.
-_VERSION_1 = {
-    "memory": {"memory.limit_in_bytes": MEMORY},
-    "pids": {"pids.max": PROCESSES},
-    "cpu": {"cpu.cfs_period_us": PERIOD, "cpu.cfs_quota_us": QUOTA},
-}
-_VERSION_2 = {
-    "": {"memory.max": MEMORY, "memory.swap.max": 0, "pids.max": PROCESSES, "cpu.max": f"{QUOTA} {PERIOD}"},
-}
 _NOT_EVERYWHERE = {"memory.swap.max", "cpu.max", "cpu.cfs_period_us", "cpu.cfs_quota_us"}
 
 
 class ControlGroup:
     """A control group that limits whoever enters. Remove it when all have left.
+
+    Args:
+        memory: bytes that all together may take; a sandbox's, the warm process and a learner's processes.
+        processes: and threads; None for no limit.
+        quota: microseconds of the processor in PERIOD; None for no limit.
 
     Attributes:
         shares_processor: whether it limits the use of processors, too.
@@ -34,9 +30,10 @@ class ControlGroup:
         OSError: this user may not make one here, or the host's kernel has none.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int = MEMORY, processes: int | None = PROCESSES, quota: int | None = QUOTA) -> None:
         sweep()
-        trees = _VERSION_2 if (MOUNT / "cgroup.controllers").exists() else _VERSION_1
+        self._unified = (MOUNT / "cgroup.controllers").exists()
+        trees = (_version_2 if self._unified else _version_1)(memory, processes, quota)
         self._folders: list[Path] = []
         self.shares_processor = False
         try:
@@ -59,6 +56,21 @@ class ControlGroup:
         for folder in self._folders:
             (folder / "cgroup.procs").write_text(str(os.getpid()))
 
+    def memory(self) -> int:
+        """Bytes that the group has now, without pages of files that would be dropped first: as Kubernetes counts."""
+        used, dropped = "memory.usage_in_bytes", "total_inactive_file"
+        if self._unified:
+            used, dropped = "memory.current", "inactive_file"
+        return self._number(used) - self._number("memory.stat", dropped)
+
+    def killed(self) -> int:
+        """How many of its processes the kernel ended for want of memory."""
+        return self._number("memory.events" if self._unified else "memory.oom_control", "oom_kill")
+
+    def _number(self, name: str, key: str = "") -> int:
+        text = (self._folders[0] / name).read_text()
+        return int(dict(line.split() for line in text.splitlines())[key] if key else text)
+
     def remove(self) -> None:
         """Remove the group, once the last killed process has left it."""
         for folder in self._folders:
@@ -68,6 +80,25 @@ class ControlGroup:
                     break
                 except OSError:
                     time.sleep(0.02)
+
+
+# Version 1 has a tree for each controller, version 2 one for all: controller's tree -> {file: limit}.
+def _version_1(memory: int, processes: int | None, quota: int | None) -> dict[str, dict[str, object]]:
+    trees: dict[str, dict[str, object]] = {"memory": {"memory.limit_in_bytes": memory}}
+    if processes is not None:
+        trees["pids"] = {"pids.max": processes}
+    if quota is not None:
+        trees["cpu"] = {"cpu.cfs_period_us": PERIOD, "cpu.cfs_quota_us": quota}
+    return trees
+
+
+def _version_2(memory: int, processes: int | None, quota: int | None) -> dict[str, dict[str, object]]:
+    limits: dict[str, object] = {"memory.max": memory, "memory.swap.max": 0}
+    if processes is not None:
+        limits["pids.max"] = processes
+    if quota is not None:
+        limits["cpu.max"] = f"{quota} {PERIOD}"
+    return {"": limits}
 
 
 def sweep() -> None:

@@ -1,0 +1,154 @@
+"""`autograder render --limit 2G`: a unit's notebook in the memory that Binder has, beside a JupyterLab that is open.
+
+mybinder.org gives a pod 2 GB at most and promises 1, for JupyterLab and the kernel together; the kernel's memory alone
+says little. Everything runs in one control group here, and the kernel ends what takes more, as it does there.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from traitlets.config import Config
+
+from autograder.authoring.render import CELL_SECONDS, LOOK_SECONDS
+from autograder.course import CourseError, Unit, find_units
+from autograder.isolation.cgroup import ControlGroup
+
+START_SECONDS = 300  # seen: 8 s
+SETTLED_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Confined:
+    """A notebook that ran in so much memory, or didn't.
+
+    Attributes:
+        seconds: from the kernel's start to the last cell's end.
+        lab_bytes: what JupyterLab had, before the notebook ran.
+        peak_bytes: the most that both had together.
+        killed: processes that the system ended for want of memory.
+    """
+
+    unit: Unit
+    seconds: float
+    lab_bytes: int
+    peak_bytes: int
+    killed: int
+
+
+def measure(root: Path, limit: int, names: list[str] | None = None) -> list[Confined]:
+    """Execute the pairs of the named units (default all), with all answers, and keep nothing of it.
+
+    Args:
+        limit: bytes, for JupyterLab and the kernel together.
+
+    Raises:
+        CourseError: this host gives no control groups to this user, or a cell failed.
+    """
+    return [_measure(unit, limit) for unit in find_units(root, names)]
+
+
+def table(measured: list[Confined], limit: int) -> str:
+    """Times and peaks."""
+    lines = [f"{'unit':26}{'seconds':>9}{'JupyterLab, MB':>16}{'peak, MB':>10}   of {limit / 1e6:.0f} MB"]
+    for one in measured:
+        ended = f"   {one.killed} processes were ended for want of memory" if one.killed else ""
+        lines.append(
+            f"{one.unit.name:26}{one.seconds:>9.0f}{one.lab_bytes / 1e6:>16.0f}{one.peak_bytes / 1e6:>10.0f}{ended}"
+        )
+    return "\n".join(lines)
+
+
+def _measure(unit: Unit, limit: int) -> Confined:
+    notebook = nbformat.read(unit.pair, as_version=4)
+    where = {"metadata": {"path": str(unit.pair.parent)}}
+    encrypted = Config(KernelManager={"transport_encryption": "auto"})
+    client = NotebookClient(notebook, timeout=CELL_SECONDS, force_raise_errors=True, resources=where, config=encrypted)
+    with _group(limit) as group, _jupyterlab(unit.root, group):
+        time.sleep(SETTLED_SECONDS)
+        lab, start = group.memory(), time.perf_counter()
+        with _Peak(group) as peak:
+            try:
+                client.execute(preexec_fn=group.enter)
+            except CellExecutionError as error:
+                raise CourseError(f"{unit.pair} failed:\n{error}") from error
+            except DeadKernelError:
+                if not group.killed():
+                    raise
+        return Confined(unit, time.perf_counter() - start, lab, peak.bytes, group.killed())
+
+
+@contextlib.contextmanager
+def _group(limit: int) -> Iterator[ControlGroup]:
+    try:
+        group = ControlGroup(memory=limit, processes=None, quota=None)
+    except OSError as error:
+        raise CourseError(f"this host gives no control groups to this user ({error}): run it as root") from error
+    try:
+        yield group
+    finally:
+        group.remove()
+
+
+@contextlib.contextmanager
+def _jupyterlab(root: Path, group: ControlGroup) -> Iterator[None]:
+    """JupyterLab as `make lab` and Binder start it, with its page asked for once."""
+    with tempfile.TemporaryDirectory() as folder:
+        lab = subprocess.Popen(
+            [sys.executable, root / "binder" / "start.py", "lab", "--no-browser"],
+            env=os.environ | {"JUPYTER_RUNTIME_DIR": folder},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            preexec_fn=group.enter,
+        )
+        try:
+            server = _server(Path(folder), lab)
+            urllib.request.urlopen(f"{server['url']}lab?token={server['token']}", timeout=START_SECONDS).close()
+            yield
+        finally:
+            lab.kill()
+            lab.wait()
+
+
+def _server(folder: Path, lab: subprocess.Popen) -> dict:
+    """What JupyterLab says of itself once it listens."""
+    deadline = time.monotonic() + START_SECONDS
+    while time.monotonic() < deadline and lab.poll() is None:
+        for path in folder.glob("jpserver-*.json"):
+            with contextlib.suppress(ValueError):  # half written
+                return json.loads(path.read_text(encoding="utf-8"))
+        time.sleep(LOOK_SECONDS)
+    raise CourseError("JupyterLab did not start: `make lab` says why")
+
+
+class _Peak:
+    """The most memory that a group has while this stands, by looking."""
+
+    def __init__(self, group: ControlGroup) -> None:
+        self.bytes = 0
+        self._group, self._over = group, threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> "_Peak":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._over.wait(LOOK_SECONDS):
+            self.bytes = max(self.bytes, self._group.memory())
