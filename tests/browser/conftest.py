@@ -43,6 +43,7 @@ JUPYTER_FOLDERS = (
 )
 START_SECONDS = 400  # seen: 10 s
 BUILD_SECONDS = 540
+WORKER = os.environ.get("PYTEST_XDIST_WORKER", "")  # two at a time must not read an address from each other's log
 
 _direct = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy of the machine's knows no loopback
 
@@ -112,7 +113,7 @@ def page(chromium: Path, tmp_path: Path, artifacts: Path) -> Iterator[object]:
         )
         browser.set_default_timeout(60_000)
         yield browser.pages[0]
-        browser.pages[0].screenshot(path=artifacts / "last.png")
+        browser.pages[0].screenshot(path=artifacts / f"last{WORKER}.png")
         browser.close()
 
 
@@ -144,7 +145,7 @@ def link_environment(root: Path, goal: str) -> None:
 @contextlib.contextmanager
 def served(root: Path, target: str, artifacts: Path) -> Iterator[tuple[str, int]]:
     """`make TARGET BROWSER=no PORT=…`: the address that it prints, its process. Stopped with all that it started."""
-    log = artifacts / f"{target}.log"
+    log = artifacts / f"{target}{WORKER}.log"
     command = ["make", target, "BROWSER=no", f"PORT={free_port()}", f"PYTHON={sys.executable}"]
     with log.open("w") as said:
         server = subprocess.Popen(
