@@ -17,7 +17,9 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-PROCESSORS = 2  # that an answer may use all the time, as if it were one
+from autograder.isolation.cgroup import PERIOD, QUOTA
+
+PROCESSORS = QUOTA / PERIOD  # that a sandbox may use: who does so all the time has what the clock says
 WIDE = 10  # times a limit, by the clock
 FIRST_LOOK = 0.05  # of a limit; what ends before that needs no look
 LOOK_SECONDS = 0.05  # at least between two looks

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 
 import psutil
@@ -41,3 +43,18 @@ def test_a_child_that_is_late_is_killed():
         in_child(lambda: time.sleep(60), 0.5)
     assert time.monotonic() - started < 10
     assert psutil.Process().children() == before  # it was reaped
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a child of its parent's end")
+def test_a_child_ends_with_who_waits_for_it():
+    """Guards against a killed run whose learners' processes burn on for their time."""
+    code = "import os, time; from autograder.isolation.children import in_child; in_child(lambda: time.sleep(600), 700)"
+    waiting = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 120
+    while not (found := psutil.Process(waiting.pid).children()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    time.sleep(0.5)
+    waiting.kill()
+    waiting.wait()
+    assert psutil.wait_procs(found, timeout=60)[1] == []
