@@ -24,6 +24,7 @@ MAX_DEPTH = 24  # containers in containers
 MAX_ITEMS = 500_000  # elements of all containers of one message together
 MAX_NESTED = 4 * MAX_FRAME  # bytes of extensions in extensions: each level is copied once
 MAX_EMPTY = MAX_ITEMS  # elements that a tensor without any would have if its sides of 0 were of 1: lists, as a list
+MAX_NUMBER_KEYS = 20_000  # of all dicts: numbers that walk over one another in a table take the square of their count
 MAX_EXACT = 1000  # whole numbers beyond 64 bits, and fractions: all of them can be made to have one hash
 MAX_KIND = 100  # characters of a type's name
 LOOKS = 4096  # elements between two looks at the time
@@ -103,6 +104,7 @@ class _Budget:
     def __init__(self, left: Left) -> None:
         self.items = MAX_ITEMS
         self.nested = MAX_NESTED
+        self.number_keys = MAX_NUMBER_KEYS
         self.exact = MAX_EXACT
         self._left = left
         self._looks = 0
@@ -182,6 +184,8 @@ _FIXED_EXTENSIONS, _EXTENSIONS = range(0xD4, 0xD9), (0xC7, 0xC8, 0xC9)
 _KEY_TAGS = frozenset((*range(0x80), *range(0xE0, 0x100), *range(0xA0, 0xC0), 0xC2, 0xC3, 0xC4, 0xC5, 0xC6))
 _KEY_TAGS |= frozenset((*range(0xCC, 0xD4), 0xD9, 0xDA, 0xDB))
 
+_NUMBER_TAGS = range(0xCC, 0xD4)  # but for the smallest, of which there are few
+
 
 def _measure(data: bytes, depth: int, budget: _Budget) -> None:
     # Walks over the tags and builds nothing: a few bytes can ask MessagePack for gigabytes of empty containers.
@@ -204,6 +208,10 @@ def _measure(data: bytes, depth: int, budget: _Budget) -> None:
         elements = 0
         if is_key and tag not in _KEY_TAGS:
             raise WireError("a dict with keys of another kind")
+        if is_key and tag in _NUMBER_TAGS:
+            budget.number_keys -= 1
+            if budget.number_keys < 0:
+                raise WireError(f"more than {MAX_NUMBER_KEYS} numbers as keys of dicts")
         if tag < 0x80 or tag >= 0xE0:
             continue
         if tag < 0x90:

@@ -108,6 +108,20 @@ def test_numbers_that_may_have_one_hash_are_few(number):
         decode(encode([some, (number,)], no_reference), no_reference)
 
 
+def test_numbers_that_walk_over_one_another_are_few():
+    """Guards against keys in the order in which a table looks for a free place: no clock is looked at meanwhile."""
+    keys, place, mask = [], 1, 2**18 - 1
+    for _ in range(wire.MAX_NUMBER_KEYS + 1):
+        keys.append(place + 2**30 * (mask + 1))
+        place = (5 * place + 1) & mask
+    some = dict.fromkeys(keys[:-1])
+    began = time.process_time()
+    assert decode(encode(some, no_reference), no_reference) == some
+    assert time.process_time() - began < 10
+    with pytest.raises(WireError, match="more than 20000 numbers as keys"):
+        decode(msgpack.packb(dict.fromkeys(keys)), no_reference)
+
+
 @pytest.mark.parametrize("parts", [[1], [1, 0], [1, -2], [1.0, 2], [True, 2], ["1", 2], [2**1024, 3], [1, 2**1024]])
 def test_a_fraction_out_of_form_is_refused(parts):
     """Guards against a division by zero in the grader, and a number that takes long to reduce."""
