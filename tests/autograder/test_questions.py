@@ -38,7 +38,7 @@ from autograder.results.export import Canvas, Grades
 from autograder.results.feedback import WAITING
 from autograder.results.report import report
 from autograder.submissions.rebuild import rebuild
-from fridge.notebook import progress, scoreboard
+from fridge.notebook import progress, scoreboard, syllabus
 from fridge.notebook.references import of_master
 
 TEXT = '"grade_id": "why", "locked": false, "points": 2, "schema_version": 3, "solution": true'
@@ -165,8 +165,8 @@ def test_check_tells_what_tests_cannot(unit):
 
 def test_a_learners_table_says_who_grades(unit, monkeypatch, tmp_path):
     """Guards against points that no run of a test can ever give, and a course that is never done."""
-    syllabus = json.loads((unit.root / "course/fridge/notebook/units.json").read_text())
-    monkeypatch.setattr(syllabus, "whole", lambda: syllabus)
+    listed = json.loads((unit.root / "course/fridge/notebook/units.json").read_text())
+    monkeypatch.setattr(syllabus, "whole", lambda: listed)
     monkeypatch.setattr(scoreboard, "_outcomes", {"add": scoreboard.RIGHT})
     shown = repr(scoreboard.show(UNIT))
     assert shown.count(scoreboard.BY_HAND) == 3
