@@ -1,14 +1,17 @@
 """`autograder render`: the pairs in solutions/ executed as a learner would, with outputs, time and memory."""
 
+import contextlib
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Self
 
 import nbformat
 import psutil
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from nbformat import NotebookNode
 from traitlets.config import Config
 
 from autograder.authoring.build import write, write_pair
@@ -57,29 +60,26 @@ def table(rendered: list[Rendered]) -> str:
     return "\n".join(lines)
 
 
-def _render(unit: Unit) -> Rendered:
-    write_pair(unit)
-    notebook = nbformat.read(unit.pair, as_version=4)
+def execute(unit: Unit, notebook: NotebookNode, **start: Any) -> None:
+    """Run a pair's cells where it lies, outputs in place; `start` is what the kernel's process is started with.
+
+    Raises:
+        CourseError: a cell failed.
+    """
     where = {"metadata": {"path": str(unit.pair.parent)}}
     encrypted = Config(KernelManager={"transport_encryption": "auto"})
     client = NotebookClient(notebook, timeout=CELL_SECONDS, force_raise_errors=True, resources=where, config=encrypted)
-    start = time.perf_counter()
-    with _PeakMemory() as memory:
-        try:
-            client.execute()
-        except CellExecutionError as error:
-            raise CourseError(f"{unit.pair} failed:\n{error}") from error
-    notebook.metadata.pop("widgets", None)  # sliders' state, which no reader of the pair needs
-    notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
-    write(notebook, unit.pair)
-    return Rendered(unit, time.perf_counter() - start, memory.peak, memory.peak_resident)
+    try:
+        client.execute(**start)
+    except CellExecutionError as error:
+        raise CourseError(f"{unit.pair} failed:\n{error}") from error
 
 
-class _PeakMemory:
-    """Looks at the kernel, the largest process that this one starts, from a thread."""
+class Watch:
+    """Looks every LOOK_SECONDS, from a thread, as long as it stands."""
 
-    def __enter__(self) -> "_PeakMemory":
-        self.peak, self.peak_resident, self._next, self._over = 0, 0, 0.0, threading.Event()
+    def __enter__(self) -> Self:
+        self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch)
         self._thread.start()
         return self
@@ -88,13 +88,37 @@ class _PeakMemory:
         self._over.set()
         self._thread.join()
 
+    def look(self) -> None:
+        """Once."""
+        raise NotImplementedError
+
     def _watch(self) -> None:
         while not self._over.wait(LOOK_SECONDS):
-            for process in psutil.Process().children(recursive=True):
-                try:
-                    self._look(process)
-                except psutil.Error:  # it has ended
-                    continue
+            self.look()
+
+
+def _render(unit: Unit) -> Rendered:
+    write_pair(unit)
+    notebook = nbformat.read(unit.pair, as_version=4)
+    start = time.perf_counter()
+    with _PeakMemory() as memory:
+        execute(unit, notebook)
+    notebook.metadata.pop("widgets", None)  # sliders' state, which no reader of the pair needs
+    notebook.metadata.language_info = nbformat.from_dict({"name": "python"})
+    write(notebook, unit.pair)
+    return Rendered(unit, time.perf_counter() - start, memory.peak, memory.peak_resident)
+
+
+class _PeakMemory(Watch):
+    """Of the kernel, the largest process that this one starts."""
+
+    def __init__(self) -> None:
+        self.peak, self.peak_resident, self._next = 0, 0, 0.0
+
+    def look(self) -> None:
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):  # it has ended
+                self._look(process)
 
     def _look(self, process: psutil.Process) -> None:
         resident = process.memory_info().rss

@@ -48,6 +48,8 @@ def run_all(
     # Imported once, before the forks: what the notebooks import, and what runs them.
     import IPython.core.interactiveshell  # noqa: F401
 
+    from fridge import models, testing  # noqa: F401
+    from fridge.notebook import scoreboard  # noqa: F401
     from fridge.workbench import measure, plots, text  # noqa: F401
 
     imports.run(imports.of_tests(master) + imports.of_handout(master))

@@ -85,8 +85,9 @@ def _warm_up(statements: list[str]):
 
     from autograder.isolation import colab
     from autograder.isolation.learner import make_shell
-    from fridge.notebook import grading
-    from fridge.workbench import measure, plots, text  # noqa: F401 - what the notebooks import
+    from fridge import models, testing  # noqa: F401 - what the notebooks import
+    from fridge.notebook import grading, scoreboard  # noqa: F401
+    from fridge.workbench import measure, plots, text  # noqa: F401
 
     grading.begin(grading.Role.GRADED)  # `fridge.reveal` does nothing for a learner's code here
 

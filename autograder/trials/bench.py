@@ -126,6 +126,8 @@ def _cells_own_seconds(root: Path) -> float:
 def _import_what_notebooks_need() -> None:
     from IPython.core.interactiveshell import InteractiveShell
 
+    from fridge import models, testing  # noqa: F401
+    from fridge.notebook import scoreboard  # noqa: F401
     from fridge.workbench import measure, plots, text  # noqa: F401
 
     InteractiveShell.instance()

@@ -9,11 +9,11 @@ import odd_notebooks  # noqa: F401
 import pytest
 from nbformat import NotebookNode
 from odd_submissions import NOTEBOOK, TABLE, UNIT, Odd, master, send, solved_notebook
+from three_exercises import opened
 
 from autograder.authoring.build import build
 from autograder.course import Unit, find_units, nbgrader_configuration
 from autograder.isolation.children import in_child
-from autograder.isolation.sandbox import SandboxError, open_sandbox
 from autograder.notebooks import read_master
 from autograder.submissions import split
 from autograder.submissions.paper import Paper
@@ -45,12 +45,7 @@ def handout(unit) -> NotebookNode:
 @pytest.fixture(scope="module")
 def grade(unit) -> Callable[[NotebookNode], Graded]:
     """Grade a rebuilt notebook as for credit."""
-    import fridge.testing  # noqa: F401 - once, before the forks
-
-    try:
-        sandbox, _ = open_sandbox(unsafe=False)
-    except SandboxError as error:
-        pytest.skip(f"this host gives no sandbox: {error}")
+    sandbox = opened()
     paper = Paper(read_master(unit))
 
     def grade_(notebook: NotebookNode) -> Graded:

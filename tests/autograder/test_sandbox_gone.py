@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import pytest
 from grading_class import UNIT, made, skip_without_sandbox
-from three_exercises import GOOD, master_with
+from three_exercises import GOOD, master_with, opened
 
 from autograder.course import find_units
 from autograder.isolation.children import ChildFailed, in_child
-from autograder.isolation.sandbox import Sandbox, SandboxError, open_sandbox
+from autograder.isolation.sandbox import Sandbox
 from autograder.notebooks import grade_id
 from autograder.submissions import pipe, split
 from autograder.submissions.paper import Paper
@@ -28,12 +28,7 @@ BEHIND_THE_CALL = f"{GOOD}\n    {KILL}"
 @pytest.fixture
 def sandbox() -> Iterator[Sandbox]:
     """One that a test may spoil."""
-    import fridge.testing  # noqa: F401 - once, before the forks
-
-    try:
-        warm, _ = open_sandbox(unsafe=False)
-    except SandboxError as error:
-        pytest.skip(f"this host gives no sandbox: {error}")
+    warm = opened()
     yield warm
     warm.close()
 

@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell
 
 from autograder.isolation.children import in_child
-from autograder.isolation.sandbox import SandboxError, open_sandbox
+from autograder.isolation.sandbox import Sandbox, SandboxError, open_sandbox
 from autograder.notebooks import grade_id
 from autograder.submissions import split
 from autograder.submissions.paper import Paper
@@ -29,14 +29,19 @@ def master_with(test: str = GOOD) -> NotebookNode:
     return jupytext.reads(text, fmt="py:percent")
 
 
-@pytest.fixture(scope="module")
-def sandbox():
-    import fridge.testing  # noqa: F401
+def opened() -> Sandbox:
+    """A warm sandbox; skip where nothing can be graded for credit."""
+    import fridge.testing  # noqa: F401 - once, before the forks
 
     try:
-        warm, _ = open_sandbox(unsafe=False)
+        return open_sandbox(unsafe=False)[0]
     except SandboxError as error:
         pytest.skip(f"this host gives no sandbox: {error}")
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    warm = opened()
     yield warm
     warm.close()
 
