@@ -54,7 +54,7 @@ def test_a_sandbox_that_ends_during_a_learners_cell_gives_no_grade(sandbox):
 def test_a_sandbox_that_ended_before_gives_no_grade(sandbox):
     """Guards against "this test cell is broken", said of a cell for which no process could be had."""
     end(sandbox)
-    with pytest.raises(ChildFailed, match=r"SandboxGone: .*for want of memory"):
+    with pytest.raises(ChildFailed, match="SandboxGone"):
         grade(sandbox, GOOD)
 
 
