@@ -2643,6 +2643,55 @@ if speeds:
 # on CPUs, the kernels of AWQ and Marlin on GPUs. Unit 04 comes back to it with integer products that are faster than float32 on your
 # laptop.
 #
+# ### The elephant: seven billion weights on one card
+#
+# The title's question, for a card of your own. Qwen2.5-7B has 7.6 billion parameters, 15 GB in half precision: more than
+# fits on a T4 with room to work. Predict first, with your formula of exercise 1 for what bitsandbytes quantizes, and 2
+# bytes for each number of the rest (unit 01's `weight_bytes`, with 4.127 bits a weight, says the same).
+
+# %% tags=["for-real"]
+from fridge.memory.cards import CARDS
+from fridge.quantization import on_a_card
+
+big_model = (
+    ""  # the name of a model on the hub, such as "Qwen/Qwen2.5-7B-Instruct", or a folder
+)
+predicted_bytes = 0
+if scoreboard.ready("quantized-bytes"):
+    parts = on_a_card.shapes(big_model or "Qwen2.5-7B")
+    packed_bytes = sum(
+        quantized_bytes(numbers, double_quant=True) for numbers in parts.matrices
+    )
+    predicted_bytes = packed_bytes + 2 * parts.rest
+    print(
+        f"{len(parts.matrices)} matrices, {sum(parts.matrices) / 1e9:.2f} billion weights: {packed_bytes / 1e9:.2f} GB"
+    )
+    print(
+        f"the rest, {parts.rest / 1e9:.2f} billion in half precision: {2 * parts.rest / 1e9:.2f} GB"
+    )
+    fits = [
+        name for name, one in CARDS.items() if one.memory > predicted_bytes + on_a_card.RESERVE
+    ]
+    print(
+        f"{predicted_bytes / 1e9:.2f} GB in all; with 2 GB of reserve it fits on {', '.join(fits)}"
+    )
+
+# %% [markdown]
+# Two fifths of these bytes are embedding and head, which nobody quantized. The next cell does it, where there is a GPU and
+# you have put a name above: it fetches 15 GB, quantizes matrix by matrix on the card, and asks the card what it holds. On a T4
+# of Colab's that takes some ten minutes, most of them for the download. It isn't graded.
+
+# %% tags=["for-real"]
+card = on_a_card.this_card()
+if big_model and predicted_bytes and card:
+    big, measured_bytes = on_a_card.place(big_model, predicted_bytes, card)
+    print(
+        f"predicted {predicted_bytes / 1e9:.3f} GB, measured on {card.name} {measured_bytes / 1e9:.3f} GB"
+    )
+else:
+    print("Not run: it wants a GPU, and a name in `big_model`.")
+
+# %% [markdown]
 # ## 6 · What others report, what we measured
 #
 # | claim | source | here |

@@ -33,8 +33,9 @@
 import torch
 
 from fridge import models, pictures
-from fridge.attention import bench, kernels
+from fridge.attention import bench, compiling, kernels, papers, sweeps
 from fridge.attention.kernels import DEVICE, tl, triton
+from fridge.memory.cards import CARDS
 from fridge.notebook import scoreboard
 from fridge.testing import Hbm
 from fridge.workbench import plots, tables
@@ -1694,7 +1695,8 @@ if scoreboard.ready("flash-causal", "flash-skip"):
 
 # %% tags=["for-real"]
 def my_kernel(q, k, v, causal):
-    return triton_attention(q[0], k[0], v[0], causal, block_q=64, block_k=32)[0][None]
+    heads = (part.flatten(0, 1) for part in (q, k, v))  # those of all sequences of the batch
+    return triton_attention(*heads, causal, block_q=64, block_k=32)[0].view(q.shape)
 
 
 if place == "cuda" and scoreboard.ready("triton-forward"):
@@ -1728,7 +1730,7 @@ pictures.time_and_memory(runs)
 # `fridge/attention/measurements/`, and the next cell plots them.
 
 # %% tags=["for-real"]
-kept = bench.kept_measurements()
+kept = sweeps.kept()
 for results in kept:
     pictures.teraflops(results)
 if not kept:
@@ -1743,20 +1745,119 @@ if not kept:
 
 # %% tags=["for-real"]
 if torch.cuda.is_available():
-    dtype = bench.best_dtype("cuda")
-    here = bench.sweep("cuda", lengths=(512, 1024, 2048, 4096), head_dims=(64,), dtype=dtype)
+    plan = sweeps.plan(contestants, "cuda", lengths=(4096, 512, 1024, 2048), head_dims=(64,))
+    here = sweeps.sweep(plan, contestants, seconds=300)
     pictures.teraflops(here)
 else:
     print("No GPU here.")
 
 # %% [markdown]
+# ### What the papers measured
+#
+# An H100's arithmetic is 295 times as fast as its memory: 989 TFLOP/s in half precision, 3.35 TB/s (unit 01's cards). Your
+# exercise 1 counts the bytes; the operations are two products, $4 n^2 d$ for each head. So you can say how many TFLOP/s
+# each way can reach at most. Predict before you run it: does naive attention get faster with the length? With larger
+# heads? And FlashAttention?
+
+
+# %% tags=["for-real"]
+def at_most(moved, length, head_dim, card):
+    """TFLOP/s of one head's attention that moves so many bytes: memory or arithmetic, whoever takes longer."""
+    operations = 4 * length**2 * head_dim
+    seconds = max(moved / card.bandwidth, operations / card.flops)
+    return operations / seconds / 1e12
+
+
+h100, positions_of_papers = CARDS["H100-80"], (512, 1024, 2048, 4096, 8192, 16384)
+predicted = {}
+if scoreboard.ready("naive-bytes", "flash-bytes"):
+    for size in (64, 128):
+        moved = {
+            "naive": [naive_bytes(n, n, size, 2) for n in positions_of_papers],
+            "flash, blocks of 128": [
+                flash_bytes(n, n, size, 128, 2) for n in positions_of_papers
+            ],
+        }
+        predicted[size] = {
+            way: [at_most(*pair, size, h100) for pair in zip(counts, positions_of_papers)]
+            for way, counts in moved.items()
+        }
+        for way, bounds in predicted[size].items():
+            print(
+                f"head {size:3}, {way:20}: at most {bounds[0]:3.0f} to {bounds[-1]:3.0f} TFLOP/s"
+            )
+
+# %% [markdown]
+# Now the numbers of Shah et al. 2024, read where they stand in the paper (`fridge/attention/papers.json` names figure and
+# page of each). They are the paper's, measured on its H100; nothing in this picture was measured here but your prediction.
+
+# %% tags=["for-real"]
+if predicted:
+    forward = {"card": "H100-80", "pass": "forward", "causal": False}
+    pictures.published(papers.published(**forward), predicted)
+
+# %% [markdown]
+# *In words: two panels, heads of 64 and of 128, TFLOP/s over the length. PyTorch's plain attention runs flat along the
+# bottom, below the broad grey line that predicts it, and is out of memory at 16384. The others lie three to seven times as high.
+# FlashAttention-2 and Triton stay under the narrow grey line; FlashAttention-3, and with heads of 128 cuDNN, climb over it.*
+#
+# - **Naive attention waits for memory, whatever its length.** Each score travels four times, for $4d$ operations: $d/2$
+#   operations a byte in half precision, so twice the head is twice the speed, and the length hardly counts. An H100 would
+#   need 295 to be busy.
+# - **FlashAttention has `block_q` operations a byte.** With 128 that is not 295 either: by your count, an H100 still waits.
+# - **Why do some do better than your bound?** The count says that all keys and values come from HBM for each block of
+#   queries. A card has a cache between HBM and SRAM (L2, 50 MB on an H100), and many programs read the same keys at about
+#   the same time: most of these loads never reach HBM. A bound is only as good as its model of the memory.
+# - **And why do others stay below?** Arithmetic doesn't overlap with loads by itself, and a softmax's exponentials
+#   run beside the tensor cores. FlashAttention-3 is about that overlap.
+#
+# ### Your kernel, on a card that isn't here
+#
+# Triton needs no GPU to compile. The next cell compiles *your* kernel for three cards, as it would run in half precision
+# with heads of 64 and blocks of 64 and 32, and reads what came out: whether products run on **tensor cores** (`mma.sync`, and
+# `wgmma` from Hopper on) or one by one (`fma`); how much shared memory, your SRAM, a program takes, of how much it may have; the
+# registers of each thread, 255 at most; and what found no place in them and **spills**, to memory and back. Beside it
+# stands how long 16 heads of 4096 positions take at best, by the bytes and by the operations.
+
+# %% tags=["for-real"]
+kinds = {
+    "*fp16": ("q", "k", "v", "o"),
+    "*fp32": ("lse",),
+    "i32": ("queries", "keys"),
+    "fp32": ("scale",),
+}
+types = {name: kind for kind, names in kinds.items() for name in names}
+constants = {"GROUP": 1, "CAUSAL": True, "HEAD_DIM": 64, "BLOCK_Q": 64, "BLOCK_K": 32}
+if not kernels.INSTALLED:
+    print(kernels.ADVICE)
+elif scoreboard.ready("triton-forward", "flash-bytes"):
+    made = compiling.for_cards(flash_kernel, types, constants, ("T4", "A100-80", "H100-80"))
+    moved, operations = 16 * flash_bytes(4096, 4096, 64, 64, 2), 16 * 4 * 4096**2 * 64
+    rows = [
+        (
+            card,
+            *compiling.in_words(card, found),
+            f"{1000 * moved / CARDS[card].bandwidth:.2f} ms",
+            f"{1000 * operations / CARDS[card].flops:.2f} ms",
+        )
+        for card, found in made.items()
+    ]
+    tables.show(("", *compiling.COLUMNS, "by bytes", "by operations"), rows)
+
+# %% [markdown]
+# One source, three programs. On an A100 the products become instructions for tensor cores, on an H100 a larger kind of
+# them, for four warps at once. For a T4 today's Triton has none (it needs compute capability 8.0): each product is
+# written out as single multiplications, the registers don't suffice, and compiling takes several times as long. With blocks of
+# 128 × 64 and heads of 128 it takes minutes. So this unit keeps to small blocks there; a T4's own tensor cores are used by
+# PyTorch's memory-efficient back end.
+#
 # ## 6 · What others report, what we measured
 #
 # | claim | source | here |
 # |---|---|---|
 # | GPT-2 (1024 positions) trains 3 times faster, BERT-large (512) 15 % | Dao et al. 2022, abstract (A100) | not measured: no GPU so far |
-# | about twice as fast as that, 50 to 73 % of an A100's peak | Dao 2023, abstract | not measured |
-# | 1.5 to 2 times faster again on an H100, 740 TFLOP/s in FP16 | Shah et al. 2024, abstract | not measured |
+# | about twice as fast as that, 50 to 73 % of an A100's peak | Dao 2023, abstract | not measured; its figure 4 is among the numbers above |
+# | 1.5 to 2 times faster again on an H100, 740 TFLOP/s in FP16 | Shah et al. 2024, abstract | not measured; predicted from bytes, beside the paper's own numbers |
 # | memory grows with the length, not with its square | Dao et al. 2022 | what your `Hbm` counted; the peaks above |
 # | the output is exact, no approximation | Dao et al. 2022 | your tests, and SmolLM2's logits |
 #

@@ -5,6 +5,9 @@ without a mask (two phases), the longest rows first under a causal mask, and blo
 tries out once for each size. `attention` is what to call; `measure_gpu.py` holds it against PyTorch's back ends.
 """
 
+from typing import Any
+
+import configs
 import torch
 from torch import Tensor
 
@@ -13,21 +16,28 @@ from fridge.attention.kernels import DEVICE, INTERPRETED, tl, triton
 LOG2E = tl.constexpr(1.4426950408889634)
 
 
-def _configs(sizes: tuple[tuple[int, int], ...]) -> list:
+def _to_try(kernel: str) -> dict:
+    # What an autotuner of this kernel tries: the candidates, and of them on a GPU what the record leaves.
     if INTERPRETED:  # nothing to try out: it has no warps, and no clock worth reading
-        return [triton.Config({"BLOCK_Q": 32, "BLOCK_K": 16})]
-    return [
-        triton.Config(
-            {"BLOCK_Q": block_q, "BLOCK_K": block_k}, num_warps=warps, num_stages=stages
-        )
-        for block_q, block_k in sizes
-        for warps in (4, 8)
-        for stages in (2, 3, 4)
-    ]
+        return {"configs": [triton.Config({"BLOCK_Q": 32, "BLOCK_K": 16})]}
+    every = {config: _of_triton(config) for config in configs.CANDIDATES[kernel]}
+
+    def of_this_gpu(_: list, arguments: dict, **settings: Any) -> list:
+        major, minor = torch.cuda.get_device_capability()
+        found = configs.left(kernel, settings["HEAD_DIM"], 10 * major + minor)
+        return [every[config] for config in found]
+
+    return {
+        "configs": list(every.values()),
+        "prune_configs_by": {"early_config_prune": of_this_gpu},
+    }
 
 
-FORWARD = _configs(((64, 32), (64, 64), (128, 32), (128, 64), (128, 128)))
-BACKWARD = _configs(((32, 32), (32, 64), (64, 32), (64, 64), (64, 128), (128, 64)))
+def _of_triton(config: configs.Config) -> Any:
+    blocks = {"BLOCK_Q": config.block_q, "BLOCK_K": config.block_k}
+    return triton.Config(blocks, num_warps=config.warps, num_stages=config.stages)
+
+
 KEY = ["queries", "keys", "HEAD_DIM", "CAUSAL"]
 
 
@@ -82,7 +92,7 @@ class _Attention(torch.autograd.Function):
         return dq.to(home), dk.to(home), dv.to(home), None
 
 
-@triton.autotune(FORWARD, key=KEY)
+@triton.autotune(key=KEY, **_to_try("_forward"))
 @triton.jit
 def _forward(
     q,
@@ -198,7 +208,7 @@ def _tiles(
     return m, l, acc
 
 
-@triton.autotune(BACKWARD, key=KEY)
+@triton.autotune(key=KEY, **_to_try("_backward_keys"))
 @triton.jit
 def _backward_keys(
     q,
@@ -248,7 +258,7 @@ def _backward_keys(
     tl.store(dv + theirs, dv_block.to(v_block.dtype), mask=columns[:, None] < keys)
 
 
-@triton.autotune(BACKWARD, key=KEY)
+@triton.autotune(key=KEY, **_to_try("_backward_queries"))
 @triton.jit
 def _backward_queries(
     q,

@@ -11,7 +11,8 @@ import pytest
 import torch
 
 from fridge import pictures
-from fridge.attention import bench, kernels
+from fridge.attention import bench, kernels, papers, sweeps
+from fridge.memory.cards import CARDS
 from fridge.notebook import scoreboard, syllabus
 from fridge.testing import exact_attention, exercise, needs, outcome, randn
 
@@ -141,7 +142,7 @@ def test_the_program_that_measures_runs_on_a_cpu(tmp_path):
     command += ["--positions", "48", "--features", "16", "--out", out]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=540)
     assert done.returncode == 0, done.stderr
-    [results] = bench.kept_measurements(tmp_path)
+    [results] = sweeps.kept(tmp_path)
     names = {row["name"] for row in results["rows"]}
     assert {"naive", "SDPA math", "SDPA flash"} <= names
     assert ("Triton (tuned)" in names) == kernels.INSTALLED
@@ -153,11 +154,92 @@ def test_the_program_that_measures_runs_on_a_cpu(tmp_path):
     plt.close("all")
 
 
+def test_a_plan_has_the_most_telling_rows_first():
+    """Guards against ten minutes on a rented GPU that end with half a comparison."""
+    rows = sweeps.plan(["naive", "flash"], "cuda", dtype=torch.float16)
+    assert [(row.name, row.length) for row in rows[:4]] == [
+        ("naive", 4096),
+        ("flash", 4096),
+        ("naive", 1024),
+        ("flash", 1024),
+    ]
+    assert len(rows) == len(set(rows)) == 2 * 6 * 2 * 4
+    sizes = {(row.setting.batch * row.length, row.setting.heads * row.setting.head_dim) for row in rows}
+    assert sizes == {(sweeps.POSITIONS, sweeps.FEATURES)}
+    passes = [(row.setting.causal, row.setting.backward) for row in rows]
+    assert passes == sorted(passes, key=sweeps.PASSES.index)
+
+
+def test_a_sweep_keeps_what_it_has_after_each_row():
+    """Guards against a machine that is taken away, and with it all that was measured."""
+    ways = {"naive": bench.naive, "broken": lambda *inputs: 1 / 0}
+    rows = sweeps.plan(["naive", "naive", "broken"], "cpu", [16], [8], positions=16, features=8)[:3]
+    seen = []
+    with pytest.raises(ZeroDivisionError):
+        sweeps.sweep(rows, ways, keep=lambda results: seen.append(json.loads(json.dumps(results))))
+    assert [len(results["rows"]) for results in seen] == [1, 2]
+    assert seen[-1]["planned"] == 3
+    assert sweeps.sweep(rows, ways, seconds=-1)["rows"] == []
+
+
+def test_time_at_best_is_of_the_card_and_the_pass():
+    """Guards against a plan that costs the same on a T4 as on an H100, and one that forgets what has no room."""
+    [row] = sweeps.plan(["SDPA flash"], "cuda", [4096], [128], torch.float16)[:1]
+    operations = bench.operations(4096, row.setting)
+    assert sweeps.seconds_at_best(row, CARDS["A100-80"]) == pytest.approx(sweeps.CALLS * operations / 312e12)
+    assert sweeps.seconds_at_best(row, CARDS["T4"]) > 4 * sweeps.seconds_at_best(row, CARDS["A100-80"])
+    longest = sweeps.plan(["naive"], "cuda", [16384], [64], torch.float16)
+    assert sweeps.seconds_at_best(longest[0], CARDS["T4"]) is None  # 32 tables of 268 million scores, three times
+    assert sweeps.seconds_at_best(longest[0], CARDS["H100-80"]) is not None
+
+
+def test_the_dry_run_tells_what_would_be_done():
+    """Guards against a program that needs a GPU to say what it would do on one."""
+    command = [sys.executable, UNIT / "measure_gpu.py", "--dry", "T4", "--head-dims", "64"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert lines[1].split(": ")[0].split() == ["1", "head_dim", "64,", "forward", ",", "4096,", "naive"]
+    assert any("out of memory, as predicted" in line for line in lines)
+    assert lines[-1].startswith("all ")
+
+
+def test_the_papers_numbers_have_a_place_and_are_possible():
+    """Guards against a number without a source, one mistyped by a digit, and a figure that nobody can find again."""
+    figures = papers.published()
+    assert {figure["paper"] for figure in figures} == {"Dao et al. 2022", "Dao 2023", "Shah et al. 2024"}
+    for figure in figures:
+        assert figure["arxiv"]
+        assert "page " in figure["place"]
+        values = list(figure["series"].values())
+        assert len({tuple(row) for row in values}) == 1, "all series have the same lengths"
+        if figure["unit"] == papers.TERAFLOPS:
+            most = CARDS[figure["card"]].flops / 1e12
+            assert all(0 < value < most for row in values for value in row.values() if value is not None)
+    forward = papers.published(card="H100-80", causal=False, head_dim=64, **{"pass": "forward"})
+    assert [figure["place"] for figure in forward] == ["figure 5 (a), page 10"]
+    assert forward[0]["series"]["FlashAttention-3"][16384] == 497
+    assert forward[0]["series"]["PyTorch"][16384] is None
+
+
+def test_the_papers_two_tables_of_one_run_agree():
+    """Guards against a column that slipped: forward and backward take longer than forward, with each way and length."""
+    [forward], [both] = (
+        papers.published(unit=papers.MILLISECONDS, **{"pass": name}) for name in ("forward", "forward and backward")
+    )
+    for name, row in forward["series"].items():
+        for length, value in row.items():
+            there = both["series"][name][length]
+            assert value is None or there is None or value < there
+
+
 def test_the_pictures_draw():
     """A picture that fails stops the notebook."""
     pictures.two_ways_through_memory()
     pictures.two_partial_results()
     pictures.tiles_behind_the_mask()
+    curves = {head_dim: {"naive": [1.0] * 6, "flash": [2.0] * 6} for head_dim in (64, 128)}
+    pictures.published(papers.published(card="H100-80", causal=False, **{"pass": "forward"}), curves)
     plt.close("all")
 
 
@@ -166,8 +248,9 @@ def test_the_pictures_draw():
     ("shape", "causal"),
     [((1, 2, 2, 40, 40, 16), True), ((1, 2, 2, 33, 50, 16), False), ((2, 1, 1, 7, 70, 16), True)],
 )
-def test_the_tuned_kernel_is_right(shape, causal):
+def test_the_tuned_kernel_is_right(shape, causal, monkeypatch):
     """Its figures are worth nothing if its output or its gradients are off."""
+    monkeypatch.syspath_prepend(UNIT)
     spec = importlib.util.spec_from_file_location("triton_flash", UNIT / "triton_flash.py")
     tuned = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tuned)

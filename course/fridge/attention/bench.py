@@ -1,14 +1,12 @@
 """Attention's time and memory by length: the formula as it stands, PyTorch's fused back ends, and kernels of your own.
 
-Each measurement is a plain dict, so that it can be printed, plotted and kept as JSON. `sweep` takes the papers'
-setting: 16384 positions in all and 2048 features, whatever the length and the size of a head (Dao 2023, section 4.1).
+Each measurement is a plain dict, so that it can be printed, plotted and kept as JSON.
+`fridge.attention.sweeps` takes many.
 """
 
-import json
 import warnings
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,10 +16,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from fridge.workbench import measure as clock
 
-POSITIONS, FEATURES = 16384, 2048  # of a sweep: batch x length, heads x head_dim
 MATMUL_SIDE = {"cuda": 8192, "cpu": 512}
 REPEATS = {"cuda": (20, 5), "cpu": (3, 1)}  # measured calls, calls before them
-KEPT = Path(__file__).parent / "measurements"  # a file for each GPU
 
 Attend = Callable[
     [Tensor, Tensor, Tensor, bool], Tensor
@@ -117,46 +113,6 @@ def matmul_tflops(device: str, dtype: torch.dtype) -> float:
     return 2 * side**3 / clock.seconds(lambda: a @ b, *REPEATS[device]) / 1e12
 
 
-def sweep(
-    device: str,
-    lengths: Iterable[int] = (512, 1024, 2048, 4096, 8192, 16384),
-    head_dims: Iterable[int] = (64, 128),
-    dtype: torch.dtype | None = None,
-    extra: dict[str, Attend] | None = None,
-    positions: int = POSITIONS,
-    features: int = FEATURES,
-    report: Callable[[str], None] = lambda line: None,
-) -> dict[str, Any]:
-    """Every way at every length, causal and not, forwards and backwards.
-
-    Args:
-        extra: more ways, by name; they are measured beside `contestants`.
-        report: is told each measurement in words.
-
-    Returns:
-        {"machine", "dtype", "matmul_tflops", "rows"}, ready for JSON.
-    """
-    dtype = dtype or best_dtype(device)
-    base = Setting(1, 1, dtype, device)
-    rows = []
-    for head_dim in head_dims:
-        for causal, backward in ((False, False), (True, False), (False, True), (True, True)):
-            for name, attend in {**contestants(device), **(extra or {})}.items():
-                for length in lengths:
-                    sizes = {"heads": max(1, features // head_dim), "batch": max(1, positions // length)}
-                    setting = replace(base, head_dim=head_dim, causal=causal, backward=backward, **sizes)
-                    rows.append(measure(name, attend, length, setting))
-                    report(_line(rows[-1]))
-    facts = {**clock.machine(), **_versions()}
-    peak = matmul_tflops(device, dtype)
-    return {"machine": facts, "dtype": str(dtype).removeprefix("torch."), "matmul_tflops": peak, "rows": rows}
-
-
-def kept_measurements(folder: Path = KEPT) -> list[dict[str, Any]]:
-    """The sweeps that are kept in a folder, the library's own if not said otherwise; none if it isn't there."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.json"))]
-
-
 def in_words(row: dict[str, Any]) -> str:
     """A measurement for a table: milliseconds and TFLOP/s, or why there are none."""
     if row["status"] != "ok":
@@ -189,18 +145,3 @@ def _measured(attend: Attend, inputs: tuple[Tensor, ...], do: Tensor, setting: S
 def _backward_seconds(attend: Attend, leaves: tuple[Tensor, ...], do: Tensor, setting: Setting) -> float:
     o = attend(*leaves, setting.causal)
     return clock.seconds(lambda: torch.autograd.grad(o, leaves, do, retain_graph=True), *REPEATS[setting.device])
-
-
-def _versions() -> dict[str, str]:
-    from fridge.attention import kernels
-
-    found = {"triton": kernels.triton.__version__} if kernels.INSTALLED else {}
-    if torch.cuda.is_available():
-        found["cudnn"] = str(torch.backends.cudnn.version())
-        found["capability"] = ".".join(map(str, torch.cuda.get_device_capability()))
-    return found
-
-
-def _line(row: dict[str, Any]) -> str:
-    way = ("backward" if row["backward"] else "forward") + (", causal" if row["causal"] else "")
-    return f"head_dim {row['head_dim']:3}, {way:16}, {row['length']:6}, {row['name']:22}: {in_words(row)}"

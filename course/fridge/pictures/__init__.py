@@ -1,6 +1,7 @@
 """The course's drawings of ideas, a module a unit: code that a notebook would only hide."""
 
 from fridge.pictures.flash_attention import (
+    published,
     teraflops,
     tiles_behind_the_mask,
     time_and_memory,
@@ -24,6 +25,7 @@ __all__ = [
     "occupancy",
     "one_round",
     "overlap",
+    "published",
     "repeated_work",
     "reserved_and_used",
     "rulers",

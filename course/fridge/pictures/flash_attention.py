@@ -140,6 +140,32 @@ def teraflops(results: dict[str, Any]) -> None:
     panels[0, 0].figure.suptitle(f"{where}; a large matmul: {peak:.1f} TFLOP/s", x=0.01, ha="left", fontsize=10)
 
 
+def published(figures: list[dict[str, Any]], predicted: dict[int, dict[str, list[float]]]) -> None:
+    """Draw TFLOP/s as a paper measured them, a panel for each figure, and what was predicted for its heads.
+
+    Args:
+        figures: of one card and one pass, as `fridge.attention.papers` has them.
+        predicted: for each head_dim a curve by name, a value for each length of the figure.
+    """
+    look = {"dpi": 110, "facecolor": "white", "layout": "constrained"}
+    _, panels = plt.subplots(1, len(figures), figsize=(4.6 * len(figures), 3.9), sharey=True, **look)
+    for ax, figure in zip(panels, figures, strict=True):
+        for (name, row), style in zip(figure["series"].items(), _SIX, strict=False):
+            there = {length: value for length, value in row.items() if value is not None}
+            ax.plot(there.keys(), there.values(), label=name, markersize=4, linewidth=1.6, **style)
+        lengths = list(next(iter(figure["series"].values())))
+        for (name, curve), width in zip(predicted[figure["head_dim"]].items(), (7, 3), strict=False):
+            ax.plot(lengths, curve, label=f"predicted: {name}", color="#8c8c8c", linewidth=width, alpha=0.45)
+        _finish(ax, f"head {figure['head_dim']}: {figure['place']}", "TFLOP/s", lengths, logarithmic=False)
+        ax.set_ylim(0)
+    panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    first = figures[0]
+    whose = (
+        f"{first['paper']} (arXiv {first['arxiv']}), {first['card']}, {first['pass']}: the paper's numbers, not ours"
+    )
+    panels[0].figure.suptitle(f"{whose}: the paper's numbers, not ours", x=0.01, ha="left", fontsize=10)
+
+
 def _finish(ax: Axes, title: str, unit: str, lengths: list[int], logarithmic: bool = True) -> None:
     ax.set_title(title, loc="left", fontsize=9.5, fontweight="bold")
     ax.set_xlabel("positions")

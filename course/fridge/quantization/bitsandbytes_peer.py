@@ -5,6 +5,7 @@ is how LLM.int8() is defined), some thousands in a notebook. `load` silences tha
 """
 
 import logging
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -25,13 +26,19 @@ class WithoutNoise(logging.Filter):
         return record.msg != NOISE
 
 
-def load(bits: int = 4, double_quant: bool = False, device: torch.device | str | None = None) -> PreTrainedModel:
-    """The chosen model with its linear layers quantized by bitsandbytes; the head and the embedding stay.
+def load(
+    bits: int = 4,
+    double_quant: bool = False,
+    device: torch.device | str | None = None,
+    source: str | Path | None = None,
+) -> PreTrainedModel:
+    """A model with its linear layers quantized by bitsandbytes; the head and the embedding stay.
 
     Args:
         bits: 8 for LLM.int8(), 4 for NF4 in blocks of 64.
         double_quant: of NF4's absmax values.
         device: default `models.default_device()`.
+        source: a folder, or an id on the hub; default the chosen model, `models.folder()`.
 
     Raises:
         ValueError: other bits.
@@ -52,7 +59,7 @@ def load(bits: int = 4, double_quant: bool = False, device: torch.device | str |
             bnb_4bit_compute_dtype=dtype,
         )
     model = AutoModelForCausalLM.from_pretrained(
-        models.folder(), quantization_config=config, device_map={"": device}, dtype=dtype
+        source or models.folder(), quantization_config=config, device_map={"": device}, dtype=dtype
     )
     _leave_the_file(model)
     return model.eval()

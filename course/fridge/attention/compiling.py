@@ -1,0 +1,209 @@
+"""A Triton kernel, compiled for a GPU that isn't here, and what the compiler's output says of it.
+
+Triton compiles without a GPU, down to machine code: NVIDIA's assembler, `ptxas`, comes with its wheel. Each kernel is
+compiled in a process of its own, for in a process that interprets kernels none can be compiled, and one that takes too
+long can be ended. Nothing is kept from one compilation to the next, so that each is timed whole.
+"""
+
+import dataclasses
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fridge.attention.targets import TARGETS, Target
+
+SECONDS = 120  # that a compilation may take, if not said otherwise
+_TENSOR_CORES = {"wgmma.mma_async": "wgmma", "mma.sync": "mma.sync"}  # as PTX calls them, the later first
+NO_TENSOR_CORES = "fma"
+_ALIGNED = 16  # bytes that addresses, and values that sizes, are a multiple of; kernels are compiled for that case
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to compile, and for which GPU.
+
+    Attributes:
+        source: a file of Python in which the kernel stands.
+        kernel: its name there.
+        types: Triton's name of the type of each argument that isn't a `tl.constexpr`: "*fp16", "i32", "fp32".
+        constants: the values of the others.
+        card: a name of `TARGETS`.
+        warps, stages: threads of a program, by 32; loads on the way at once (`num_warps`, `num_stages`).
+    """
+
+    source: str
+    kernel: str
+    types: Mapping[str, str]
+    constants: Mapping[str, int | bool]
+    card: str
+    warps: int = 4
+    stages: int = 3
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """What came of a job.
+
+    Attributes:
+        instruction: what multiplies matrices: "wgmma" or "mma.sync" on tensor cores, else "fma".
+        shared: bytes of shared memory that one program takes.
+        registers: of each thread.
+        spilled: bytes of each thread that found no register and go to memory and back, stores and loads together.
+        seconds: that it took, with an empty cache.
+        error: why there is none of this; "" if there is.
+    """
+
+    instruction: str = ""
+    shared: int = 0
+    registers: int = 0
+    spilled: int = 0
+    seconds: float = 0.0
+    error: str = ""
+
+    def trouble(self, target: Target) -> str:
+        """Why this is of no use on a GPU of that kind; "" if it is."""
+        if self.error:
+            return self.error
+        if self.shared > target.shared:
+            return f"{self.shared / 1024:g} kB of shared memory, a program may have {target.shared / 1024:g}"
+        return f"spills {self.spilled} bytes a thread" if self.spilled else ""
+
+
+COLUMNS = ("products by", "shared memory", "registers", "spilled", "compiled in")  # of `in_words`
+
+
+def in_words(card: str, found: Compiled) -> tuple[str, ...]:
+    """What came of it on that card, for a table with `COLUMNS`."""
+    if found.error:
+        return found.error, "", "", "", ""
+    room = f"{found.shared / 1024:g} of {TARGETS[card].shared / 1024:g} kB"
+    return found.instruction, room, str(found.registers), f"{found.spilled} bytes", f"{found.seconds:.0f} s"
+
+
+def for_cards(
+    kernel: Any, types: Mapping[str, str], constants: Mapping[str, int | bool], cards: Iterable[str]
+) -> dict[str, Compiled]:
+    """Compile a kernel of a notebook for each of these cards.
+
+    Args:
+        kernel: what `@triton.jit` made; interpreted or not.
+        types, constants, cards: as in `Job`.
+    """
+    from fridge.attention.kernel_source import kernel_name, kernel_source  # with torch: not in each job's process
+
+    cards = list(cards)
+    try:
+        text = kernel_source(kernel)
+    except ValueError as error:
+        return {card: Compiled(error=str(error)) for card in cards}
+    with tempfile.TemporaryDirectory(prefix="fridge-kernel-") as folder:
+        path = Path(folder) / "kernel.py"
+        path.write_text(text, encoding="utf-8")
+        jobs = [Job(str(path), kernel_name(kernel), types, constants, card) for card in cards]
+        return dict(zip(cards, compile_all(jobs), strict=True))
+
+
+def compile_all(jobs: Iterable[Job], seconds: float = SECONDS) -> list[Compiled]:
+    """Compile each, two at a time and none longer than `seconds`; what came of them, in their order."""
+    with ThreadPoolExecutor(2) as pool:
+        return list(pool.map(lambda job: compile_one(job, seconds), jobs))
+
+
+def compile_one(job: Job, seconds: float = SECONDS) -> Compiled:
+    """Compile one kernel, in a process of its own."""
+    with tempfile.TemporaryDirectory(prefix="fridge-triton-") as cache:
+        settings = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": cache, "TRITON_DUMP_PTXAS_LOG": "1"}
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", __name__],
+                input=json.dumps(dataclasses.asdict(job)),
+                env={**os.environ, **settings},
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            return Compiled(error=f"not compiled within {seconds:g} seconds")
+    if done.returncode:
+        return Compiled(error=(done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1])
+    return Compiled(**json.loads(done.stdout.splitlines()[-1]))
+
+
+def main() -> None:
+    """What the process of one job does: the job comes as JSON, and so goes what came of it, in the last line."""
+    job = Job(**json.load(sys.stdin))
+    print(json.dumps(dataclasses.asdict(_compiled(job))), flush=True)
+
+
+def _compiled(job: Job) -> Compiled:
+    import contextlib
+    import io
+    import time
+
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    kernel = _kernel(job)
+    names = list(kernel.arg_names)
+    if set(names) != {*job.types, *job.constants}:
+        raise SystemExit(f"{job.kernel} takes {', '.join(names)}, not {', '.join({**job.types, **job.constants})}")
+    aligned = [name for name, kind in job.types.items() if kind.startswith(("*", "i"))]
+    source = ASTSource(
+        kernel,
+        {name: job.types.get(name, "constexpr") for name in names},
+        constexprs={(names.index(name),): value for name, value in job.constants.items()},
+        attrs={(names.index(name),): [["tt.divisibility", _ALIGNED]] for name in aligned},
+    )
+    target = GPUTarget("cuda", TARGETS[job.card].capability, 32)
+    options = {"num_warps": job.warps, "num_stages": job.stages}
+    began, log = time.monotonic(), io.StringIO()
+    with contextlib.redirect_stdout(log):
+        made = triton.compile(source, target=target, options=options)
+    seconds = time.monotonic() - began
+    return Compiled(
+        instruction=_instruction(made.asm["ptx"]),
+        shared=made.metadata.shared,
+        seconds=round(seconds, 2),
+        **_of_the_assembler(log.getvalue()),
+    )
+
+
+def _kernel(job: Job) -> Any:
+    import importlib.util
+
+    import triton
+
+    sys.path.insert(0, str(Path(job.source).parent))  # for what it imports from beside itself
+    spec = importlib.util.spec_from_file_location("kernels_to_compile", job.source)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    kernel = getattr(module, job.kernel)
+    while not isinstance(kernel, triton.JITFunction):  # an autotuner or a heuristic around it
+        kernel = kernel.fn
+    return kernel
+
+
+def _instruction(ptx: str) -> str:
+    return next((short for name, short in _TENSOR_CORES.items() if name in ptx), NO_TENSOR_CORES)
+
+
+def _of_the_assembler(log: str) -> dict[str, int]:
+    # "… 8 bytes stack frame, 4 bytes spill stores, 4 bytes spill loads", "Used 224 registers, …"
+    return {
+        "registers": max(map(int, re.findall(r"Used (\d+) registers", log))),
+        "spilled": sum(map(int, re.findall(r"(\d+) bytes spill (?:stores|loads)", log))),
+    }
+
+
+if __name__ == "__main__":
+    main()
