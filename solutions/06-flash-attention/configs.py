@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 RECORD = Path(__file__).with_name("compiled.json")
-RACE_SECONDS = 0.15  # of a candidate, at each length: Triton's autotuner warms up for 25 ms and measures for 100
-FEWEST = 3  # that stay where all are in trouble: those that spill least
-SMALL_TILE = (
-    64 * 32
-)  # at most, where no tensor cores are used: each product is written out, and that takes minutes
-FIRST_WITH_TENSOR_CORES = (
-    80  # the compute capability, times ten; Triton 3 has none for older ones
-)
+# Of a candidate, at each length: Triton's autotuner warms up for 25 ms and measures for 100.
+RACE_SECONDS = 0.15
+# That stay where all are in trouble: those that spill least.
+FEWEST = 3
+# At most, where no tensor cores are used: each product is written out there, and that takes minutes.
+SMALL_TILE = 64 * 32
+# The compute capability, times ten. Triton 3 uses no tensor cores of older ones.
+FIRST_WITH_TENSOR_CORES = 80
 
 
 @dataclass(frozen=True, order=True)
@@ -33,15 +33,27 @@ class Config:
     stages: int
 
 
-def _configs(sizes: tuple[tuple[int, int], ...]) -> list[Config]:
-    return [
-        Config(*size, warps, stages) for size, warps, stages in product(sizes, (4, 8), (2, 3))
-    ]
+def _configs(*tiles: tuple[int, int, int]) -> list[Config]:
+    # Each (block_q, block_k, warps) with two and with three loads on the way.
+    return [Config(*tile, stages) for tile, stages in product(tiles, (2, 3))]
 
 
-_BACKWARD = _configs(((32, 32), (32, 64), (64, 32), (64, 64), (64, 128), (128, 64)))
+# Few warps for small tiles, many for large ones, and both in between: a warp has 32 threads, and 255 registers in each.
+_BACKWARD = _configs(
+    (32, 32, 4), (32, 64, 4), (64, 32, 4), (64, 64, 4), (64, 64, 8), (64, 128, 8), (128, 64, 8)
+)
 CANDIDATES = {
-    "_forward": _configs(((32, 32), (64, 32), (64, 64), (128, 32), (128, 64), (128, 128))),
+    "_forward": _configs(
+        (32, 32, 4),
+        (64, 32, 4),
+        (64, 64, 4),
+        (64, 64, 8),
+        (128, 32, 4),
+        (128, 32, 8),
+        (128, 64, 4),
+        (128, 64, 8),
+        (128, 128, 8),
+    ),
     "_backward_keys": _BACKWARD,
     "_backward_queries": _BACKWARD,
 }
