@@ -1,6 +1,7 @@
 """Kernels compiled for GPUs that aren't here: what the compiler says, the record of it, and who may try what."""
 
 import json
+import re
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -9,7 +10,7 @@ import pytest
 
 from fridge.attention import compiling, kernels
 from fridge.attention.compiling import Compiled, Job, compile_one
-from fridge.attention.kernel_source import kernel_source
+from fridge.attention.kernel_source import HEADER, kernel_source
 from fridge.attention.kernels import tl, triton
 from fridge.attention.targets import TARGETS
 from fridge.memory.cards import CARDS
@@ -179,3 +180,19 @@ def again(_, kernel, card, head_dim, most):
     for row, found in zip(rows, compiling.compile_all(jobs, 600), strict=True):
         facts = ("instruction", "shared", "registers", "spilled", "error")
         assert {fact: getattr(found, fact) for fact in facts} == {fact: row[fact] for fact in facts}
+
+
+@pytest.mark.parametrize(
+    ("card", "instruction"), [("A100-80", "mma.sync"), ("RTX 4090", "mma.sync"), ("H100-80", "wgmma")]
+)
+def test_the_kernel_of_the_exercise_compiles_in_half_precision(card, instruction, tmp_path):
+    """Guards against a table of unit 06 that holds errors: its own answer, as that notebook compiles it."""
+    master = (UNIT / "flash_attention.py").read_text(encoding="utf-8")
+    kernel = re.search(r"^@triton\.jit\ndef flash_kernel\(.*?(?=^def )", master, re.MULTILINE | re.DOTALL)[0]
+    path = tmp_path / "kernel.py"
+    path.write_text(HEADER + kernel, encoding="utf-8")
+    types = {**dict.fromkeys("qkvo", "*fp16"), "lse": "*fp32", "queries": "i32", "keys": "i32", "scale": "fp32"}
+    constants = {"GROUP": 1, "CAUSAL": True, "HEAD_DIM": 64, "BLOCK_Q": 64, "BLOCK_K": 32}
+    found = compile_one(Job(str(path), "flash_kernel", types, constants, card))
+    assert (found.error, found.instruction) == ("", instruction)
+    assert not found.trouble(TARGETS[card])
