@@ -129,7 +129,7 @@ def table(summary: Summary, name: str) -> str:
         ("graded", summary.graded, ""),
         ("reused", summary.reused, "already in the gradebook or the spool"),
         ("of an earlier release", summary.earlier, f"see `autograder regrade {name}`" if summary.earlier else ""),
-        ("repaired", summary.repaired, "cells missing, copied or moved"),
+        ("repaired", summary.repaired, "cells missing, changed, copied or moved"),
         ("of a newer Python", summary.newer, NEWER),
         ("refused", len(summary.refused), ""),
         ("failed", len(summary.failed), ""),

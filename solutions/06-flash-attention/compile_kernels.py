@@ -3,8 +3,8 @@
 python solutions/06-flash-attention/compile_kernels.py
 
 Forwards and backwards, heads of 64 and 128, each candidate of `configs.py`; for half precision and a causal mask, the
-larger of the two kernels that a mask makes. The JSON, `compiled.json`, is written after each card and says with which
-Triton, on which machine and when.
+larger of the two kernels that a mask makes. The JSON, `compiled.json`, is written after each card and says of each with
+which Triton, on which machine and when; cards that aren't asked for stay in it as they are.
 """
 
 import argparse
@@ -12,6 +12,7 @@ import json
 from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,29 +38,25 @@ TYPES = {
         **SIZES,
     },
 }
-SECONDS = 60  # that a candidate may take: a GPU is rented by the minute
+# A candidate may take so long: a GPU is rented by the minute.
+SECONDS = 60
+HEAD_DIMS = (64, 128)
 
 
 def main() -> None:
-    """Compile, print a line for each card and kernel, write the file."""
+    """Compile, print a line for each kernel on each card, write the file."""
     parser = argparse.ArgumentParser(
         description="The tuned kernels, compiled for GPUs that aren't here."
     )
     parser.add_argument("--cards", nargs="+", choices=TARGETS, default=list(TARGETS))
-    parser.add_argument("--head-dims", type=int, nargs="+", default=[64, 128])
-    parser.add_argument("--kernels", nargs="+", choices=CANDIDATES, default=list(CANDIDATES))
     parser.add_argument("--out", type=Path, default=RECORD)
     options = parser.parse_args()
-    facts = {**measure.machine(), "triton": version("triton")}
-    rows: list[dict[str, Any]] = []
     for card in options.cards:
-        for kernel in options.kernels:
-            for head_dim in options.head_dims:
-                rows += _rows(kernel, head_dim, TARGETS[card])
-                print(_summary(rows, card, kernel, head_dim), flush=True)
-        options.out.write_text(
-            json.dumps({"machine": facts, "rows": rows}, indent=1) + "\n", encoding="utf-8"
-        )
+        rows = []
+        for kernel, head_dim in product(CANDIDATES, HEAD_DIMS):
+            rows += _rows(kernel, head_dim, TARGETS[card])
+            print(_summary(rows, card, kernel, head_dim), flush=True)
+        _write(options.out, card, rows)
 
 
 def job(kernel: str, head_dim: int, config: Config, card: str) -> Job:
@@ -75,6 +72,14 @@ def job(kernel: str, head_dim: int, config: Config, card: str) -> Job:
     return Job(
         str(KERNELS), kernel, TYPES[kernel], constants, card, config.warps, config.stages
     )
+
+
+def _write(out: Path, card: str, rows: list[dict[str, Any]]) -> None:
+    empty: dict[str, Any] = {"machines": {}, "rows": []}
+    record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else empty
+    record["machines"][card] = {**measure.machine(), "triton": version("triton")}
+    record["rows"] = [row for row in record["rows"] if row["card"] != card] + rows
+    out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
 
 
 def _rows(kernel: str, head_dim: int, target: Target) -> list[dict[str, Any]]:

@@ -1762,7 +1762,7 @@ else:
 
 # %% tags=["for-real"]
 def at_most(moved, length, head_dim, card):
-    """TFLOP/s of one head's attention that moves so many bytes: memory or arithmetic, whoever takes longer."""
+    """TFLOP/s of one head that moves so many bytes: memory or arithmetic, the slower of both."""
     operations = 4 * length**2 * head_dim
     seconds = max(moved / card.bandwidth, operations / card.flops)
     return operations / seconds / 1e12

@@ -2,11 +2,15 @@
 
 Triton compiles without a GPU, down to machine code: NVIDIA's assembler, `ptxas`, comes with its wheel. Each kernel is
 compiled in a process of its own, for in a process that interprets kernels none can be compiled, and one that takes too
-long can be ended. Nothing is kept from one compilation to the next, so that each is timed whole.
+long can be ended. Nothing that was compiled is used again, so that each is timed whole.
 """
 
+import contextlib
 import dataclasses
+import importlib.util
+import io
 import json
+import multiprocessing
 import os
 import re
 import subprocess
@@ -16,6 +20,7 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fridge.attention.targets import TARGETS, Target
@@ -57,7 +62,7 @@ class Compiled:
         shared: bytes of shared memory that one program takes.
         registers: of each thread.
         spilled: bytes of each thread that found no register and go to memory and back, stores and loads together.
-        seconds: that it took, with an empty cache.
+        seconds: of the processor that it took, with an empty cache; by the clock it is as much on an idle machine.
         error: why there is none of this; "" if there is.
     """
 
@@ -113,50 +118,84 @@ def for_cards(
 
 def compile_all(jobs: Iterable[Job], seconds: float = SECONDS) -> list[Compiled]:
     """Compile each, two at a time and none longer than `seconds`; what came of them, in their order."""
+    jobs = list(jobs)
+    found: dict[int, Compiled] = {}
     with ThreadPoolExecutor(2) as pool:
-        return list(pool.map(lambda job: compile_one(job, seconds), jobs))
+        for half in pool.map(lambda first: _in_a_process(jobs, range(first, len(jobs), 2), seconds), (0, 1)):
+            found |= half
+    return [found[number] for number in range(len(jobs))]
 
 
 def compile_one(job: Job, seconds: float = SECONDS) -> Compiled:
-    """Compile one kernel, in a process of its own."""
+    """Compile one kernel."""
+    return compile_all([job], seconds)[0]
+
+
+def _in_a_process(jobs: list[Job], numbers: range, seconds: float) -> dict[int, Compiled]:
+    own = [jobs[number] for number in numbers]
+    if not own:
+        return {}
     with tempfile.TemporaryDirectory(prefix="fridge-triton-") as cache:
         settings = {"TRITON_INTERPRET": "0", "TRITON_CACHE_DIR": cache, "TRITON_DUMP_PTXAS_LOG": "1"}
         try:
             done = subprocess.run(
-                [sys.executable, "-m", __name__],
-                input=json.dumps(dataclasses.asdict(job)),
+                [sys.executable, "-m", __name__, str(seconds)],
+                input=json.dumps([dataclasses.asdict(job) for job in own]),
                 env={**os.environ, **settings},
                 capture_output=True,
                 text=True,
-                timeout=seconds,
+                timeout=(len(own) + 1) * seconds,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Compiled(error=f"not compiled within {seconds:g} seconds")
+            return dict.fromkeys(numbers, _too_late(seconds))
     if done.returncode:
-        return Compiled(error=(done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1])
-    return Compiled(**json.loads(done.stdout.splitlines()[-1]))
+        return dict.fromkeys(numbers, Compiled(error=_last_line(done.stderr) or f"exit {done.returncode}"))
+    made = (Compiled(**one) for one in json.loads(done.stdout.splitlines()[-1]))
+    return dict(zip(numbers, made, strict=True))
 
 
 def main() -> None:
-    """What the process of one job does: the job comes as JSON, and so goes what came of it, in the last line."""
-    job = Job(**json.load(sys.stdin))
-    print(json.dumps(dataclasses.asdict(_compiled(job))), flush=True)
+    """What the process does: jobs come as JSON, and so goes what came of them, in the last line."""
+    seconds, jobs = float(sys.argv[1]), [Job(**one) for one in json.load(sys.stdin)]
+    modules = {source: _module(source) for source in {job.source for job in jobs}}
+    made = [_in_a_child(job, modules[job.source], seconds) for job in jobs]
+    print(json.dumps([dataclasses.asdict(one) for one in made]), flush=True)
 
 
-def _compiled(job: Job) -> Compiled:
-    import contextlib
-    import io
-    import time
+def _in_a_child(job: Job, module: ModuleType, seconds: float) -> Compiled:
+    # The modules are imported once; each compilation is a fork of that, which can be ended.
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: there.send(_tried(job, module)))
+    child.start()
+    there.close()
+    try:
+        return here.recv() if here.poll(seconds) else _too_late(seconds)
+    except EOFError:
+        return Compiled(error="the compiler died")
+    finally:
+        child.kill()
+        child.join()
 
+
+def _tried(job: Job, module: ModuleType) -> Compiled:
+    try:
+        return _compiled(job, module)
+    except Exception as error:  # the compiler's own, of many kinds
+        return Compiled(error=_last_line(str(error)) or type(error).__name__)
+
+
+def _compiled(job: Job, module: ModuleType) -> Compiled:
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    kernel = _kernel(job)
+    kernel = _kernel(job.kernel, module)
     names = list(kernel.arg_names)
     if set(names) != {*job.types, *job.constants}:
-        raise SystemExit(f"{job.kernel} takes {', '.join(names)}, not {', '.join({**job.types, **job.constants})}")
+        wanted = ", ".join({**job.types, **job.constants})
+        return Compiled(error=f"{job.kernel} takes {', '.join(names)}, not {wanted}")
     aligned = [name for name, kind in job.types.items() if kind.startswith(("*", "i"))]
     source = ASTSource(
         kernel,
@@ -166,28 +205,41 @@ def _compiled(job: Job) -> Compiled:
     )
     target = GPUTarget("cuda", TARGETS[job.card].capability, 32)
     options = {"num_warps": job.warps, "num_stages": job.stages}
-    began, log = time.monotonic(), io.StringIO()
+    began, log = _processor_seconds(), io.StringIO()
     with contextlib.redirect_stdout(log):
         made = triton.compile(source, target=target, options=options)
-    seconds = time.monotonic() - began
     return Compiled(
         instruction=_instruction(made.asm["ptx"]),
         shared=made.metadata.shared,
-        seconds=round(seconds, 2),
+        seconds=round(_processor_seconds() - began, 2),
         **_of_the_assembler(log.getvalue()),
     )
 
 
-def _kernel(job: Job) -> Any:
-    import importlib.util
+def _too_late(seconds: float) -> Compiled:
+    return Compiled(error=f"not compiled within {seconds:g} seconds")
 
-    import triton
 
-    sys.path.insert(0, str(Path(job.source).parent))  # for what it imports from beside itself
-    spec = importlib.util.spec_from_file_location("kernels_to_compile", job.source)
+def _last_line(text: str) -> str:
+    return next(iter(reversed(text.strip().splitlines())), "")
+
+
+def _processor_seconds() -> float:
+    return sum(os.times()[:4])  # its own, and the assembler's, which is a child of it
+
+
+def _module(source: str) -> ModuleType:
+    sys.path.insert(0, str(Path(source).parent))  # for what it imports from beside itself
+    spec = importlib.util.spec_from_file_location("kernels_to_compile", source)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
-    kernel = getattr(module, job.kernel)
+    return module
+
+
+def _kernel(name: str, module: ModuleType) -> Any:
+    import triton
+
+    kernel = getattr(module, name)
     while not isinstance(kernel, triton.JITFunction):  # an autotuner or a heuristic around it
         kernel = kernel.fn
     return kernel
