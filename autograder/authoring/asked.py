@@ -1,9 +1,10 @@
 """What a test cell asks of a learner's answer before it has been brought to a value.
 
 An object can say of itself that it is int8, sums to 1 and equals anything. So a test hands what a learner gave to
-`expect_parts`, `expect_tensor`, `expect_number` or `token_ids`, and computes with what those return. This module
-follows a learner's answers through a cell's text, by the tree: names, containers, the cell's own functions and those
-that it lends to a learner, who calls them with what they like.
+`expect_parts`, `expect_tensor`, `expect_number`, `token_ids` or `whole_numbers`, and computes with what those return.
+Nor does a test keep answers in a set or as keys of a dict, where they can be made to take the square of their number.
+This module follows a learner's answers through a cell's text, by the tree: names, containers, the cell's own functions
+and those that it lends to a learner, who calls them with what they like.
 """
 
 import ast
@@ -17,8 +18,10 @@ PLAIN, GIVEN, HOLDS, OBJECT, FUNCTION, CLASS = "plain", "given", "holds", "objec
 # PLAIN: the test's own. GIVEN: an answer. HOLDS: the test's own container of answers. OBJECT: of a learner's class.
 
 _TENSORS = frozenset(name for name in dir(torch.Tensor) if not name.startswith("_"))
-_ESTABLISH = ("expect_tensor", "expect_number", "token_ids")
-_CONVERT = ("int", "float", "str", "bool", "len", "repr", "type")  # give a value of the language's own
+_ESTABLISH = ("expect_tensor", "expect_number", "token_ids", "whole_numbers")
+_CONVERT = ("str", "bool", "len", "repr", "type")  # give a value of the language's own
+_CUT = ("int", "float")  # do so too, but of 0.7 they make 0, and of a text a number
+_TABLES = ("set", "frozenset", "dict", "Counter")
 _COMPUTE = ("sum", "max", "min", "abs", "round", "all", "any", "divmod", "pow")
 _GROW = ("append", "extend", "insert", "add")
 
@@ -119,6 +122,8 @@ class _Reader:
                 self._asks(node, "compared", *kinds)
             return PLAIN
         elif isinstance(node, ast.List | ast.Set | ast.Dict):
+            keys = {ast.List: 0, ast.Set: len(kinds), ast.Dict: len(kinds) - len(getattr(node, "values", ()))}
+            self._asks(node, "put into a table", *kinds[: keys[type(node)]])
             return HOLDS if any(kind in (GIVEN, HOLDS) for kind in kinds) else PLAIN
         elif isinstance(node, ast.JoinedStr | ast.FormattedValue):
             return PLAIN
@@ -161,6 +166,9 @@ class _Reader:
             self._bind(loop.target, loop.iter, self._items(loop.iter, inner), inner, unpacked=False)
             for test in loop.ifs:
                 self._asks(test, "asked for its truth", self._value(test, inner))
+        if isinstance(node, ast.SetComp | ast.DictComp):
+            key = node.key if isinstance(node, ast.DictComp) else node.elt
+            self._asks(node, "put into a table", self._value(key, inner))
         part = node.value if isinstance(node, ast.DictComp) else node.elt
         return HOLDS if _holds(self._value(part, inner)) else PLAIN
 
@@ -206,9 +214,13 @@ class _Reader:
             self._asks(node, "asked for its class", *kinds)
         elif name in _COMPUTE:
             self._asks(node, "computed with", *(GIVEN for kind in kinds if _holds(kind)))
+        elif name in _CUT:
+            self._asks(node, f"given to {name}()", *kinds)
+        elif name in _TABLES:
+            self._asks(node, "put into a table", *(GIVEN for kind in kinds[: len(node.args)] if _holds(kind)))
         elif name not in (*_CONVERT, *_ESTABLISH) and not name.startswith("expect_") and GIVEN in kinds:
             return GIVEN  # list(…), reversed(…), as_tensor(…): as long, and as honest, as before
-        elif name in ("list", "tuple", "sorted", "set") and HOLDS in kinds:
+        elif name in ("list", "tuple", "sorted") and HOLDS in kinds:
             return HOLDS
         return PLAIN
 

@@ -13,7 +13,8 @@ from autograder.authoring.lint import GRADE_IDS, RECALL
 from autograder.course import CourseError, Unit, find_units
 from autograder.notebooks import template
 
-_NAME = re.compile(r"(\d\d)-([a-z0-9]+(?:-[a-z0-9]+)*)")
+_NAME = re.compile(r"([0-9]{2})-([a-z0-9]+(?:-[a-z0-9]+)*)")
+LONGEST_NAME = 60  # characters; files have it in their names, and no name of a file is longer than 255
 _TITLE = re.compile(r"[^\s|\[\]`#][^|\[\]`#\n]*")
 
 
@@ -28,7 +29,7 @@ def new(root: Path, name: str, title: str) -> list[Path]:
         CourseError: the name or the title can't be a unit's, or there is something of that name. Nothing has changed.
     """
     unit, number = _unit(root, name), name[:2]
-    if not _TITLE.fullmatch(title):
+    if not (_TITLE.fullmatch(title) and title.isprintable()):
         raise CourseError(f"{title!r} can't be a title: one line of words, without | [ ] ` and #")
     exercise = f"{name[3:]}-blocks"
     words = {"number": number, "title": title, "unit": name, "exercise": exercise, "function": "blocks_for"}
@@ -49,13 +50,13 @@ def new(root: Path, name: str, title: str) -> list[Path]:
 
 def _unit(root: Path, name: str) -> Unit:
     found = _NAME.fullmatch(name)
-    if not found:
-        raise CourseError(f"{name!r} can't be a unit's name: 07-gptq-awq, say, two digits and small words")
+    if not found or len(name) > LONGEST_NAME:
+        raise CourseError(f"{name[:100]!r} can't be a unit's name: 07-gptq-awq, say, two digits and small words")
     unit = Unit(root, name, found[2].replace("-", "_"))
     for one in find_units(root):
         if one.name[:2] == name[:2]:
             raise CourseError(f"there is a unit {one.name}: take another number")
-    for path in (unit.master.parent, unit.release.parent, unit.submissions):
+    for path in (unit.master.parent, unit.release.parent, unit.submissions, root / RECALL / f"{name}.toml"):
         if path.exists():
             raise CourseError(f"{path} is there already: take another name, or move it away")
     return unit

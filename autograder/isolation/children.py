@@ -12,7 +12,7 @@ from typing import Any
 
 from autograder.isolation import namespaces
 
-MAX_RESULT = 64 * 2**20
+MAX_RESULT = 128 * 2**20  # bytes: a notebook of 20 MB, each two of which JSON writes as six, and its outputs
 
 
 class ChildFailed(Exception):
@@ -23,7 +23,7 @@ def in_child(call: Callable[[], Any], seconds: float) -> Any:
     """What `call()` returns, through JSON, from a forked child that is killed after `seconds`.
 
     Raises:
-        ChildFailed: it raised, died, or took longer.
+        ChildFailed: it raised, died, took longer, or returned too much.
     """
     result, answer = os.pipe()
     child = os.fork()
@@ -67,4 +67,4 @@ def _read(descriptor: int, deadline: float) -> bytes | None:
         if not part:
             return bytes(data)
         data += part
-    return None
+    raise ChildFailed(f"its result is larger than {MAX_RESULT >> 20} MB")

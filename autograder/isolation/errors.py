@@ -35,7 +35,7 @@ def describe(error: BaseException) -> tuple[list[str], str, str]:
     """(names of the error's class and its bases, message, the learner's own traceback lines)."""
     bases = [base.__name__ for base in type(error).__mro__ if base is not object][:MAX_BASES]
     try:
-        message = str(error)[:MAX_MESSAGE]
+        message = str(error)[:MAX_MESSAGE].encode(errors="replace").decode()  # half a surrogate pair can't cross
     except Exception:
         message = ""
     return bases, message, "\n".join(_own_lines(error))[:MAX_MESSAGE]

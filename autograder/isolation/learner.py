@@ -21,10 +21,11 @@ from autograder.isolation.cell_run import run_through
 from autograder.isolation.channel import Channel, PeerGone
 from autograder.isolation.errors import MAX_MESSAGE, describe, from_words, same_words
 from autograder.isolation.patience import endless
-from autograder.isolation.wire import Reference, WireError, decode, encode
+from autograder.isolation.wire import Reference, decode, encode
 from fridge.testing.changed import Change, watched
 from fridge.testing.outcome import LIBRARIES
 from fridge.testing.work import held_bytes, measured
+from fridge.workbench.arguments import kind_of
 
 MAX_TEXT = 200_000  # characters of output kept per cell; the grader has limits of its own
 RECENT_ERRORS = 20
@@ -170,7 +171,7 @@ class Server:
     def _send(self, message: list) -> None:
         try:
             data = encode(message, self._to_reference)
-        except (WireError, MemoryError) as error:
+        except Exception as error:  # too large, say, or half a number, or a tensor that torch doesn't let out of vmap
             data = encode(["error", *describe(error), []], self._to_reference)
         self._channel.send(data, endless)
 
@@ -184,7 +185,7 @@ class Server:
         if number is None:
             number = self._numbers[id(value)] = len(self._objects)
             self._objects[number] = value
-        return Reference(mine=True, number=number, kind=type(value).__name__)
+        return Reference(mine=True, number=number, kind=kind_of(value))
 
     def _from_reference(self, reference: Reference) -> Any:
         return TestObject(self, reference.number) if reference.mine else self._objects[reference.number]

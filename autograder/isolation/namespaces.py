@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _NEWNS, _NEWUTS, _NEWIPC, _NEWUSER, _NEWPID, _NEWNET = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
+_MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_REMOUNT, _MS_BIND = 1, 2, 4, 8, 32, 4096
+_MS_REC, _MS_PRIVATE = 16384, 1 << 18
 _PR_SET_DUMPABLE, _PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 4, 1, 38, 24
 _SIGKILL = 9
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -33,6 +34,7 @@ class Limits:
     file_size: int = 64 * 2**20
     disk: int = 128 * 2**20  # of each private tmpfs
     cpu_seconds: int = 600
+    signals: int = 256  # queued, and timers: of these all processes of a user, in whatever namespace, have one pool
 
 
 def enter() -> None:
@@ -68,6 +70,12 @@ def mount_proc() -> None:
     _check(_libc.mount(b"proc", b"/proc", b"proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC, None), "mount /proc")
 
 
+def close_proc() -> None:
+    """Make /proc read-only, for good: who wrote there could undo `die_first`, and the kernel would end another."""
+    flags = _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC
+    _check(_libc.mount(b"none", b"/proc", None, flags, None), "remount /proc")
+
+
 def limit_memory(more: int) -> None:
     """Let this process take so many bytes beyond those that it has. Does nothing where the kernel has no such limit."""
     if Path("/proc/self/status").exists():
@@ -88,6 +96,7 @@ def limit(limits: Limits) -> None:
         resource.RLIMIT_CORE: 0,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
+        resource.RLIMIT_SIGPENDING: limits.signals,
     }
     for kind, value in values.items():
         _, most = resource.getrlimit(kind)

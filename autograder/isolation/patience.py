@@ -67,7 +67,8 @@ class Limit:
 
     Args:
         meter: what the processes at hand had so far. It is asked after a twentieth of the time, and when that is over
-            by the clock.
+            by the clock; then no more often than it can matter. An answer takes a while on a busy machine, and a call
+            that asks the test's objects for something a thousand times has none to lose.
     """
 
     def __init__(self, seconds: float, meter: Meter) -> None:
@@ -75,6 +76,7 @@ class Limit:
         self._meter = meter
         self._began = time.monotonic()
         self._before: Usage | None = None
+        self._next = 0.0  # look, by the clock
 
     @property
     def starved(self) -> bool:
@@ -92,8 +94,13 @@ class Limit:
             return self.seconds - clock
         if clock >= WIDE * self.seconds:
             return 0.0
+        if clock < self._next:
+            return self._next - clock
         left = self.seconds - self._had()
-        return max(LOOK_SECONDS, left) if left > 0 else 0.0
+        if left <= 0:
+            return 0.0
+        self._next = clock + max(LOOK_SECONDS, left)
+        return self._next - clock
 
     def _clock(self) -> float:
         return time.monotonic() - self._began
@@ -117,13 +124,17 @@ def own_usage() -> Usage:
     return Usage(0.0, _delays("grader", [Path("/proc/thread-self")]))
 
 
-def processor_of(process: Path) -> float:
-    """What one process used, by its folder in /proc, with the children that it has seen the end of; 0 if it is gone."""
+def processor_of(process: Path) -> tuple[int, float]:
+    """When one process began, and what it used, by its folder in /proc; zeros if it is gone.
+
+    The use is with that of the children that it has seen the end of. Another process has its number later, but began
+    at another time.
+    """
     try:
         fields = (process / "stat").read_text().rpartition(")")[2].split()
     except OSError:
-        return 0.0
-    return sum(map(int, fields[11:15])) / TICKS  # its own in user and system mode, its children's
+        return 0, 0.0
+    return int(fields[19]), sum(map(int, fields[11:15])) / TICKS  # its own in user and system mode, its children's
 
 
 def delays_of(process: Path, turn: str) -> dict[Thread, float]:

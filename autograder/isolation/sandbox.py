@@ -137,20 +137,17 @@ class Sandbox:
         """
         if not self._busy:
             return
-        last = _read_usage(self._ask(zygote.END))
-        if last is None:
-            raise SandboxGone(f"a learner's process could not be ended: {self._complaint()}")
-        self._past += last
+        self._past += self._used(zygote.END)
         self._busy = False
 
     def usage(self) -> Usage:
         """What learners' processes had of the processors so far, and the grader's own delay: a meter for `patience`.
 
         Raises:
-            SandboxGone: the warm process is no longer there.
+            SandboxGone: the warm process is no longer there, or doesn't say it.
         """
-        present = _read_usage(self._ask(zygote.USAGE)) if self._busy else None
-        return self._past + (present or Usage()) + own_usage()
+        present = self._used(zygote.USAGE) if self._busy else Usage()
+        return self._past + present + own_usage()
 
     def prepare(self) -> None:
         """Let the warm process end the present learner's process and make the next one; wait for neither."""
@@ -170,6 +167,13 @@ class Sandbox:
     def alive(self) -> bool:
         """Whether the warm process is still there."""
         return self._process.poll() is None
+
+    def _used(self, action: bytes) -> Usage:
+        line = self._ask(action)
+        if not line:
+            raise SandboxGone(f"the sandbox doesn't say what a learner's process used: {self._complaint()}")
+        processor, delays = json.loads(line)
+        return Usage(processor, {(turn, thread): seconds for turn, thread, seconds in delays})
 
     def _ask(self, action: bytes, ancillary: list | tuple = ()) -> bytes | None:
         return self._line(self._send(action, ancillary), START_SECONDS)
@@ -206,13 +210,6 @@ class Sandbox:
         time.sleep(0.1)
         words = (self._process.stderr.read() or b"").decode(errors="replace").strip()
         return words[-2000:] or "no reason given; the system may have ended it, for want of memory"
-
-
-def _read_usage(line: bytes | None) -> Usage | None:
-    if not line:
-        return None
-    processor, delays = json.loads(line)
-    return Usage(processor, {(turn, thread): seconds for turn, thread, seconds in delays})
 
 
 def open_sandbox(

@@ -1,9 +1,9 @@
 """The closed format in which values cross between the grader and a learner's process. They travel over `channel`.
 
 None, bool, int, float, fractions, str, bytes, list, tuple, dict, tensors and arrays (dtype, shape, little-endian
-bytes), dtypes by name, and references: numbers for objects that stay where they are. Scalars and containers are
-MessagePack. There is no pickle, and nothing that a peer sends is looked up as an attribute, imported or evaluated.
-Sizes, keys and codes are checked before anything is built: `_measure` walks over a message's tags first.
+bytes), dtypes by name, and references: numbers for objects that stay where they are, as all else does. Scalars and
+containers are MessagePack. There is no pickle, and nothing that a peer sends is looked up as an attribute, imported or
+evaluated. Sizes, keys and codes are checked before anything is built: `_measure` walks over a message's tags first.
 """
 
 import math
@@ -27,19 +27,22 @@ MAX_EMPTY = MAX_ITEMS  # elements that a tensor without any would have if its si
 MAX_NUMBER_KEYS = 20_000  # of all dicts: numbers that walk over one another in a table take the square of their count
 MAX_EXACT = 1000  # whole numbers beyond 64 bits, and fractions: all of them can be made to have one hash
 MAX_KIND = 100  # characters of a type's name
+MAX_DIMENSIONS = 64  # PyTorch's and NumPy's own limit
+HUGE = 2**16_384  # stands for any whole number beyond, of which Python doesn't write the digits either
 LOOKS = 4096  # elements between two looks at the time
 
 _TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT, _FRACTION = range(1, 8)
 _TORCH_DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
-        *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.complex64, torch.complex128),
-        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
+        *(torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2),
+        *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.uint16, torch.uint32, torch.uint64),
+        *(torch.complex64, torch.complex128, torch.bool),
     )
 }
 _NUMPY_DTYPES = (
     *("float64", "float32", "float16", "complex64", "complex128"),
-    *("int64", "int32", "int16", "int8", "uint8", "bool"),
+    *("int64", "int32", "int16", "int8", "uint8", "uint16", "uint32", "uint64", "bool"),
 )
 
 
@@ -74,14 +77,14 @@ FromReference = Callable[[Reference], Any]
 
 
 def encode(value: Any, to_reference: ToReference) -> bytes:
-    """Bytes of a value; objects of other types become what `to_reference` says.
+    """Bytes of a value; objects of other types, and of odd forms, become what `to_reference` says.
 
     Raises:
         WireError: too deep or too large, or nothing that can be written down.
     """
     try:
         data = msgpack.packb(_pack(value, to_reference, 0), use_bin_type=True)
-    except (ValueError, OverflowError, RecursionError) as error:  # half a surrogate pair, a key beyond 64 bits
+    except (ValueError, OverflowError, RecursionError) as error:  # half a surrogate pair
         raise WireError(f"a value can't cross: {error}") from error
     if len(data) > MAX_FRAME:
         raise WireError(f"a value of {len(data)} bytes is too large; the limit is {MAX_FRAME}")
@@ -123,52 +126,69 @@ def _pack(value: Any, to_reference: ToReference, depth: int) -> Any:
     if value is None or kind in (bool, float, str, bytes):
         return value
     if kind is int:
-        return value if -(2**63) <= value < 2**63 else msgpack.ExtType(_BIG_INT, str(value)[:5000].encode())
+        return value if -(2**63) <= value < 2**63 else msgpack.ExtType(_BIG_INT, _pack_big_int(value))
     if kind is list:
         return [_pack(item, to_reference, depth + 1) for item in value]
     if kind is tuple:
         inner = [_pack(item, to_reference, depth + 1) for item in value]
         return msgpack.ExtType(_TUPLE, msgpack.packb(inner))
-    if kind is dict:
-        return {_key(key): _pack(item, to_reference, depth + 1) for key, item in value.items()}
-    if kind in (torch.Tensor, torch.nn.Parameter):
+    if kind is dict and all(map(_is_key, value)):
+        return {key: _pack(item, to_reference, depth + 1) for key, item in value.items()}
+    if arguments.has_values(value) and _name(value.dtype) in _TORCH_DTYPES:
         return msgpack.ExtType(_TENSOR, _pack_tensor(value))
-    if kind is np.ndarray and str(value.dtype) in _NUMPY_DTYPES:
-        return msgpack.ExtType(_ARRAY, msgpack.packb([str(value.dtype), list(value.shape), value.tobytes()]))
+    if isinstance(value, np.ndarray):
+        return _pack_array(value, to_reference, depth)
     own = arguments.number(value)
     if own is not value:
         return _pack(own, to_reference, depth)
     if kind is Fraction:
         parts = [_pack(part, to_reference, depth) for part in value.as_integer_ratio()]
         return msgpack.ExtType(_FRACTION, msgpack.packb(parts))
-    if isinstance(value, np.generic) and kind.__module__ == "numpy":
-        return _pack(value.item(), to_reference, depth)
-    if kind is torch.dtype:
-        return msgpack.ExtType(_DTYPE, str(value).removeprefix("torch.").encode())
+    if isinstance(value, np.generic) and type(own := value.item()) is not kind:
+        return _pack(own, to_reference, depth)
+    if kind is torch.dtype and _name(value) in _TORCH_DTYPES:
+        return msgpack.ExtType(_DTYPE, _name(value).encode())
     if isinstance(value, tuple):  # a named one: its items are what counts
         return _pack(tuple(tuple.__iter__(value)), to_reference, depth)
     if isinstance(value, list):
         return _pack(list(list.__iter__(value)), to_reference, depth)
-    if isinstance(value, dict):
+    if isinstance(value, dict) and kind is not dict:
         return _pack(dict(dict.items(value)), to_reference, depth)
     reference = to_reference(value)
     return msgpack.ExtType(_REFERENCE, msgpack.packb([reference.mine, reference.number, reference.kind[:MAX_KIND]]))
 
 
-def _key(key: Any) -> Any:
-    if type(key) in (str, int, bool, bytes):
-        return key
-    raise WireError(f"a dict with keys of type {type(key).__name__} can't cross")
+def _is_key(key: Any) -> bool:
+    return type(key) in (str, bool, bytes) or (type(key) is int and -(2**63) <= key < 2**64)
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+def _pack_big_int(value: int) -> bytes:
+    value = max(-HUGE, min(value, HUGE))
+    return value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
+
+
+def _pack_array(array: np.ndarray, to_reference: ToReference, depth: int) -> Any:
+    native = array.dtype.newbyteorder("=")
+    if type(array) is np.ndarray and str(native) in _NUMPY_DTYPES:
+        raw = array.astype(native, copy=False).tobytes()
+        return msgpack.ExtType(_ARRAY, msgpack.packb([str(native), list(array.shape), raw]))
+    if array.size > MAX_ITEMS:
+        raise WireError(f"an array of {array.dtype} with {array.size} elements is too large")
+    return _pack(array.tolist(), to_reference, depth)  # which is what an expectation reads in it
 
 
 def _pack_tensor(tensor: torch.Tensor) -> bytes:
-    name = str(tensor.dtype).removeprefix("torch.")
-    if name not in _TORCH_DTYPES or tensor.layout is not torch.strided or tensor.is_meta:
-        raise WireError(f"a tensor of dtype {name} and layout {tensor.layout} on {tensor.device} can't cross")
-    plain = tensor.detach().cpu().resolve_conj().resolve_neg()
+    size = tensor.numel() * tensor.element_size()
+    if size > MAX_FRAME:  # before it is copied: an expanded one may be of any size
+        raise WireError(f"a tensor of {size} bytes is too large; the limit is {MAX_FRAME}")
+    plain = torch.Tensor.detach(tensor).cpu().resolve_conj().resolve_neg()
     flat = plain.reshape(-1).clone(memory_format=torch.contiguous_format)  # a side of 1 may have any stride before
     raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
-    return msgpack.packb([name, list(plain.shape), raw])
+    return msgpack.packb([_name(plain.dtype), list(plain.shape), raw])
 
 
 # What follows each tag of MessagePack: (bytes of a length field, further bytes, elements for each unit of the length).
@@ -276,7 +296,9 @@ def _build(packed: Any, from_reference: FromReference, depth: int, budget: _Budg
     if kind is list:
         return [_build(item, from_reference, depth + 1, budget) for item in packed]
     if kind is dict:
-        return {_key(key): _build(item, from_reference, depth + 1, budget) for key, item in packed.items()}
+        if not all(map(_is_key, packed)):
+            raise WireError("a dict with keys of another kind")
+        return {key: _build(item, from_reference, depth + 1, budget) for key, item in packed.items()}
     if kind is not msgpack.ExtType:
         if packed is None or kind in (bool, int, float, str, bytes):
             return packed
@@ -304,10 +326,10 @@ def _build(packed: Any, from_reference: FromReference, depth: int, budget: _Budg
     return _tensor(inner) if packed.code == _TENSOR else _array(inner)
 
 
-def _big_int(digits: bytes) -> int:
-    if len(digits) > 4000 or not digits.removeprefix(b"-").isdigit():
-        raise WireError("not an integer")
-    return int(digits)
+def _big_int(data: bytes) -> int:
+    if len(data) > HUGE.bit_length() // 8 + 1:
+        raise WireError("a whole number that is too large")
+    return int.from_bytes(data, "big", signed=True)
 
 
 def _fraction(fields: list) -> Fraction:
@@ -352,7 +374,7 @@ def _buffer(fields: list) -> tuple[str, list[int], bytes]:
     if [type(field) for field in fields] != [str, list, bytes]:
         raise WireError("not a tensor")
     name, shape, raw = fields
-    if len(shape) > 16 or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
+    if len(shape) > MAX_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
         raise WireError("not a shape")
     return name, shape, raw
 

@@ -24,20 +24,17 @@ import tempfile
 import time
 import traceback
 from dataclasses import dataclass
-from pathlib import Path
 
 from autograder.isolation import forking, imports, namespaces, seccomp
+from autograder.isolation.account import POLL_SECONDS, Account, Memory
 from autograder.isolation.namespaces import Limits
-from autograder.isolation.patience import Usage, delays_of, processor_of
+from autograder.isolation.patience import Usage
 
 START, END, PREPARE, USAGE = b"+", b"-", b"=", b"?"
 TOKEN = 8  # bytes
 NOBODY = 65534
 PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
-POLL_SECONDS = 0.1
-UNSEEN = POLL_SECONDS  # that count for each process or thread that was made: most that passes between two looks
-END_SECONDS = 5  # in which all of a learner's processes are killed and reaped
-TREE_MEMORY = 3 * 2**30  # bytes resident in all of a learner's processes together
+END_SECONDS = 60  # in which all of a learner's processes are killed and reaped; seen: 3 s
 
 
 def main() -> None:
@@ -189,6 +186,8 @@ def _become_learner(door: socket.socket, report: int, shell, bare: bool) -> None
     if sys.platform == "linux":
         namespaces.give_way()
         namespaces.die_first()
+        if not bare:
+            namespaces.close_proc()
         namespaces.limit(Limits())
         layers["limits"] = True
         namespaces.drop_capabilities()
@@ -222,15 +221,14 @@ def _silence_standard_streams() -> None:
 
 def _watch(control: socket.socket, child: int, bare: bool) -> Usage:
     # Until the learner ends, or the grader asks for something else or hangs up; memory is added up on the way.
-    account, last = _Account(child, bare), Usage()
+    account, memory, last = Account(child, bare), Memory(), Usage()
     while _runs(child):
-        readable, _, _ = select.select([control], [], [], POLL_SECONDS)
+        readable, _, _ = select.select([control], [], [], POLL_SECONDS if memory.is_added_up else 0)
         if readable and control.recv(1, socket.MSG_PEEK) == USAGE:
             last = account.usage()
             control.sendall(_receive(control)[1] + _as_line(last))
             continue
-        # The first sum counts what processes share for each of them. It is cheap; the second is right.
-        if readable or (not bare and _memory_of_others("status") > TREE_MEMORY < _memory_of_others("smaps_rollup")):
+        if readable or (not bare and memory.look()):
             last = account.usage()
             _end(child, bare)
             break
@@ -238,43 +236,12 @@ def _watch(control: socket.socket, child: int, bare: bool) -> Usage:
     return last
 
 
-class _Account:
-    """What one learner's processes had of the processors, with those that have ended and nobody saw the end of."""
-
-    def __init__(self, child: int, bare: bool) -> None:
-        self._child, self._bare = child, bare
-        self._began = _processes_made()
-        self._used: dict[str, float] = {}  # process -> what it had when it was last seen
-
-    def look(self) -> list[Path]:
-        """Note what each has used by now; those that are there. What comes after the last look, `UNSEEN` stands for."""
-        there = [Path(f"/proc/{self._child}")] if self._bare else _others()
-        for process in there:
-            self._used[process.name] = max(processor_of(process), self._used.get(process.name, 0.0))
-        return there
-
-    def usage(self) -> Usage:
-        """Of all so far."""
-        delays = {
-            thread: seconds
-            for process in self.look()
-            for thread, seconds in delays_of(process, str(self._child)).items()
-        }
-        unseen = 0.0 if self._bare else UNSEEN * (_processes_made() - self._began)
-        return Usage(sum(self._used.values()) + unseen, delays)
-
-
-def _processes_made() -> int:
-    # The last number that was given to a process or thread of this pid namespace.
-    return int(Path("/proc/loadavg").read_text().split()[4]) if sys.platform == "linux" else 0
-
-
 def _end(child: int, bare: bool) -> None:
     os.kill(child, signal.SIGKILL if bare else signal.SIGTERM)
     deadline = time.monotonic() + END_SECONDS
     while _runs(child):
         if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
+            os._exit(1)  # and all with it: what is left of these would be counted as the next learner's
         time.sleep(0.002)
 
 
@@ -282,28 +249,9 @@ def _runs(child: int) -> bool:
     return os.waitpid(child, os.WNOHANG) == (0, 0)
 
 
-def _others() -> list[Path]:
-    # Everything in this pid namespace but its first process and this one belongs to the one learner of the moment.
-    own = {"1", str(os.getpid())}
-    return [entry for entry in Path("/proc").iterdir() if entry.name.isdigit() and entry.name not in own]
-
-
 def _as_line(usage: Usage) -> bytes:
     delays = [[*thread, seconds] for thread, seconds in usage.delays.items()]
     return json.dumps([usage.processor, delays]).encode() + b"\n"
-
-
-def _memory_of_others(table: str) -> int:
-    # Private memory, shared memory, and the tables for both.
-    total = 0
-    kinds = {"status": ("RssAnon:", "RssShmem:", "VmPTE:"), "smaps_rollup": ("Pss_Anon:", "Pss_Shmem:")}[table]
-    for entry in _others():
-        try:
-            lines = (entry / table).read_text().splitlines()
-        except OSError:  # it has ended
-            continue
-        total += sum(int(line.split()[1]) for line in lines if line.startswith(kinds))
-    return 1024 * total
 
 
 if __name__ == "__main__":

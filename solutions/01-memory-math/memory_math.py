@@ -579,7 +579,8 @@ with exercise("experts"):
         parts = count_parameters(dict(config))
         expect_true(len(parts) > 0, f"{what}: all parts", "a dict of numbers", parts)
         return {
-            name: expect_number(number, f"{what}: {name}") for name, number in parts.items()
+            str(name): expect_number(number, f"{what}: {name}")
+            for name, number in parts.items()
         }
 
     mixtral, mistral = (

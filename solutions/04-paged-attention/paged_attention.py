@@ -481,7 +481,7 @@ class BlockAllocator:
 
 
 # %% nbgrader={"grade": true, "grade_id": "block-allocator-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
-from fridge.testing import exercise, expect_equal, expect_raises, expect_true
+from fridge.testing import exercise, expect_equal, expect_raises, expect_true, whole_numbers
 
 with exercise("block-allocator"):
     allocator = BlockAllocator(num_blocks=4, block_size=16)
@@ -491,7 +491,7 @@ with exercise("block-allocator"):
         [0, 1, 1, 2],
         "blocks of 16 for 0, 1, 16 and 17 tokens",
     )
-    blocks = [int(block) for block in allocator.allocate(3)]
+    blocks = whole_numbers(allocator.allocate(3), "what allocate(3) returns")
     expect_equal(len(set(blocks)), 3, f"different blocks among three allocated, {blocks}")
     expect_equal(allocator.num_free, 1, "free blocks after three were taken")
     expect_equal(
@@ -531,10 +531,10 @@ with exercise("block-allocator"):
     import random
 
     def state(allocator):
-        return [
-            int(allocator.num_free),
-            [int(allocator.ref_count(b)) for b in range(int(allocator.num_blocks))],
-        ]
+        numbers = [allocator.num_free, allocator.num_blocks]
+        free, count = whole_numbers(numbers, "num_free and num_blocks")
+        owners = [allocator.ref_count(block) for block in range(count)]
+        return [free, whole_numbers(owners, "owners of each block")]
 
     def refuses(
         allocator, call, what, cause="an error changes nothing: check everything first"
@@ -544,7 +544,7 @@ with exercise("block-allocator"):
         expect_equal(state(allocator), before, f"free blocks and owners after {what}", cause)
 
     one, other = BlockAllocator(4, 4), BlockAllocator(4, 4)
-    taken = [int(block) for block in one.allocate(2)]
+    taken = whole_numbers(one.allocate(2), "what allocate(2) returns")
     untouched = state(other)
     one.free(taken)
     expect_equal(
@@ -565,12 +565,13 @@ with exercise("block-allocator"):
         expect_equal([some.num_blocks, some.block_size], [2, size], "num_blocks and block_size")
 
     four = BlockAllocator(4, 1)
-    everything = sorted(int(block) for block in four.allocate(4))
+    everything = sorted(whole_numbers(four.allocate(4), "what allocate(4) returns"))
     expect_equal(everything, [0, 1, 2, 3], "all four blocks, taken at once")
     refuses(four, lambda: four.allocate(1), "a block when none is free")
     expect_equal(list(four.allocate(0)), [], "no blocks, when none is free")
     four.free([2])
-    expect_equal([int(b) for b in four.allocate(1)], [2], "the only block that was freed")
+    last = whole_numbers(four.allocate(1), "what allocate(1) returns")
+    expect_equal(last, [2], "the only block that was freed")
     four.free([3, 0, 1])
     expect_equal(
         state(four), [3, [0, 0, 1, 0]], "free blocks and owners of four after three were freed"
@@ -594,9 +595,7 @@ with exercise("block-allocator"):
     refuses(four, lambda: four.allocate(4), "four blocks where three are free")
     refuses(four, lambda: four.allocate(-1), "-1 blocks")
     four.share([2, 2])
-    expect_equal(
-        int(four.ref_count(2)), 3, "owners of a block that was shared twice in one call"
-    )
+    expect_equal(four.ref_count(2), 3, "owners of a block that was shared twice in one call")
     four.free([2, 2])
     expect_equal(
         state(four),
@@ -607,7 +606,7 @@ with exercise("block-allocator"):
     four.share([])
     four.free([2])
     expect_equal(state(four), [4, [0, 0, 0, 0]], "free blocks and owners when all have gone")
-    again = sorted(int(block) for block in four.allocate(4))
+    again = sorted(whole_numbers(four.allocate(4), "what allocate(4) returns"))
     expect_equal(again, [0, 1, 2, 3], "all blocks, taken again after all were freed")
     four.share([1])
     four.free([1, 1])
@@ -618,7 +617,7 @@ with exercise("block-allocator"):
         cause="a block without an owner is free again, however many it had before the call",
     )
     four.share([2] * 299)
-    expect_equal(int(four.ref_count(2)), 300, "owners of a block that was shared 299 times")
+    expect_equal(four.ref_count(2), 300, "owners of a block that was shared 299 times")
     four.free([2] * 299)
     expect_equal(state(four), [1, [1, 0, 1, 1]], "free blocks and owners when 299 have gone")
 
@@ -628,7 +627,7 @@ with exercise("block-allocator"):
     for step in range(150):
         action = draw.choice(["allocate", "share", "free"])
         if action == "allocate" and (count := draw.randrange(4)) <= 11 - len(set(owned)):
-            fresh = [int(block) for block in many.allocate(count)]
+            fresh = whole_numbers(many.allocate(count), f"what allocate({count}) returns")
             expect_true(
                 len(set(fresh)) == count and not set(fresh) & set(owned),
                 f"blocks allocated while {sorted(set(owned))} have owners",
@@ -778,11 +777,13 @@ from fridge.testing import (
     exercise,
     expect_close,
     expect_equal,
+    expect_number,
     expect_parts,
     expect_raises,
     expect_tensor,
     expect_true,
     randn,
+    whole_numbers,
 )
 
 
@@ -791,21 +792,15 @@ def gathered(cache, layer, name):
     return expect_parts(cache.gather(layer, name), "k, v", "what gather returns")
 
 
-def in_numbers(slots, what):
-    """A slot mapping or a block table as a list of ints."""
-    expect_true(slots is not None, what, "a list of ints", slots)
-    return [int(slot) for slot in slots]
-
-
 with exercise("paged-cache"):
     pool, allocator = CountingPool(layers=1, num_blocks=6, block_size=4), SpareAllocator(6, 4)
     cache = PagedKVCache(pool, allocator)
     k, v = randn(6, 1, 2, seed=1), randn(6, 1, 2, seed=2)
-    slots = in_numbers(cache.append("ann", 6), "what append returns")
+    slots = whole_numbers(cache.append("ann", 6), "what append returns")
     expect_equal(len(slots), 6, "slots of six new positions, blocks of 4")
     expect_equal(cache.length("ann"), 6, "ann's length after six positions")
     expect_equal(allocator.num_free, 4, "free blocks of 6 after six positions, blocks of 4")
-    table = in_numbers(cache.block_table("ann"), "what block_table returns")
+    table = whole_numbers(cache.block_table("ann"), "what block_table returns")
     first, second = expect_parts(table, "first, second", "ann's block table")
     expect_equal(
         slots,
@@ -830,7 +825,7 @@ with exercise("paged-cache"):
             "k comes first, then v" if exchanged else "",
         )
     expect_equal(
-        in_numbers(cache.append("ann", 1), "what append returns"),
+        whole_numbers(cache.append("ann", 1), "what append returns"),
         [4 * second + 2],
         "what append returns for ann's seventh position: its own slot alone, behind the six",
     )
@@ -871,7 +866,7 @@ with exercise("paged-cache"):
         "sequences, and ann's length, after ann has left",
     )
     expect_equal(
-        in_numbers(cache.block_table("ann"), "what block_table returns"),
+        whole_numbers(cache.block_table("ann"), "what block_table returns"),
         [],
         "ann's block table after ann has left",
     )
@@ -911,14 +906,14 @@ with exercise("paged-cache"):
     pool, allocator = CountingPool(2, 2, 4), SpareAllocator(2, 4)
     cache = PagedKVCache(pool, allocator)
     slots = {
-        name: in_numbers(cache.append(name, 4), "what append returns")
+        name: whole_numbers(cache.append(name, 4), "what append returns")
         for name in ("ann", "bob")
     }
     low, high = sorted(slots, key=lambda name: slots[name])
     cache.free(low)
-    slots = slots[high] + in_numbers(cache.append(high, 3), "what append returns")
+    slots = slots[high] + whole_numbers(cache.append(high, 3), "what append returns")
     expect_equal(
-        in_numbers(cache.block_table(high), "what block_table returns"),
+        whole_numbers(cache.block_table(high), "what block_table returns"),
         [1, 0],
         "block table of a sequence that has grown from block 1 into block 0",
         cause="what is stored stays where it is; new blocks come behind the others",
@@ -944,7 +939,7 @@ with exercise("paged-cache"):
     cache = PagedKVCache(CountingPool(1, 2, 2), TightAllocator(2, 2))
     cache.append("ann", 3)
     expect_equal(
-        len(in_numbers(cache.append("ann", 1), "what append returns")),
+        len(whole_numbers(cache.append("ann", 1), "what append returns")),
         1,
         "slots of one more for ann, whose last block has room, while no block is free",
         cause="a position that has room needs no free block",
@@ -953,7 +948,7 @@ with exercise("paged-cache"):
     pool = CountingPool(1, 2, 4, kv_heads=2, head_dim=3)
     cache = PagedKVCache(pool, SpareAllocator(2, 4))
     k, v = randn(3, 2, 3, seed=12), randn(3, 2, 3, seed=13)
-    pool.write(0, in_numbers(cache.append("ann", 3), "what append returns"), k, v)
+    pool.write(0, whole_numbers(cache.append("ann", 3), "what append returns"), k, v)
     for got, stored, part in zip(
         gathered(cache, 0, "ann"), (k, v), ("keys", "values"), strict=True
     ):
@@ -984,13 +979,13 @@ with exercise("paged-cache"):
                 grown = -(-(start + new) // block_size) - len(tables.get(name, ()))
                 if grown > allocator.num_free:
                     continue
-                slots = in_numbers(cache.append(name, new), "what append returns")
+                slots = whole_numbers(cache.append(name, new), "what append returns")
                 expect_equal(
                     len(slots),
                     new,
                     f"{what}, step {step}: slots of {new} new positions after {start}",
                 )
-                table = in_numbers(cache.block_table(name), "what block_table returns")
+                table = whole_numbers(cache.block_table(name), "what block_table returns")
                 expect_equal(
                     table[: len(tables.get(name, ()))],
                     tables.get(name, []),
@@ -1045,7 +1040,7 @@ with exercise("paged-cache"):
     pool, allocator = CountingPool(1, 8, 4), SpareAllocator(8, 4)
     cache = PagedKVCache(pool, allocator)
     for name, new in (("ann", 9), ("bob", 2)):
-        slots = in_numbers(cache.append(name, new), "what append returns")
+        slots = whole_numbers(cache.append(name, new), "what append returns")
         pool.write(0, slots, randn(new, 1, 2, seed=new), randn(new, 1, 2, seed=new + 1))
     pool.slots_read = 0
     cache.gather(0, "bob")
@@ -1066,15 +1061,15 @@ with exercise("paged-cache"):
         before = [
             int(own.num_free),
             len(cache),
-            int(cache.length(name)),
-            in_numbers(cache.block_table(name), "what block_table returns"),
+            expect_number(cache.length(name), "what length returns"),
+            whole_numbers(cache.block_table(name), "what block_table returns"),
         ]
         expect_raises(ValueError, lambda: cache.append(name, new), what)
         after = [
             int(own.num_free),
             len(cache),
-            int(cache.length(name)),
-            in_numbers(cache.block_table(name), "what block_table returns"),
+            expect_number(cache.length(name), "what length returns"),
+            whole_numbers(cache.block_table(name), "what block_table returns"),
         ]
         expect_equal(
             after,
@@ -1086,7 +1081,7 @@ with exercise("paged-cache"):
     refuses("ann", 4, "4 more for ann: two blocks, and one is free")
     refuses("bob", 5, "5 for bob, who is new: three blocks, and one is free")
     expect_equal(
-        len(in_numbers(cache.append("ann", 3), "what append returns")),
+        len(whole_numbers(cache.append("ann", 3), "what append returns")),
         3,
         "slots of 3 more for ann: one block",
     )
@@ -1094,7 +1089,7 @@ with exercise("paged-cache"):
     refuses("bob", 1, "1 for bob, who is new: one block, and none is free")
     cache.free("ann")
     expect_equal(
-        len(in_numbers(cache.append("bob", 5), "what append returns")),
+        len(whole_numbers(cache.append("bob", 5), "what append returns")),
         5,
         "slots of bob's five positions when ann has left",
     )
@@ -1520,18 +1515,13 @@ from fridge.testing import (
     expect_raises,
     expect_true,
     randn,
+    whole_numbers,
 )
-
-
-def as_ints(table, what):
-    """A block table as a list of ints."""
-    expect_true(table is not None, what, "a list of block numbers", table)
-    return [int(block) for block in table]
 
 
 def writable(table, start, end, allocator, pool):
     """The block table after make_writable, which replaces blocks and adds none."""
-    got = as_ints(
+    got = whole_numbers(
         make_writable(list(table), start, end, allocator, pool), "what make_writable returns"
     )
     expect_equal(
@@ -1544,7 +1534,7 @@ def writable(table, start, end, allocator, pool):
 
 def forked(table, allocator):
     """The second sequence's block table."""
-    got = as_ints(fork(list(table), allocator), "what fork returns")
+    got = whole_numbers(fork(list(table), allocator), "what fork returns")
     expect_equal(len(got), len(table), "blocks in the table that fork returns")
     return got
 
@@ -1761,7 +1751,7 @@ with exercise("copy-on-write"):
 
     # Out of blocks: nothing has changed.
     pool, own = CountingPool(1, 4, 2), TightAllocator(4, 2)
-    ann = as_ints(own.allocate(3), "what allocate returns")
+    ann = whole_numbers(own.allocate(3), "what allocate returns")
     bob = forked(ann, own)
     expect_raises(
         ValueError,
@@ -1778,7 +1768,7 @@ with exercise("copy-on-write"):
     expect_equal(int(own.num_free), 0, "free blocks after a write into one shared block")
     for start, end in ((4, 6), (2, 2)):
         expect_equal(
-            as_ints(
+            whole_numbers(
                 make_writable(list(bob), start, end, own, pool), "what make_writable returns"
             ),
             bob,
@@ -1932,13 +1922,7 @@ class PrefixCache:
 
 
 # %% nbgrader={"grade": true, "grade_id": "prefix-cache-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
-from fridge.testing import SpareAllocator, exercise, expect_equal, expect_true
-
-
-def in_ints(blocks, what):
-    """Block numbers as a list of ints."""
-    expect_true(blocks is not None, what, "a list of block numbers", blocks)
-    return [int(block) for block in blocks]
+from fridge.testing import SpareAllocator, exercise, expect_equal, whole_numbers
 
 
 with exercise("prefix-cache"):
@@ -1956,7 +1940,7 @@ with exercise("prefix-cache"):
         "owners of ann's three blocks, two of which were stored",
         cause="the cache is one more owner of each block that it holds",
     )
-    found = in_ints(cache.match([*system, 1, 1, 1]), "what match returns")
+    found = whole_numbers(cache.match([*system, 1, 1, 1]), "what match returns")
     expect_equal(
         found,
         ann[:2],
@@ -1969,7 +1953,7 @@ with exercise("prefix-cache"):
         cause="who matches becomes an owner",
     )
     expect_equal(
-        in_ints(cache.match([1, 2, 3, 4, 5]), "what match returns"),
+        whole_numbers(cache.match([1, 2, 3, 4, 5]), "what match returns"),
         [],
         "blocks found for another prompt",
         cause="a block is found by the tokens in it, not by its place",
@@ -2022,7 +2006,7 @@ with exercise("prefix-cache"):
     #   an owner, what can be found can't be handed out to somebody else.
     expect_equal(len(cache), 0, "blocks held when all were given back")
     expect_equal(
-        in_ints(cache.match([*system, 1]), "what match returns"),
+        whole_numbers(cache.match([*system, 1]), "what match returns"),
         [],
         "blocks found when all were given back",
     )
@@ -2040,7 +2024,7 @@ with exercise("prefix-cache"):
 
     def found(allocator, cache, tokens):
         """What a request with this prompt finds; it goes at once."""
-        blocks = in_ints(cache.match(list(tokens)), "what match returns")
+        blocks = whole_numbers(cache.match(list(tokens)), "what match returns")
         allocator.free(blocks)
         return blocks
 
@@ -2053,7 +2037,7 @@ with exercise("prefix-cache"):
         cause="each cache has blocks of its own",
     )
     expect_equal(
-        in_ints(other.match([1, 1, 2]), "what match returns"),
+        whole_numbers(other.match([1, 1, 2]), "what match returns"),
         [],
         "blocks that the second cache finds",
     )
@@ -2239,7 +2223,7 @@ with exercise("prefix-cache"):
     # What somebody uses is not given back, and what isn't given back isn't counted.
     allocator, cache = new()
     stored(allocator, cache, [1, 1, 2, 2])
-    held = in_ints(cache.match([1, 1, 9]), "what match returns")
+    held = whole_numbers(cache.match([1, 1, 9]), "what match returns")
     stored(allocator, cache, [4, 4])
     expect_equal(
         cache.evict(10),
@@ -2280,7 +2264,7 @@ with exercise("prefix-cache"):
         "blocks given back when the second of two is in use, and the first is another request's",
     )
     expect_equal(
-        in_ints(cache.match([1, 1, 2, 2, 0]), "what match returns"),
+        whole_numbers(cache.match([1, 1, 2, 2, 0]), "what match returns"),
         [],
         "blocks found when the first of two was given back",
         cause="a prefix has no gaps",
@@ -2488,7 +2472,15 @@ class Scheduler:
 
 
 # %% nbgrader={"grade": true, "grade_id": "scheduler-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
-from fridge.testing import SimulatedServer, exercise, expect_equal, expect_raises, expect_true
+from fridge.testing import (
+    SimulatedServer,
+    exercise,
+    expect_equal,
+    expect_number,
+    expect_parts,
+    expect_raises,
+    expect_true,
+)
 
 
 def serve_with(num_blocks, block_size, token_budget, max_running):
@@ -2719,7 +2711,10 @@ with exercise("scheduler"):
         expect_equal(list(scheduler.update([])), [], f"who has ended in the step after {what}")
         plans = []
         for _ in range(3):
-            plans.append({one: int(new) for one, new in scheduler.schedule()[0]})
+            batch, _ = expect_parts(scheduler.schedule(), "batch, preempted", "a plan")
+            plans.append(
+                {str(one): expect_number(new, f"tokens of {one}") for one, new in batch}
+            )
             scheduler.update([])
         expect_equal(
             plans,

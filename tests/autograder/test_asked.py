@@ -49,6 +49,15 @@ def findings(*lines: str) -> str:
         ["got = []", "for w in ws:", "    got.append(quantize(w))", "got[0].tolist()"],
         ["x = -quantize(w)"],
         ["x = quantize(w) if w else quantize(v)", "x.max()"],
+        ["blocks = [int(block) for block in Cache(1).allocate(3)]"],
+        ["k = float(quantize(w))"],
+        ["different = set(Cache(1).allocate(3))"],
+        ["blocks = list(Cache(1).allocate(3))", "different = len(set(blocks))"],
+        ["different = {block for block in Cache(1).allocate(3)}"],
+        ["plan = {name: 1 for name, new in Cache(1).schedule()}"],
+        ["seen = {quantize(w), 1}"],
+        ["seen = {quantize(w): 1, **others}"],
+        ["counts = Counter(quantize(w) for w in ws)"],
     ],
 )
 def test_a_question_to_an_answer_is_found(lines):
@@ -63,7 +72,9 @@ def test_a_question_to_an_answer_is_found(lines):
         ["expect_close(quantize(w), right, 'x')", "expect_equal(quantize(w), [1], 'x')"],
         ["codes, scale = expect_parts(quantize(w), 'codes, scale', 'x')", "expect_close(codes, right, 'x')"],
         ["n = expect_number(quantize(w), 'n')", "expect_true(abs(n - 1) < 2, 'x', 'y', n)"],
-        ["blocks = [int(block) for block in Cache(1).allocate(3)]", "expect_equal(len(set(blocks)), 3, 'x')"],
+        ["blocks = whole_numbers(Cache(1).allocate(3), 'x')", "expect_equal(len(set(blocks)), 3, 'x')"],
+        ["plan = {str(name): expect_number(new, 'x') for name, new in Cache(1).schedule()}"],
+        ["known = {1: quantize(w), 2: quantize(v)}", "more = dict(a=quantize(w))"],
         [
             "parts = expect_parts(quantize(w), 'a, b', 'x')",
             "for p, r in zip(parts, rights, strict=True):",

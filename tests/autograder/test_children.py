@@ -9,6 +9,7 @@ import time
 import psutil
 import pytest
 
+from autograder.isolation import children
 from autograder.isolation.children import ChildFailed, in_child
 
 
@@ -43,6 +44,14 @@ def test_a_child_that_is_late_is_killed():
         in_child(lambda: time.sleep(60), 0.5)
     assert time.monotonic() - started < 10
     assert psutil.Process().children() == before  # it was reaped
+
+
+def test_a_result_without_an_end_is_told_as_such(monkeypatch):
+    """Guards against "no result within 3060 seconds" of a notebook that took one."""
+    monkeypatch.setattr(children, "MAX_RESULT", 2**20)
+    with pytest.raises(ChildFailed, match="its result is larger than 1 MB"):
+        in_child(lambda: "é" * 2**18, 20)
+    assert in_child(lambda: "é" * 2**16, 20)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux tells a child of its parent's end")

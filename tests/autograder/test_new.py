@@ -7,7 +7,7 @@ import pytest
 from autograder.authoring import maps
 from autograder.authoring.build import differences
 from autograder.authoring.check import check, table
-from autograder.authoring.lint import lint
+from autograder.authoring.lint import RECALL, lint
 from autograder.authoring.mutate import mutate
 from autograder.authoring.new import new
 from autograder.cli import main
@@ -72,12 +72,20 @@ def test_it_stands_on_the_map_and_is_linked(course):
         ("97-taken", "Trial", "is there already"),
         ("98-trial", "A | B", "can't be a title"),
         ("98-trial", "A\nB", "can't be a title"),
+        ("98-trial", "A\rimport os", "can't be a title"),
+        ("98-trial", "A\u2028B", "can't be a title"),
+        ("98-trial", "A\x1b[2JB", "can't be a title"),
+        ("٩٨-trial", "Trial", "can't be a unit's name"),
+        ("98-" + "a" * 250, "Trial", "can't be a unit's name"),
+        ("96-asked", "Trial", "is there already"),
         ("98-trial", "", "can't be a title"),
     ],
 )
 def test_what_can_not_be_made_changes_nothing(course, name, title, why):
     """Guards against half a unit, and against files outside of the course."""
     (course / "tests" / "submissions" / "97-taken").mkdir()
+    (course / RECALL).mkdir(parents=True, exist_ok=True)
+    (course / RECALL / "96-asked.toml").touch()
     before = {path: path.read_bytes() for path in course.rglob("*") if path.is_file()}
     with pytest.raises(CourseError, match=why):
         new(course, name, title)

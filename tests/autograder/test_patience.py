@@ -115,6 +115,19 @@ def test_what_ends_soon_costs_no_look(machine):
     assert machine.looks == 0
 
 
+def test_who_is_asked_often_looks_seldom(machine):
+    """Guards against a look for each message, a thousand in a call: on a busy machine they took more than the call."""
+    limit = machine.limit(10)
+    machine.passes(30, processor=3, delay=27)
+    looks = machine.looks
+    for _ in range(1000):
+        machine.passes(0.001)
+        assert limit.left() > 0
+    assert machine.looks == looks + 1
+    machine.passes(6.5)
+    assert limit.left() == 0
+
+
 def test_a_kernel_that_does_not_say_leaves_the_clock(machine):
     limit = Limit(10, Usage)
     machine.passes(1)

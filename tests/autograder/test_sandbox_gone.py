@@ -6,13 +6,15 @@ import signal
 import subprocess
 from collections.abc import Iterator
 
+import psutil
 import pytest
 from grading_class import UNIT, made, skip_without_sandbox
 from three_exercises import GOOD, master_with, opened
 
 from autograder.course import find_units
+from autograder.isolation import sandbox as sandbox_module
 from autograder.isolation.children import ChildFailed, in_child
-from autograder.isolation.sandbox import Sandbox
+from autograder.isolation.sandbox import Sandbox, SandboxGone
 from autograder.notebooks import grade_id
 from autograder.submissions import pipe, split
 from autograder.submissions.paper import Paper
@@ -69,6 +71,18 @@ def test_a_sandbox_that_ends_while_its_time_is_asked_for_gives_no_grade(sandbox)
     sandbox.usage = ends
     with pytest.raises(ChildFailed, match="SandboxGone"):
         grade(sandbox, GOOD, "import time\ndef one(a, b):\n    time.sleep(5)\n    return a + b")
+
+
+def test_a_sandbox_that_does_not_answer_is_gone(sandbox, monkeypatch):
+    """Guards against a limit that is told from a use of nothing."""
+    monkeypatch.setattr(sandbox_module, "START_SECONDS", 0.5)
+    sandbox.learner()
+    for process in psutil.Process(sandbox._process.pid).children(recursive=True):
+        process.suspend()
+    with pytest.raises(SandboxGone, match="doesn't say what"):
+        sandbox.usage()
+    with pytest.raises(SandboxGone, match="doesn't say what"):
+        sandbox.end_learner()
 
 
 def test_a_worker_says_that_it_failed_and_the_next_one_grades_it(tmp_path, monkeypatch):

@@ -6,17 +6,18 @@ import json
 import time
 import types
 
+import numpy as np
 import pytest
 import torch
 from nbformat.v4 import new_code_cell
-from three_exercises import NAMES, master_with, points, shown
+from three_exercises import GOOD, NAMES, master_with, points, shown
 
 from autograder.isolation.patience import Usage
 from autograder.notebooks import grade_id, is_test
 from autograder.submissions import split
 from autograder.submissions.paper import Paper
 from autograder.submissions.verdict import Graded, Reason
-from fridge.testing import CountingPool, Wrong
+from fridge.testing import CountingPool, Wrong, expect_equal
 
 # --- what a learner's cells show ---------------------------------------------------------------------------------
 
@@ -379,6 +380,28 @@ def test_what_no_number_is_has_its_own_name(grade, made, says):
     test = "from fridge.testing import exercise, expect_equal\nwith exercise('{0}'): expect_equal({0}(1, 1), 2, 'two')"
     message = grade(test=test, answers={"one": answer}).verdicts["one-test"].message
     assert (f"got:      {says}" in message or f"an object of type {says}" in message) if says else "✓" in message
+
+
+@pytest.mark.parametrize(
+    ("made", "is_right"),
+    [
+        *(("np.array([1, 2], dtype='>u2')", True), ("np.array([1, 2], dtype=object)", True)),
+        *(("torch.tensor([1, 2], dtype=torch.uint16)", True), ("np.array([1, 2], dtype=np.longdouble)", True)),
+        *(("torch.ones(2).to_sparse()", False), ("torch.ones(2, device='meta')", False), ("1j", False)),
+        *(("{1.5: 2}.keys()", False), ("10**5000", False), ("np.array(['1', '2'])", False), ("range(1, 3)", False)),
+        *(("np.clongdouble(1)", False), ("torch.ones(3).to_mkldnn()", False), ("np.array([1j])", False)),
+    ],
+)
+def test_odd_forms_count_in_grading_as_in_the_notebook(grade, made, is_right):
+    """Guards against a right answer that is lost in grading alone, and against "your code raised WireError"."""
+    answer = f"import numpy as np, torch\ndef one(a, b): return {made}"
+    test = GOOD.replace("{0}(1, 2), 3", "{0}(1, 1), [1, 2]")
+    graded = grade(test=test, answers={"one": answer})
+    assert points(graded) == [2 * is_right, 2, 2]
+    if not is_right:
+        with pytest.raises(Wrong) as beside:
+            expect_equal(eval(made, {"np": np, "torch": torch}), [1, 2], "sum")
+        assert str(beside.value) in graded.verdicts["one-test"].message
 
 
 def test_why_it_was_lost_is_kept_beside_the_message(grade):

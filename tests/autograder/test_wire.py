@@ -25,6 +25,7 @@ from autograder.isolation.channel import Channel, PeerGone
 from autograder.isolation.patience import endless
 from autograder.isolation.wire import Late, Reference, WireError, encode
 from autograder.submissions import split
+from fridge.workbench.arguments import kind_of
 
 KEYS = st.one_of(st.text(max_size=8), st.integers(-(2**63), 2**63 - 1), st.booleans(), st.binary(max_size=8))
 PLAIN = st.one_of(
@@ -43,6 +44,7 @@ VALUES = st.recursive(
     ),
     max_leaves=12,
 )
+ONE = torch.ones(1)
 SHAPES = st.lists(st.integers(0, 3), max_size=4)
 TORCH_DTYPES = st.sampled_from(sorted(wire._TORCH_DTYPES))
 NUMPY_DTYPES = st.sampled_from(wire._NUMPY_DTYPES)
@@ -90,9 +92,18 @@ class Size(IntEnum):
         (Decimal("1e999999999"), math.inf),
         (Size.SMALL, 3),
         (np.longdouble(0.5), 0.5),
+        (10**5000, wire.HUGE),
+        (-(10**5000), -wire.HUGE),
+        (np.array([1, 2]).astype(object), [1, 2]),
+        (np.array([Fraction(1, 2), 3], dtype=object), [Fraction(1, 2), 3]),
+        (np.array(["a", "b"]), ["a", "b"]),
+        (np.array([0.5], dtype=np.longdouble), [0.5]),
+        (np.array([[1, 2]]).view(type("Codes", (np.ndarray,), {})), [[1, 2]]),
+        (np.void(b"a"), b"a"),
         (OrderedDict(a=1), {"a": 1}),
         (type("Codes", (list,), {})([1]), [1]),
     ],
+    ids=lambda value: type(value).__name__,
 )
 def test_what_is_made_from_a_plain_value_crosses_as_that(value, plain):
     """Guards against a right answer that is refused in grading, for it arrives as an object."""
@@ -125,7 +136,7 @@ def test_numbers_that_walk_over_one_another_are_few():
 @pytest.mark.parametrize("parts", [[1], [1, 0], [1, -2], [1.0, 2], [True, 2], ["1", 2], [2**1024, 3], [1, 2**1024]])
 def test_a_fraction_out_of_form_is_refused(parts):
     """Guards against a division by zero in the grader, and a number that takes long to reduce."""
-    inner = [msgpack.ExtType(wire._BIG_INT, str(part).encode()) if part == 2**1024 else part for part in parts]
+    inner = [msgpack.ExtType(wire._BIG_INT, wire._pack_big_int(part)) if part == 2**1024 else part for part in parts]
     with pytest.raises(WireError, match="not a fraction"):
         decode(msgpack.packb(msgpack.ExtType(wire._FRACTION, msgpack.packb(inner))), no_reference)
 
@@ -182,16 +193,62 @@ def test_references_come_back_as_what_they_stand_for():
 
 @pytest.mark.parametrize(
     "value",
-    [
-        *("\ud800", {2**70: 1}, {(1,): 1}, {1.5: 1}, {None: 1}, 10**5000),
-        *(torch.zeros(1).to_sparse(), torch.empty(1, device="meta")),
-    ],
+    ["\ud800", torch.zeros(1).expand(2**40), np.zeros(2**20, dtype=object)],
     ids=lambda value: type(value).__name__,
 )
 def test_what_can_not_cross_is_a_wire_error(value):
     """Guards against another exception than the one that callers handle."""
     with pytest.raises(WireError):
         encode([value], no_reference)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *({2**70: 1}, {(1,): 1}, {1.5: 1}, {None: 1}, {np.int64(1): 1}, OrderedDict({2.5: 1})),
+        *(torch.zeros(1).to_sparse(), torch.empty(1, device="meta")),
+        *(1j, range(3), {1}, np.clongdouble(1), torch.bits8, torch.device("cpu")),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_what_has_no_form_here_stays_where_it_is(value):
+    """Guards against "your code raised WireError" for an answer, where a notebook says what it is."""
+    kept = []
+    data = encode([value], lambda value: kept.append(value) or Reference(True, 7, "x"))
+    assert decode(data, lambda reference: reference) == [Reference(True, 7, "x")]
+    assert len(kept) == 1
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested", "ignore:ComplexHalf")
+@pytest.mark.parametrize("make", [lambda: torch.nested.nested_tensor([ONE, ONE]), lambda: ONE.to(torch.complex32)])
+def test_tensors_of_odd_kinds_stay_where_they_are(make):
+    """Guards against a process that is lost because of a tensor which has no shape."""
+    data = encode(make(), lambda value: Reference(True, 7, kind_of(value)))
+    assert decode(data, lambda reference: reference.kind).startswith("Tensor (torch.")
+
+
+def test_arrays_of_another_byte_order_cross():
+    """Guards against a right answer that is refused in grading alone."""
+    for name in (">i4", ">f8", "<u2"):
+        array = np.arange(6).astype(name).reshape(2, 3)
+        got = cross(array)
+        assert (got == array).all()
+        assert got.dtype == array.dtype.newbyteorder("=")
+
+
+def test_attributes_of_a_tensor_are_not_asked():
+    """Guards against an answer that ends its process, where a notebook reads its values."""
+    tensor = torch.ones(2)
+    tensor.detach = None
+    assert torch.equal(cross(tensor), torch.ones(2))
+
+
+def test_a_whole_number_of_any_length_is_bounded():
+    """Guards against digits that take the square of their number to read."""
+    fine = wire.HUGE.to_bytes(wire.HUGE.bit_length() // 8 + 1, "big", signed=True)
+    assert decode(msgpack.packb(msgpack.ExtType(wire._BIG_INT, fine)), no_reference) == wire.HUGE
+    with pytest.raises(WireError, match="too large"):
+        decode(msgpack.packb(msgpack.ExtType(wire._BIG_INT, b"\x00" + fine)), no_reference)
 
 
 def test_circles_and_towers_are_refused():

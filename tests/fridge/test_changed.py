@@ -203,7 +203,7 @@ def test_a_loop_of_many_built_in_functions_is_not_held_up(monkeypatch):
 
 def test_many_short_calls_are_all_watched(monkeypatch):
     """Guards against ✓ in a notebook, where all calls of an exercise were counted together, and ✗ in grading."""
-    monkeypatch.setattr("fridge.testing.changed.MOST_EVENTS", 50)
+    monkeypatch.setattr("fridge.testing.changed.MOST_EVENTS", 100)
     answer = "def f(x, n):\n    x.append(1) if n == 99 else None\n    return 1\n"
     assert "f() changes" in told(answer, "for n in range(100):\n    expect_equal(f([], n), 1, 'one')")
 

@@ -1,13 +1,24 @@
 """What a learner gave becomes a value of the test's own, or a message that says what is missing."""
 
 import math
+import time
 from collections import namedtuple
 
 import numpy as np
 import pytest
 import torch
 
-from fridge.testing import Wrong, expect_close, expect_equal, expect_number, expect_parts, expect_tensor, token_ids
+from fridge.testing import (
+    Wrong,
+    expect_close,
+    expect_equal,
+    expect_number,
+    expect_parts,
+    expect_tensor,
+    token_ids,
+    whole_numbers,
+)
+from fridge.testing.given import MOST_NUMBERS
 
 CODES = torch.tensor([[1, 2], [3, 4]], dtype=torch.int8)
 
@@ -129,3 +140,55 @@ def test_numbers_without_an_end_are_wrong_answers():
             expect_equal(got, 1, "x")
         with pytest.raises(Wrong):
             token_ids(got, "x")
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        *([torch.ones(2)], [[1, 2]], [torch.tensor([])], ["1"], [True], [None], [1.5], "12", {"a": 1}, {1}, None, 3),
+        *(torch.ones(2).to_sparse(), torch.empty(2, device="meta"), [torch.ones(1).to_sparse()], [torch.tensor(1j)]),
+    ],
+    ids=repr,
+)
+def test_what_is_no_list_of_ids(got):
+    """Guards against an error of PyTorch's, which reads as if the answer had raised it."""
+    with pytest.raises(Wrong, match="a list of token ids"):
+        token_ids(got, "the draft")
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        *([1, 2, 3], (1, 2, 3), range(1, 4), iter([1, 2, 3]), [1.0, 2, 3], {1: "a", 2: "b", 3: "c"}.keys()),
+        *(torch.tensor([1, 2, 3]), np.array([1, 2, 3]), [torch.tensor(1), np.int8(2), 3]),
+    ],
+    ids=lambda got: type(got).__name__,
+)
+def test_whole_numbers_in_any_form(got):
+    """Guards against losing points for blocks in a tensor, a range or a generator."""
+    assert whole_numbers(got, "blocks") == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "got",
+    [
+        *(["1", "2"], "12", [0.7, 1], [True], [None], None, 3, {1: 2}, [[1]], torch.ones(2, 2), [math.nan], [2**80]),
+        *([str(k * (2**61 - 1)) for k in range(50_000)], range(MOST_NUMBERS + 1), iter(int, 1)),
+    ],
+    ids=lambda got: type(got).__name__,
+)
+def test_what_are_no_whole_numbers(got):
+    """Guards against 0.7 that int() makes a block 0, and texts that it makes numbers of one hash: a set takes hours."""
+    with pytest.raises(Wrong, match="a list of whole numbers"):
+        whole_numbers(got, "blocks")
+
+
+def test_many_numbers_make_a_set_soon():
+    """Guards against numbers in the order in which a table looks for a free place: nobody is stopped in a set()."""
+    walking, place, mask = [], 1, 2**15 - 1
+    for _ in range(MOST_NUMBERS):
+        walking.append(place + 2**30 * (mask + 1))
+        place = (5 * place + 1) & mask
+    began = time.process_time()
+    assert len(dict.fromkeys(whole_numbers(walking, "blocks"))) == len(set(walking)) == MOST_NUMBERS
+    assert time.process_time() - began < 5

@@ -4,7 +4,7 @@ from fridge.models.caches import ConcatCache, RewindableCache
 from fridge.testing.attention import exact_attention
 from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
-from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_tensor, token_ids
+from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_tensor, token_ids, whole_numbers
 from fridge.testing.hbm import Hbm
 from fridge.testing.outcome import NotAttempted, Wrong, builds_on, exercise, needs
 from fridge.testing.paging import CountingPool, SpareAllocator, TightAllocator, dense_attention
@@ -59,4 +59,5 @@ __all__ = [
     "speculated",
     "tiny_llama",
     "token_ids",
+    "whole_numbers",
 ]

@@ -20,13 +20,14 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import _disable_current_modes
 
+from fridge.workbench.arguments import has_values
+
 DEEPEST = 8  # containers in containers that are looked into
 # Of the hook in one call of the test's, after which it goes: an interpreted kernel makes millions of calls, a slow loop
 # as many of built-in functions, which take eight times as long under it.
 MOST_EVENTS = 500_000
 MOST = 5  # changes that are told of one exercise
 LONGEST_NAME = 200  # characters
-_TENSORS = (Tensor, torch.nn.Parameter)
 _PLAIN = {bool, int, float, str, bytes, type(None)}
 _LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR  # their calls run none of their code
 
@@ -189,7 +190,7 @@ def kept(value: Any, deep: int = 0) -> Any:
     kind = type(value)
     if deep > DEEPEST:
         return value
-    if _has_values(value):
+    if has_values(value):
         return value.detach().clone()
     if kind is np.ndarray:
         return value.copy()
@@ -205,9 +206,9 @@ def is_as(value: Any, before: Any) -> bool:
     kind = type(value)
     if value is before:
         return True
-    if kind is not type(before) and not (_has_values(value) and _has_values(before)):
+    if kind is not type(before) and not (has_values(value) and has_values(before)):
         return False
-    if _has_values(value):
+    if has_values(value):
         return _same(value.detach(), before)
     if kind is np.ndarray:
         return value.dtype == before.dtype and value.shape == before.shape and value.tobytes() == before.tobytes()
@@ -227,11 +228,7 @@ def _is_plain(items: Any) -> bool:
 def _is_changeable(value: Any) -> bool:
     if type(value) is tuple:
         return any(map(_is_changeable, value))
-    return _has_values(value) or type(value) in (np.ndarray, list, dict, set)
-
-
-def _has_values(value: Any) -> bool:
-    return type(value) in _TENSORS and value.layout == torch.strided and not (value.is_meta or value.is_quantized)
+    return has_values(value) or type(value) in (np.ndarray, list, dict, set)
 
 
 def _same(value: Tensor, before: Tensor) -> bool:

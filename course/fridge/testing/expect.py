@@ -21,7 +21,6 @@ RETURN = "None (is a `return` missing?)"
 LONG, MANY = 200, 8  # characters and tensor elements that a message shows; beyond, it shows a part or the shape
 LARGEST = 2**1000  # of whole numbers; beyond, float has none
 LARGE = 2**20  # elements of a tensor that is taken apart; an empty one of [2**26, 0] is as many lists
-_TENSORS = (Tensor, torch.nn.Parameter)  # no other subclasses: they may redefine arithmetic by __torch_function__
 
 
 def expect_close(got: Any, expected: Tensor, what: str, cause: str = "", atol: float = 1e-5) -> None:
@@ -120,12 +119,7 @@ def wrong(what: str, expected: object, got: Any, cause: str = "") -> Wrong:
 
 def is_real_tensor(value: Any) -> bool:
     """Whether it is a tensor whose values can be compared: no subclass, and nothing that says so of itself."""
-    # Meta tensors have no values, sparse ones no elements to compare, and .double() would drop an imaginary part.
-    return (
-        type(value) in _TENSORS
-        and value.layout == torch.strided
-        and not (value.is_meta or Tensor.is_complex(value) or value.is_quantized)
-    )
+    return arguments.has_values(value) and not Tensor.is_complex(value)  # .double() would drop an imaginary part
 
 
 def is_large(value: Tensor | np.ndarray) -> bool:
@@ -148,8 +142,9 @@ def _plain(value: Any) -> Any:
         return {key: _plain(item) for key, item in dict.items(value)}
     if issubclass(kind, list | tuple):
         return [_plain(item) for item in value]
-    if issubclass(kind, np.ndarray | np.generic) and kind is not np.longdouble:
-        return _plain(value.tolist())
+    if issubclass(kind, np.ndarray | np.generic):
+        own = value.tolist()
+        return arguments.number(value) if type(own) is kind else _plain(own)  # np.longdouble's is one again
     return arguments.number(value)
 
 
@@ -183,8 +178,6 @@ def describe(value: Any) -> str:
     """A value of the learner's in a line, whatever it is."""
     if is_real_tensor(value):
         return _kind(value) if Tensor.numel(value) > MANY else str(_plain(value))
-    if type(value) in _TENSORS:
-        return f"a tensor of another kind ({value.dtype}, {value.layout}, on {value.device})"
     value = _builtin(value)
     if type(value) in (type(None), bool, int, float, Fraction, str, bytes, list, tuple, dict):
         try:
@@ -202,7 +195,12 @@ def _builtin(value: Any) -> Any:
         return list(list.__iter__(value))
     if issubclass(kind, tuple):
         return tuple(tuple.__iter__(value))
-    return dict(dict.items(value)) if issubclass(kind, dict) else arguments.number(value)
+    if issubclass(kind, dict):
+        return dict(dict.items(value))
+    if issubclass(kind, np.generic) or (issubclass(kind, np.ndarray) and not is_large(value)):
+        own = value.tolist()
+        return value if type(own) is kind else _builtin(own)
+    return arguments.number(value)
 
 
 def _kind(value: Tensor) -> str:

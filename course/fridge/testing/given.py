@@ -16,7 +16,9 @@ from torch import Tensor
 from fridge.testing.expect import LARGEST, InWords, describe, is_large, is_real_tensor, on_cpu, wrong
 from fridge.workbench import arguments
 
+MOST_NUMBERS = 10_000  # that a test asks for: as numbers of a learner's may walk over one another in a set
 _NO_PARTS = (str, bytes, dict, set, frozenset)  # can be gone through, and are no tuple
+_LISTS = ("range", "deque", "array")  # of numbers, besides those that cross as lists
 
 
 def expect_parts(got: Any, names: str, what: str, cause: str = "") -> tuple[Any, ...]:
@@ -26,7 +28,7 @@ def expect_parts(got: Any, names: str, what: str, cause: str = "") -> tuple[Any,
         Wrong: it can't be gone through, or has more or fewer parts.
     """
     count = names.count(",") + 1
-    if issubclass(type(got), _NO_PARTS):
+    if issubclass(type(got), _NO_PARTS) or arguments.kind_of(got) in (kind.__name__ for kind in _NO_PARTS):
         raise wrong(what, f"({names})", got, cause)
     try:
         parts = tuple(islice(got, count + 1))
@@ -73,30 +75,56 @@ def expect_number(got: Any, what: str, cause: str = "") -> int | float:
 
 def token_ids(value: Any, what: str) -> tuple[int, ...]:
     """Token ids from a list, a tuple, a tensor or an array. Raises Wrong for anything else."""
-    if isinstance(value, Tensor | np.ndarray) and not is_large(value):
-        value = value.tolist()
+    if (is_real_tensor(value) or isinstance(value, np.ndarray)) and not is_large(value):
+        value = on_cpu(value).tolist() if isinstance(value, Tensor) else value.tolist()
     if isinstance(value, list | tuple):
-        items = [item.item() if isinstance(item, Tensor | np.generic) and item.size else item for item in value]
-        items = list(map(arguments.number, items))
+        items = list(map(_one, value))
         if all(type(item) is int or (type(item) is float and item.is_integer()) for item in items):
             return tuple(int(item) for item in items)
     raise wrong(what, "a list of token ids", value)
 
 
+def whole_numbers(value: Any, what: str) -> list[int]:
+    """The whole numbers in a list, a tuple, a tensor or whatever can be gone through, `MOST_NUMBERS` at most.
+
+    Raises:
+        Wrong: anything else, and a number with a fraction or a text among them: int() would make it another one.
+    """
+    numbers = arguments.wholes(value)
+    if numbers is None or len(numbers) > MOST_NUMBERS:
+        raise wrong(what, "a list of whole numbers", value)
+    return numbers
+
+
+def _one(item: Any) -> Any:
+    # A number of another class, or the one element of a tensor, as Python's.
+    if is_real_tensor(item) and Tensor.numel(item) == 1:
+        item = on_cpu(item).item()
+    return arguments.number(item.item() if isinstance(item, np.generic) else item)
+
+
 def as_tensor(value: Any) -> Any:
     """Numbers, lists of them and arrays as a float64 tensor, for `expect_close`; anything else as it is."""
-    if isinstance(value, Tensor) or not _is_numeric(value):
+    if isinstance(value, Tensor):
         return value
     try:
-        return torch.tensor(np.asarray(value, dtype=np.float64))
+        return torch.tensor(np.asarray(_numbers(value), dtype=np.float64))
     except (TypeError, ValueError, RuntimeError, OverflowError):
         return value
 
 
-def _is_numeric(value: Any) -> bool:
-    # What numpy would make numbers of: "140", True and None are none.
-    if isinstance(value, list | tuple):
-        return all(map(_is_numeric, value))
-    if isinstance(value, np.ndarray | np.generic):
-        return value.dtype.kind in "iufO"
-    return not isinstance(value, str | bytes | bool | None)
+def _numbers(value: Any) -> Any:
+    # What NumPy may make numbers of. By itself it would of "140", True and None, too, and of other kinds of objects
+    # in grading, where they are in another process, than in a notebook.
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind == "O":
+        value = value.tolist()
+    if isinstance(value, list | tuple) or arguments.kind_of(value) in _LISTS:
+        return list(map(_numbers, islice(value, arguments.MOST)))
+    if is_real_tensor(value) and value.dtype != torch.bool and not is_large(value):
+        return on_cpu(value).tolist()
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "iuf":
+        return value
+    own = arguments.number(value)
+    if type(own) not in (int, float, Fraction):
+        raise TypeError(f"not a number: {arguments.kind_of(own)}")
+    return own

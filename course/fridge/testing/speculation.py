@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fridge.models.llama import Cache
-from fridge.testing.expect import InWords, wrong
+from fridge.testing.expect import InWords, describe, wrong
 from fridge.testing.given import expect_parts, expect_tensor, token_ids
 from fridge.testing.scripted import MOST_FED, ids_fed, positions_held
 
@@ -192,7 +192,7 @@ def speculated(
         right = 1 <= len(text) <= k + 1 and text[:-1] == drafted[: len(text) - 1]
         if not right or not 0 <= text[-1] < target.vocab:
             expected = f"the accepted drafts and one more token, 1 to {k + 1} in all"
-            raise wrong(f"what the step returns for the draft {list(drafted)}", expected, InWords(f"{list(text)}"))
+            raise wrong(f"what the step returns for the draft {list(drafted)}", expected, InWords(describe(list(text))))
         accepted.append(len(text) - 1)
         while len(text) <= k:
             text += (target.draw(text, next(numbers)),)

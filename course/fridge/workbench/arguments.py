@@ -54,8 +54,8 @@ def whole(value: Any) -> int | None:
     thing now and another later.
     """
     if type(value) in _TENSORS:
-        own = Tensor.detach(value)  # without attributes in the way of its methods
-        if own.layout != torch.strided or own.is_meta or own.dim() or own.is_complex() or own.is_quantized:
+        own = tensor(value)
+        if own is None or own.dim():
             return None
         value = own.item()
     elif isinstance(value, np.generic) and type(value).__module__ == "numpy":
@@ -72,13 +72,13 @@ def wholes(values: Any) -> list[int] | None:
     None for anything else, for one element that is no whole number, and for more than `MOST`.
     """
     if type(values) in _TENSORS:
-        own = Tensor.detach(values)
-        if own.layout != torch.strided or own.is_meta or own.dim() != 1 or own.is_complex() or own.is_quantized:
+        own = tensor(values)
+        if own is None or own.dim() != 1:
             return None
         values = own[: MOST + 1].tolist()
     elif type(values) is np.ndarray:
         values = values[: MOST + 1].tolist() if values.ndim == 1 else None
-    elif isinstance(values, (Tensor, np.ndarray, *_NO_LISTS)):
+    elif isinstance(values, (Tensor, np.ndarray, *_NO_LISTS)) or kind_of(values) == dict.__name__:
         return None
     try:
         numbers = [whole(value) for value in islice(values, MOST + 1)]
@@ -89,15 +89,24 @@ def wholes(values: Any) -> list[int] | None:
 
 def tensor(value: Any) -> Tensor | None:
     """A tensor's values in another tensor, without the attributes that the first may have; None for anything else."""
-    if type(value) not in _TENSORS or value.layout != torch.strided or value.is_meta or value.is_quantized:
+    if not has_values(value):
         return None
-    own = Tensor.detach(value)
+    own = Tensor.detach(value)  # without attributes in the way of its methods
     return None if own.is_complex() else own
+
+
+def has_values(value: Any) -> bool:
+    """Whether it is a tensor, of no class of its own, each of whose elements can be read where it stands."""
+    return (
+        type(value) in _TENSORS
+        and value.layout == torch.strided
+        and not (value.is_meta or value.is_quantized or value.is_nested)
+    )
 
 
 def said(value: Any) -> str:
     """A value in a few words, for a message that refuses it."""
-    if type(value) in _TENSORS:
+    if has_values(value):
         return f"a tensor of shape {list(value.shape)}, {value.dtype}"
     if type(value) in (type(None), bool, int, float, str, bytes, list, tuple, dict, range, slice):
         try:
@@ -111,4 +120,6 @@ def said(value: Any) -> str:
 def kind_of(value: Any) -> str:
     """The name of an object's type; of the object that it stands for, where that is in another process."""
     kind = type(value)
+    if kind in _TENSORS:  # one that is odd
+        return f"{kind.__name__} ({value.dtype}, {'nested' if value.is_nested else value.layout}, on {value.device})"
     return kind.__kind__(value) if hasattr(kind, "__kind__") else kind.__name__
