@@ -12,7 +12,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-RECORD = Path(__file__).with_name("compiled.json")
+from fridge import attention
+
+# In the library: what lies in a unit's folder goes into its handout.
+RECORD = Path(attention.__file__).with_name("compiled.json")
 # Of a candidate, at each length: Triton's autotuner warms up for 25 ms and measures for 100.
 RACE_SECONDS = 0.15
 # That stay where all are in trouble: those that spill least.
