@@ -1762,7 +1762,7 @@ else:
 
 # %% tags=["for-real"]
 def at_most(moved, length, head_dim, card):
-    """TFLOP/s of one head that moves so many bytes: memory or arithmetic, the slower of both."""
+    """TFLOP/s of one head that moves so many bytes: the slower of memory and arithmetic."""
     operations = 4 * length**2 * head_dim
     seconds = max(moved / card.bandwidth, operations / card.flops)
     return operations / seconds / 1e12
@@ -1797,9 +1797,10 @@ if predicted:
     pictures.published(papers.published(**forward), predicted)
 
 # %% [markdown]
-# *In words: two panels, heads of 64 and of 128, TFLOP/s over the length. PyTorch's plain attention runs flat along the
-# bottom, below the broad grey line that predicts it, and is out of memory at 16384. The others lie three to seven times as high.
-# FlashAttention-2 and Triton stay under the narrow grey line; FlashAttention-3, and with heads of 128 cuDNN, climb over it.*
+# *In words: two panels, heads of 64 and of 128, TFLOP/s over the length. PyTorch's plain attention runs along the bottom,
+# below the broad grey line that predicts it, and is out of memory at 16384. The others lie about three to seven times as
+# high. FlashAttention-2 and Triton stay below the narrow grey line or on it; FlashAttention-3, and with heads of 128 cuDNN,
+# climb over it.*
 #
 # - **Naive attention waits for memory, whatever its length.** Each score travels four times, for $4d$ operations: $d/2$
 #   operations a byte in half precision, so twice the head is twice the speed, and the length hardly counts. An H100 would

@@ -113,22 +113,24 @@ def for_cards(
         path = Path(folder) / "kernel.py"
         path.write_text(text, encoding="utf-8")
         jobs = [Job(str(path), kernel_name(kernel), types, constants, card) for card in cards]
-        return dict(zip(cards, compile_all(jobs), strict=True))
+        made = compile_all(jobs, at_once=1)  # beside a notebook that has memory of its own
+        return dict(zip(cards, made, strict=True))
 
 
-def compile_all(jobs: Iterable[Job], seconds: float = SECONDS) -> list[Compiled]:
-    """Compile each, two at a time and none longer than `seconds`; what came of them, in their order."""
+def compile_all(jobs: Iterable[Job], seconds: float = SECONDS, at_once: int = 2) -> list[Compiled]:
+    """Compile each, so many at once and none longer than `seconds`; what came of them, in their order."""
     jobs = list(jobs)
     found: dict[int, Compiled] = {}
-    with ThreadPoolExecutor(2) as pool:
-        for half in pool.map(lambda first: _in_a_process(jobs, range(first, len(jobs), 2), seconds), (0, 1)):
-            found |= half
+    with ThreadPoolExecutor(at_once) as pool:
+        shares = [range(first, len(jobs), at_once) for first in range(at_once)]
+        for share in pool.map(lambda numbers: _in_a_process(jobs, numbers, seconds), shares):
+            found |= share
     return [found[number] for number in range(len(jobs))]
 
 
 def compile_one(job: Job, seconds: float = SECONDS) -> Compiled:
     """Compile one kernel."""
-    return compile_all([job], seconds)[0]
+    return compile_all([job], seconds, at_once=1)[0]
 
 
 def _in_a_process(jobs: list[Job], numbers: range, seconds: float) -> dict[int, Compiled]:

@@ -157,12 +157,10 @@ def published(figures: list[dict[str, Any]], predicted: dict[int, dict[str, list
         for (name, curve), width in zip(predicted[figure["head_dim"]].items(), (7, 3), strict=False):
             ax.plot(lengths, curve, label=f"predicted: {name}", color="#8c8c8c", linewidth=width, alpha=0.45)
         _finish(ax, f"head {figure['head_dim']}: {figure['place']}", "TFLOP/s", lengths, logarithmic=False)
-        ax.set_ylim(0)
     panels[-1].legend(frameon=False, loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=8)
+    panels[0].set_ylim(0)  # at last: it holds the scale that all panels share
     first = figures[0]
-    whose = (
-        f"{first['paper']} (arXiv {first['arxiv']}), {first['card']}, {first['pass']}: the paper's numbers, not ours"
-    )
+    whose = f"{first['paper']} (arXiv {first['arxiv']}), {first['card']}, {first['pass']}"
     panels[0].figure.suptitle(f"{whose}: the paper's numbers, not ours", x=0.01, ha="left", fontsize=10)
 
 
