@@ -75,9 +75,8 @@ def left(kernel: str, head_dim: int, capability: int, record: Path = RECORD) -> 
     rows = _rows(record, kernel, head_dim, capability)
     fine = [row for row in rows if not row["trouble"]]
     if not fine:
-        fine = sorted(
-            (row for row in rows if not row["error"]), key=lambda row: row["spilled"]
-        )[:FEWEST]
+        only_spill = [row for row in rows if row["trouble"].startswith("spills")]
+        fine = sorted(only_spill, key=lambda row: row["spilled"])[:FEWEST]
     return [config_of(row) for row in fine] or candidates(kernel, capability)
 
 
