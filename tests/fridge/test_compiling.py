@@ -75,7 +75,7 @@ def test_a_kernel_that_does_not_compile_says_why():
     assert len(compiling.in_words("A100-80", found)) == len(compiling.COLUMNS)
 
 
-def test_a_kernel_with_other_arguments_says_so(tmp_path):
+def test_a_kernel_with_other_arguments_says_so():
     """Guards against a message of Triton's about indices, where an answer has a parameter more."""
     found = compiling.for_cards(product_kernel, {"a": "*fp16"}, {"SIZE": 64}, ["A100-80"])["A100-80"]
     assert found.error == "product_kernel takes a, b, c, SIZE, not a, SIZE"
@@ -157,7 +157,7 @@ SAMPLE = [("_forward", "A100-80", 64), ("_backward_keys", "H100-80", 128), ("_ba
 @pytest.mark.parametrize(("kernel", "card", "head_dim"), SAMPLE)
 def test_the_record_is_what_the_compiler_says(programs, kernel, card, head_dim):
     """Guards against a kernel that was changed and a record that wasn't: the first candidate of a kernel, anew."""
-    again(programs, kernel, card, head_dim, 1)
+    again(kernel, card, head_dim, 1)
 
 
 @pytest.mark.long
@@ -167,10 +167,10 @@ def test_the_record_is_what_the_compiler_says(programs, kernel, card, head_dim):
 @pytest.mark.parametrize("kernel", ["_forward", "_backward_keys", "_backward_queries"])
 def test_the_whole_record_is_what_the_compiler_says(programs, kernel, card, head_dim):
     """The same for all; some twenty minutes on two processors."""
-    again(programs, kernel, card, head_dim, None)
+    again(kernel, card, head_dim, None)
 
 
-def again(_, kernel, card, head_dim, most):
+def again(kernel, card, head_dim, most):
     import compile_kernels
     import configs
 

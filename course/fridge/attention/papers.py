@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 FILE = Path(__file__).with_name("papers.json")
-TERAFLOPS, MILLISECONDS, MEGABYTES = "TFLOP/s", "ms", "MB"
+TERAFLOPS, MILLISECONDS = "TFLOP/s", "ms"
 
 
 def published(**wanted: Any) -> list[dict[str, Any]]:
