@@ -79,7 +79,13 @@ def _write(out: Path, card: str, rows: list[dict[str, Any]]) -> None:
     record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else empty
     record["machines"][card] = {**measure.machine(), "triton": version("triton")}
     record["rows"] = [row for row in record["rows"] if row["card"] != card] + rows
-    out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+    out.write_text(_a_row_a_line(record), encoding="utf-8")
+
+
+def _a_row_a_line(record: dict[str, Any]) -> str:
+    machines = json.dumps(record["machines"], indent=1)
+    rows = ",\n".join(json.dumps(row) for row in record["rows"])
+    return f'{{"machines": {machines},\n"rows": [\n{rows}\n]}}\n'
 
 
 def _rows(kernel: str, head_dim: int, target: Target) -> list[dict[str, Any]]:
