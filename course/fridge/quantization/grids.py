@@ -1,6 +1,6 @@
 """The values that a weight may be rounded to in GPTQ's and AWQ's files: evenly spaced, with an integer zero point.
 
-As in AutoGPTQ's checkpoints (`qzeros`, `scales`): a weight is (code - zero_point) · scale, with codes and zero points of
+As in AutoGPTQ's checkpoints (`qzeros`, `scales`): a weight is (code - zero_point) · scale, codes and zero points of
 `bits` bits. Unit 02's INT4 has a floating-point minimum in the zero point's place.
 """
 
