@@ -1,4 +1,4 @@
-"""How well a model predicts a text, with what chance leaves open: perplexity, its range, and two models on the same text.
+"""How well a model predicts a text, and what chance leaves open: perplexity, its range, two models on the same text.
 
 Windows of text are scored apart, so their means are what varies by chance (Miller, "Adding Error Bars to Evals", 2024,
 arXiv 2411.00640, clusters questions for the same reason: tokens of a window aren't independent).
