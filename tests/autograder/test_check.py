@@ -6,6 +6,7 @@ import pytest
 from mini_course import ROOT, WRONG, write_sample
 
 from autograder.authoring import borrowed, degenerate, runner
+from autograder.authoring.agreement import same
 from autograder.authoring.check import BOTH, check, table
 from autograder.authoring.degenerate import ANSWERS
 from autograder.authoring.lint import notes
@@ -175,6 +176,27 @@ def test_messages_may_differ_for_a_reason(mini):
     assert report.fine, table(report)
     write_sample(mini, "wrong", "raises", "raise ValueError", loses="add-test\nmodes_differ: an environment")
     assert "wrong/raises: modes_differ, and the messages are the same" in table(check(mini, mode="both"))
+
+
+NEAR = "got: 1.76388; 96 of 256 elements differ (tolerance 2e-05)"
+
+
+@pytest.mark.parametrize(
+    ("other", "agree"),
+    [
+        (NEAR, True),
+        (NEAR.replace("1.76388", "1.76387"), True),
+        (NEAR.replace("1.76388", "1.76488"), False),
+        (NEAR.replace("96 of", "95 of"), False),
+        (NEAR.replace("2e-05", "2e-06"), False),
+        (NEAR.replace("differ", "differ!"), False),
+        (NEAR + " 1.5", False),
+    ],
+)
+def test_the_last_digit_of_a_sum_is_no_disagreement(other, agree):
+    """Guards against a finding at every tenth run: two processes may add a product up in another order."""
+    assert same((0.0, NEAR), (0.0, other)) == agree
+    assert not same((0.0, NEAR), (1.0, NEAR))
 
 
 def change_the_test(root, old, new):
