@@ -7,6 +7,7 @@ from autograder.submissions.verdict import Verdict
 
 SAME = 1e-4  # relative: two orders of one sum differ by less; of six digits in a message the last may round either way
 _TOO_SLOW = re.compile(r"no answer within \d+ seconds|the cell ran for too long")  # learners see the first
+_TOO_DEEP = re.compile(r"RecursionError: maximum recursion depth")  # at another line when more stands on the stack
 # Two processes draw other random numbers: what shows a mistake first, and how clearly, differs.
 _BY_CHANCE = re.compile(r"too far off for chance|, \d+ times of \d+")
 _FRACTION = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e[-+]?\d+")
@@ -46,6 +47,8 @@ def _said(verdict: Verdict) -> tuple[float, str]:
         return verdict.points, ""
     if _TOO_SLOW.search(verdict.message):
         return verdict.points, "too slow"
+    if _TOO_DEEP.search(verdict.message):
+        return verdict.points, "too deep"
     if _BY_CHANCE.search(verdict.message):
         return verdict.points, "seen by counting draws"
     return verdict.points, verdict.message
