@@ -30,8 +30,8 @@ RECORD = Path("solutions/borrowed.json")  # unit -> exercise's function or class
 # Parts of the library that are about notebooks, files, machines and figures: calling them with a test's arguments could
 # only do something to this machine.
 _EFFECTS = re.compile(
-    r"fridge\.(notebook|pictures|weights|models\.loading|memory\.probe|quantization\.bitsandbytes_peer|serving\.bench"
-    r"|workbench\.(busy|measure|plots|terminal))\b"
+    r"fridge\.(notebook|pictures|weights|models\.loading|memory\.probe|quantization\.(bitsandbytes_peer|on_a_card)"
+    r"|serving\.bench|attention\.compiling|workbench\.(busy|measure|plots|terminal))\b"
 )
 
 

@@ -6,13 +6,13 @@ with the library's functions (`borrowed`: none that isn't on record), and counts
 answers the message tells the mistake, tells another, or is silent. In both modes, points and messages must agree.
 """
 
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from nbformat import NotebookNode
 
 from autograder.authoring import borrowed, degenerate
+from autograder.authoring.agreement import disagreements
 from autograder.authoring.runner import run_all
 from autograder.authoring.samples import Sample, answered, read_samples, untouched
 from autograder.course import Unit, find_units, nbgrader_configuration
@@ -22,7 +22,6 @@ from autograder.submissions.verdict import Verdict
 FEWEST_WRONG, FEWEST_RIGHT = 5, 2  # samples that every exercise must have
 MODES = ("inprocess", "split")
 BOTH = "both"
-_TOO_SLOW = re.compile(r"no answer within \d+ seconds|the cell ran for too long")  # learners see the first
 
 
 @dataclass
@@ -118,20 +117,7 @@ def _compare(unit: Unit, beside: UnitReport, apart: UnitReport) -> None:
     # The findings of both, and where they disagree.
     beside.findings += [f"apart: {finding}" for finding in apart.findings if finding not in beside.findings]
     expected = {f"wrong/{sample.name}" for sample in read_samples(unit, "wrong") if sample.modes_differ}
-    for name, verdicts in beside.verdicts.items():
-        pairs = [(test, verdict, apart.verdicts[name][test]) for test, verdict in verdicts.items()]
-        differ = [(test, one, other) for test, one, other in pairs if _said(one) != _said(other)]
-        if bool(differ) != (name in expected):
-            beside.findings += [
-                f"{name}: {test}: beside the answer {_said(one)!r}, apart {_said(other)!r}"
-                for test, one, other in differ
-            ] or [f"{name}: modes_differ, and the messages are the same"]
-
-
-def _said(verdict: Verdict) -> tuple[float, str]:
-    if verdict.passed:
-        return verdict.points, ""
-    return verdict.points, "too slow" if _TOO_SLOW.search(verdict.message) else verdict.message
+    beside.findings += disagreements(beside.verdicts, apart.verdicts, expected)
 
 
 def table(report: Report) -> str:

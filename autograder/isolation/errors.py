@@ -9,6 +9,7 @@ from collections.abc import Iterable
 MAX_MESSAGE = 2_000  # characters
 MAX_BASES = 20
 MAX_NAME = 100  # characters
+INNERMOST = 6  # lines of a traceback: one more than a message shows, so that it says that there are more
 
 
 class _KeyError(KeyError):
@@ -77,4 +78,5 @@ def _nearest(bases: Iterable[str]) -> str:
 def _own_lines(error: BaseException) -> list[str]:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "<ipython-input" in frame.filename or "ipykernel" in frame.filename]
-    return [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]
+    lines = [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]
+    return lines[-INNERMOST:]

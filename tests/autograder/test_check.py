@@ -6,11 +6,13 @@ import pytest
 from mini_course import ROOT, WRONG, write_sample
 
 from autograder.authoring import borrowed, degenerate, runner
+from autograder.authoring.agreement import disagreements, same
 from autograder.authoring.check import BOTH, check, table
 from autograder.authoring.degenerate import ANSWERS
 from autograder.authoring.lint import notes
 from autograder.cli import main
 from autograder.course import CourseError, find_units
+from autograder.submissions.verdict import Verdict
 
 UNITS = [unit.name for unit in find_units(ROOT)]
 
@@ -175,6 +177,43 @@ def test_messages_may_differ_for_a_reason(mini):
     assert report.fine, table(report)
     write_sample(mini, "wrong", "raises", "raise ValueError", loses="add-test\nmodes_differ: an environment")
     assert "wrong/raises: modes_differ, and the messages are the same" in table(check(mini, mode="both"))
+
+
+NEAR = "got: 1.76388; 96 of 256 elements differ (tolerance 2e-05)"
+
+
+@pytest.mark.parametrize(
+    ("other", "agree"),
+    [
+        (NEAR, True),
+        (NEAR.replace("1.76388", "1.76387"), True),
+        (NEAR.replace("1.76388", "1.76488"), False),
+        (NEAR.replace("96 of", "95 of"), False),
+        (NEAR.replace("2e-05", "2e-06"), False),
+        (NEAR.replace("differ", "differ!"), False),
+        (NEAR + " 1.5", False),
+    ],
+)
+def test_the_last_digit_of_a_sum_is_no_disagreement(other, agree):
+    """Guards against a finding at every tenth run: two processes may add a product up in another order."""
+    assert same((0.0, NEAR), (0.0, other)) == agree
+    assert not same((0.0, NEAR), (1.0, NEAR))
+
+
+def test_draws_of_two_processes_are_no_disagreement():
+    """Unit 05's sampling: another seed sees the mistake in another text, or in more of the runs."""
+
+    def verdicts(message, points=0.0):
+        return {"wrong/one": {"add-test": Verdict(points, 3.0, message)}}
+
+    counted = (
+        "three drafts: the text: (1, 2, {}) in 1500 runs\n got: {} %, too far off for chance\n likely cause: a place"
+    )
+    one, other = verdicts(counted.format(2, 0.3)), verdicts(counted.format(1, 0.07))
+    assert not disagreements(one, other, set())
+    assert not disagreements(one, verdicts("got: 0, 9 times of 300"), set())
+    assert disagreements(one, verdicts("the answer's type"), set())
+    assert disagreements(one, verdicts("", points=3.0), set())
 
 
 def change_the_test(root, old, new):

@@ -228,12 +228,16 @@ def _test_file() -> str:
 
 def _where(error: BaseException) -> list[str]:
     if hasattr(error, "learner_lines"):  # raised in a learner's own process, whose frames stayed there
-        return error.learner_lines
+        return _innermost(error.learner_lines)
     # Outermost first: `exercise`, the test cell, the learner's cells, libraries. The test cell's lines stay out, for
     # a hidden test may stand in it.
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(LIBRARIES)]
     own = [frame for frame in frames if frame.filename != frames[0].filename]
     lines = [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]
+    return _innermost(lines)
+
+
+def _innermost(lines: list[str]) -> list[str]:
     return lines if len(lines) <= 5 else ["  …", *lines[-5:]]  # a recursion without an end has a thousand
 
 
