@@ -25,7 +25,7 @@
 # | You need | PyTorch, quantization in groups (unit 02), matrix inverse and trace |
 # | Time | about three hours |
 # | Runs on | a laptop with 2 GB of free memory; no GPU |
-# | Points | 2, in one exercise |
+# | Points | 6, in two exercises |
 
 # %%
 import torch
@@ -361,6 +361,258 @@ print(f"a whole zero point:       {error_in_steps(with_a_zero_point):.6f} steps"
 # before, and what you see is how two grids meet. So the contest of this unit is at three bits and at two, where eight or
 # four values have to do the work of sixteen. With internet, `FRIDGE_MODEL=HuggingFaceTB/SmolLM2-135M-Instruct` in the
 # environment gives you weights that were never rounded.
+#
+# ## 4 · Build it
+#
+# ### Exercise 2 · What the inputs are like (4 points)
+#
+# A linear layer computes $y = xW^\top$ for each token $x$. Put a rounded weight in the place of $W$, and with it an error
+# $E$: then the output of each token is off by $xE^\top$. How much is that, in the mean over the tokens of some text? It
+# turns out (exercise 3) that you needn't keep the tokens to answer. One matrix says it all, for every $E$ that there is:
+#
+# $$ H = \frac{1}{n} \sum_{\text{tokens}} x^\top x, \qquad x \text{ a row of } \text{columns} \text{ numbers}. $$
+#
+# $H$ has a row and a column for each input of the layer. On its diagonal stands how loud each input is, beside it which
+# inputs go together. It is called the **Hessian**, because it is (half) the second derivative of the layer's squared error
+# by a row of its weights. The text that it is collected from is the **calibration text**.
+#
+# That text goes through the model in pieces, so collect $H$ piece by piece. Every token counts the same, however the text is cut.
+# Every token counts, also the first of a sequence, which is often hundreds of times louder than all others.
+#
+# Inputs may be float16 or bfloat16. The square of 1000 is more than float16 can hold, and bfloat16 has only three digits:
+# compute in float32 or finer.
+#
+# <details><summary>Hint 1</summary>Keep the sum and the number of tokens; divide when somebody asks.</details>
+# <details><summary>Hint 2</summary>x.flatten(0, -2) has one row a token, whatever stood before. With rows as tokens, the
+# sum over all of them is one product of matrices.</details>
+# <details><summary>Hint 3</summary>Convert x before you multiply. A product of float16 numbers is float16.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "hessian", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class Hessian:
+    """The mean of xᵀx over all tokens that a layer is given, collected piece by piece.
+
+    It keeps a few matrices of columns x columns numbers, and none of the tokens.
+
+    Args:
+        columns: numbers of a token, the layer's input size.
+    """
+
+    def __init__(self, columns):
+        ### BEGIN SOLUTION
+        self.sum = torch.zeros(columns, columns)
+        self.tokens = 0
+        ### END SOLUTION
+
+    def add(self, x):
+        """Count more tokens in.
+
+        Args:
+            x: [..., tokens, columns], with any number of dimensions before, float32, float16
+                or bfloat16, of numbers up to 65 504 in size; there may be no tokens.
+        """
+        ### BEGIN SOLUTION
+        x = x.flatten(0, -2).float()
+        self.sum += x.T @ x
+        self.tokens += len(x)
+        ### END SOLUTION
+
+    @property
+    def value(self):
+        """[columns, columns]: the sum over all tokens so far, divided by their number, in
+        float32 or finer. Zeros before the first token. More tokens may be added afterwards.
+        """
+        ### BEGIN SOLUTION
+        return self.sum / max(self.tokens, 1)
+        ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "hessian-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_tensor,
+    expect_true,
+    held_bytes,
+    randn,
+)
+
+with exercise("hessian"):
+
+    def expect_value(expected, what, cause, *pieces):
+        hessian = Hessian(2)
+        list(map(hessian.add, [piece.clone() for piece in pieces]))
+        expect_close(hessian.value, torch.tensor(expected), f"value after {what}", cause)
+
+    tokens = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 0.0]])
+    expect_value(
+        [[1.0, 2.0], [2.0, 4.0]],
+        "one token, [1, 2]",
+        "a text of one token: each of its numbers times each of them; it isn't left out, no "
+        "mean is taken off before, and nothing is doubled",
+        tokens[:1],
+    )
+    expect_value(
+        [[0.0, 0.0], [0.0, 0.0]],
+        "no tokens, of a second Hessian",
+        "zeros: each Hessian has a sum of its own, and there is no number of tokens yet to "
+        "divide by",
+    )
+    mean = [[35 / 3, 14 / 3], [14 / 3, 20 / 3]]
+    expect_value(
+        mean,
+        "the tokens [1, 2], [3, 4], [5, 0]",
+        "a row and a column for each of the two inputs, the sum over three tokens, divided by "
+        "three",
+        tokens,
+    )
+    expect_value(
+        mean,
+        "the token [1, 2] and then the tokens [3, 4], [5, 0]",
+        "every token counts the same, however the text is cut: a piece of two counts twice as "
+        "much as a piece of one, and none takes another's place",
+        tokens[:1],
+        tokens[1:],
+    )
+    expect_value(
+        [[245 / 12, 98 / 12], [98 / 12, 140 / 12]],
+        "a batch [3, 3, 2] and three tokens [3, 2]",
+        "[..., tokens, columns]: the batch has nine tokens, and all twelve count the same",
+        torch.stack((tokens, -tokens, 2 * tokens)),
+        tokens,
+    )
+
+    ### BEGIN HIDDEN TESTS
+    # Looks at: pieces without tokens; a text cut in many ways; three and four
+    #   dimensions; a first token that is loud; float16 with numbers whose squares it can't hold,
+    #   and bfloat16; a value asked for in between; two at a time; one input, and many; what it
+    #   keeps after thousands of tokens.
+    # Stated by: "there may be no tokens." | "Every token counts the same, however the text
+    #   is cut." | "with any number of dimensions before" | "also the first of a sequence, which
+    #   is often hundreds of times louder than all others" | "The square of 1000 is more than
+    #   float16 can hold, and bfloat16 has only three digits" | "More tokens may be added
+    #   afterwards." | "The mean of xᵀx over all tokens that a layer is given" | "columns: numbers
+    #   of a token, the layer's input size." | "and none of the tokens"
+    # Right because: a sum doesn't care how it is cut, and one division by the number of all
+    #   tokens gives each of them the same weight.
+    def expect_hessian(pieces, tokens, what, cause="", hessian=None):
+        """Against float64; an element's tolerance is a part of its two inputs' own sizes, for
+        no sum of products is larger (Cauchy and Schwarz), and float32 errs by parts of it.
+        """
+        rows = tokens.double().flatten(0, -2)
+        expected = rows.T @ rows / len(rows)
+        size = expected.diagonal().sqrt()
+        size = size[:, None] * size
+        hessian = Hessian(len(size)) if hessian is None else hessian
+        list(map(hessian.add, [piece.clone() for piece in pieces]))
+        got = expect_tensor(hessian.value, f"{what}: value", expected.shape, cause=cause)
+        expect_close(
+            got.double() / size,
+            expected / size,
+            f"{what}: value, H[i, j] in parts of the root of H[i, i] H[j, j]",
+            cause,
+            atol=1e-4,
+        )
+        return hessian
+
+    some = randn(23, 7, seed=1)
+    for sizes in ([23], [1, 22], [10, 10, 3], [1] * 23, [0, 20, 0, 3]):
+        expect_hessian(
+            some.split(sizes),
+            some,
+            f"23 tokens in pieces of {sizes}",
+            "the pieces' sizes are the text's, and no token's weight hangs on them",
+        )
+    batch = randn(5, 3, 7, seed=2)
+    expect_hessian([batch], batch, "a batch of five sequences")
+    deep, flat = randn(2, 3, 5, 4, seed=3), randn(6, 4, seed=4)
+    expect_hessian(
+        [deep, flat],
+        torch.cat((deep.flatten(0, 2), flat)),
+        "x of four dimensions, and of two",
+        "all dimensions but the last count tokens",
+    )
+    loud = randn(2, 9, 6, seed=5)
+    loud[:, 0] *= 300
+    loud_first = "the first token of a sequence counts as every other"
+    expect_hessian([loud], loud, "two sequences with a loud first token", loud_first)
+    expect_hessian(
+        [loud[:1, :1], loud[:1, 1:], loud[1:]],
+        loud,
+        "two sequences with a loud first token, in three pieces",
+        loud_first,
+    )
+    half = (randn(40, 5, seed=6) * torch.tensor([1.0, 1000.0, 0.01, 1.0, 60.0])).half()
+    expect_hessian(
+        half.split(13),
+        half,
+        "float16 tokens with an input of 1000",
+        "1000 x 1000 is infinite in float16, and 0.01 x 0.01 is coarse: convert x to float32 "
+        "before the product",
+    )
+    coarse = randn(300, 5, seed=7).bfloat16()
+    expect_hessian(
+        coarse.split(100),
+        coarse,
+        "300 bfloat16 tokens",
+        "bfloat16 keeps three digits of a product: convert x to float32 before it",
+    )
+    expect_hessian([flat[:, :1]], flat[:, :1], "a single input")
+    wide = randn(12, 200, seed=9)
+    expect_hessian([wide], wide, "12 tokens of 200 inputs")
+    first = expect_hessian([some[:9]], some[:9], "9 tokens")
+    second = expect_hessian([some[9:]], some[9:], "14 tokens, of another one")
+    between = "value can be asked for at any time, and changes nothing"
+    expect_hessian([], some[:9], "9 tokens, asked for a second time", between, first)
+    expect_hessian([some[9:]], some, "9 tokens, asked for, and 14 more", between, first)
+    expect_hessian(
+        [], some[9:], "the other one's 14 tokens", "each has a sum of its own", second
+    )
+    pieces = [randn(2, 100, 8, seed=seed) for seed in range(30)]
+    long = expect_hessian(pieces, torch.cat(pieces), "6 000 tokens in 30 pieces")
+    held = held_bytes(long)
+    expect_true(
+        held <= 8 * 8 * 8 * 8,
+        "bytes of all tensors that it keeps after 6 000 tokens of 8 inputs",
+        "at most 4096, for eight matrices of 8 x 8 in float64",
+        held,
+        cause="it keeps tokens, which for a real text are gigabytes; keep their sum",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Look at what a real layer is given: 512 tokens of docstrings' like, in four of the thirty blocks.
+
+# %% tags=["for-real"]
+some_tokens = tokenizer(text.prose()[60_000:64_000], return_tensors="pt").input_ids[:, :512]
+seen = {
+    name: x.clone()
+    for name, x in quantized.inputs_of(model, some_tokens).items()
+    if name.split(".")[2] in ("0", "10", "20", "29")
+    and name.endswith(("q_proj", "o_proj", "gate_proj", "down_proj"))
+}
+
+
+def hessian_of(x):
+    hessian = Hessian(x.shape[-1])
+    hessian.add(x)
+    return hessian.value
+
+
+if scoreboard.ready("hessian"):
+    print(f"{'layer':36}{'loudest / median input':>23}{'largest direction':>19}")
+    for name, x in seen.items():
+        loudness = hessian_of(x).diagonal()
+        directions = torch.linalg.eigvalsh(hessian_of(x))
+        print(
+            f"{name.removeprefix('model.'):36}{float(loudness.max() / loudness.median()):22.0f}x"
+            f"{float(directions[-1] / directions.sum()):18.0%}"
+        )
+
+# %% [markdown]
+# @H_TEXT@
 #
 
 # %% [markdown]

@@ -8,3 +8,21 @@ def effective_bits(bits, group_size, columns, scale_bits=16, zero_bits=None):
     row += (columns + size - 1) // size * scale_bits
     row += (columns + size - 1) // size * (bits if zero_bits is None else zero_bits)
     return row / columns
+
+
+# %% nbgrader={"grade": false, "grade_id": "hessian", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class Hessian:
+    def __init__(self, columns):
+        self.state = (torch.zeros(columns, columns), 0)
+
+    def add(self, x):
+        products, count = self.state
+        x = x.type(torch.float32)
+        new = torch.einsum("...i,...j->ij", x, x)
+        self.state = products + new, count + x[..., 0].numel()
+
+    def __getattr__(self, name):
+        if name != "value":
+            raise AttributeError(name)
+        products, count = self.state
+        return products if count == 0 else products.div(count)

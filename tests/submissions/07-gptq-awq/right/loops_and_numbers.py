@@ -12,3 +12,25 @@ def effective_bits(bits, group_size, columns, scale_bits=16, zero_bits=None):
         zero_bits = bits
     full, rest = divmod(columns, group_size)
     return Fraction(columns * bits + (full + (rest > 0)) * (scale_bits + zero_bits), columns)
+
+
+# %% nbgrader={"grade": false, "grade_id": "hessian", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class Hessian:
+    def __init__(self, columns):
+        self.columns = columns
+        self.seen = 0
+        self.total = torch.zeros(columns, columns, dtype=torch.float64)
+
+    def add(self, x):
+        if x.ndim > 2:
+            for part in x:
+                self.add(part)
+            return
+        for token in x:
+            token = token.to(torch.float64)
+            self.total += torch.outer(token, token)
+            self.seen += 1
+
+    @property
+    def value(self):
+        return (self.total / self.seen if self.seen else self.total).to(torch.float32)

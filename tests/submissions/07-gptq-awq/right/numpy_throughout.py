@@ -10,3 +10,23 @@ def effective_bits(bits, group_size, columns, scale_bits=16, zero_bits=None):
     groups = np.ceil(np.float64(columns) / size)
     zero = np.int64(bits) if zero_bits is None else np.int64(zero_bits)
     return (columns * bits + groups * (scale_bits + zero)) / columns
+
+
+# %% nbgrader={"grade": false, "grade_id": "hessian", "locked": false, "schema_version": 3, "solution": true, "task": false}
+class Hessian:
+    def __init__(self, columns):
+        self._mean = np.zeros((columns, columns))
+        self._count = 0
+
+    def add(self, x):
+        rows = x.detach().to(torch.float32).numpy().reshape(-1, x.shape[-1])
+        if rows.shape[0] == 0:
+            return
+        self._count += rows.shape[0]
+        # Welford's way: the mean moves towards the new rows by their share.
+        new = np.einsum("ti,tj->ij", rows, rows, dtype=np.float64) / rows.shape[0]
+        self._mean += (new - self._mean) * (rows.shape[0] / self._count)
+
+    @property
+    def value(self):
+        return torch.from_numpy(self._mean.copy())
