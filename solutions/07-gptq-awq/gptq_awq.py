@@ -25,7 +25,7 @@
 # | You need | PyTorch, quantization in groups (unit 02), matrix inverse and trace |
 # | Time | about three hours |
 # | Runs on | a laptop with 2 GB of free memory; no GPU |
-# | Points | 6, in two exercises |
+# | Points | 8, in three exercises |
 
 # %%
 import torch
@@ -613,6 +613,171 @@ if scoreboard.ready("hessian"):
 
 # %% [markdown]
 # @H_TEXT@
+#
+# ### Exercise 3 · What an error costs (2 points)
+#
+# The error of the output, in the mean over the tokens, as a square summed over the outputs, is
+#
+# $$ \operatorname{mean} \lVert x E^\top \rVert^2 = \operatorname{mean} \sum_r (x \cdot E_r)^2 = \sum_r E_r H E_r^\top
+# = \operatorname{tr}(E H E^\top), $$
+#
+# where $E_r$ is the row of $E$ that makes output $r$. So $H$ is enough. Whoever has it can ask for the cost of any rounding,
+# as often as they like, without running the layer. And the cost falls apart into one of each row: no row's choice
+# concerns another.
+#
+# <details><summary>Hint 1</summary>Write it out with indices, for one row. Which of E's dimensions meets which of H's?
+# </details>
+# <details><summary>Hint 2</summary>Of E H Eᵀ only the diagonal counts, so most of that product is for nothing:
+# multiply E H by E, number by number, and add up.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "output-error", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def output_error(error, hessian):
+    """The mean over the tokens of the squared length of x Eᵀ: tr(E H Eᵀ).
+
+    Args:
+        error: E, [rows, columns], float32: rounded weights minus weights, or the reverse.
+        hessian: H, [columns, columns], float32, symmetric: the mean of xᵀx.
+
+    Returns:
+        A number, 0 or more, as float32 gives it: with an error of at most 1e-4 of the sum of
+        what is added up, each taken as positive.
+    """
+    ### BEGIN SOLUTION
+    return float((error @ hessian * error).sum())
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "output-error-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import exercise, expect_close, expect_number, randn
+
+with exercise("output-error"):
+
+    def expect_cost(error, hessian, what, cause=""):
+        got = expect_number(output_error(error.clone(), hessian.clone()), what, cause)
+        e, h = error.double(), hessian.double()
+        terms = float((e.abs() @ h.abs() * e.abs()).sum())
+        expect_close(got, (e @ h * e).sum(), what, cause, atol=1e-4 * terms)
+
+    two = torch.tensor([[2.0, 0.0], [0.0, 3.0]])
+    expect_cost(
+        torch.tensor([[0.0, 3.0]]),
+        two,
+        "output error of E = [[0, 3]], H = [[2, 0], [0, 3]]",
+        "an error of 3 where the input's mean square is 3, too: 3 x 3 x 3",
+    )
+    expect_cost(
+        torch.tensor([[3.0, 0.0], [1.0, 0.0], [0.0, 0.0]]),
+        two,
+        "output error of E = [[3, 0], [1, 0], [0, 0]], H = [[2, 0], [0, 3]]",
+        "the sum over the rows, 9 x 2 + 1 x 2: it isn't divided by their number, nor is a root "
+        "taken",
+    )
+    expect_cost(
+        torch.tensor([[2.0, -1.0]]),
+        torch.tensor([[1.0, 0.9], [0.9, 1.0]]),
+        "output error of E = [[2, -1]], H = [[1, 0.9], [0.9, 1]]",
+        "the two errors partly cancel, 4 + 1 - 2 x 2 x 0.9: what stands beside H's diagonal counts",
+    )
+    tokens, error = randn(50, 6, seed=1), randn(4, 6, seed=2)
+    what = "output error of a layer 6 -> 4, against the outputs of 50 tokens"
+    is_the_mean = "tr(E H Eᵀ) is the mean over the tokens of the squared length of x Eᵀ"
+    got = expect_number(output_error(error.clone(), tokens.T @ tokens / 50), what, is_the_mean)
+    mean = (tokens.double() @ error.double().T).square().sum(1).mean()
+    expect_close(got, mean, what, is_the_mean, atol=1e-3)
+
+    ### BEGIN HIDDEN TESTS
+    # Looks at: more rows than columns, and fewer; a single row, and a single weight; as many
+    #   rows as columns; no error; tiny errors of loud inputs; errors that nearly cancel; a
+    #   layer of real size.
+    # Stated by: "error: E, [rows, columns], float32" | "where $E_r$ is the row of $E$ that makes
+    #   output $r$" | "hessian: H, [columns, columns]" | "A number, 0 or more" | "as float32 gives
+    #   it" | "with an error of at most 1e-4 of the sum of what is added up, each taken as
+    #   positive" | "The mean over the tokens of the squared length of x Eᵀ"
+    # Right because: the square of a sum is a sum of products of two, and the mean over the
+    #   tokens of each product of inputs is what H holds.
+    def hessian_for(columns, seed, tokens=40):
+        x = randn(tokens, columns, seed=seed)
+        return x.T @ x / tokens
+
+    for rows, columns in ((9, 5), (3, 11), (1, 8), (1, 1)):
+        expect_cost(
+            randn(rows, columns, seed=rows),
+            hessian_for(columns, seed=columns),
+            f"output error of a layer {columns} -> {rows}",
+        )
+    across = torch.tensor([[0.0, 5.0, 0.0], [0.0, 0.0, 0.0], [0.0, 0.0, 0.0]])
+    expect_cost(
+        across,
+        torch.diag(torch.tensor([100.0, 1.0, 10.0])),
+        "output error of a single error, in row 0 and column 1, H's diagonal 100, 1, 10",
+        "H's rows and columns are E's columns, the inputs: E H Eᵀ, not Eᵀ H E",
+    )
+    expect_cost(
+        randn(6, 6, seed=3),
+        hessian_for(6, seed=4),
+        "output error of a layer 6 -> 6",
+        "H's rows and columns are E's columns, the inputs: E H Eᵀ, not Eᵀ H E",
+    )
+    expect_cost(
+        torch.zeros(3, 4),
+        hessian_for(4, seed=5),
+        "output error of no error",
+        "no error costs 0",
+    )
+    signs = torch.tensor([[1.0, 2.0, -2.0], [-3.0, 1.0, 1.0]])
+    expect_cost(
+        signs,
+        torch.tensor([[4.0, 2.0, 1.0], [2.0, 3.0, 1.5], [1.0, 1.5, 2.0]]),
+        "output error of errors with both signs",
+        "products of two errors keep their sign",
+    )
+    expect_cost(
+        1e-4 * randn(5, 7, seed=6),
+        1e6 * hessian_for(7, seed=7),
+        "output error of errors of 0.0001, inputs of 1000",
+        "small numbers times large ones: nothing is cut off, nothing added",
+    )
+    x = randn(64, 30, seed=8)
+    x[0] = 50 * randn(30, seed=9)  # one direction that is far louder than all others
+    h = x.T @ x / 64
+    loudest = x[0] / x[0].norm()
+    quiet = randn(8, 30, seed=10)
+    quiet = quiet - (quiet @ loudest)[:, None] * loudest
+    expect_cost(quiet, h, "output error of errors that keep clear of the loudest direction")
+    expect_cost(
+        0.01 * randn(300, 570, seed=11),
+        hessian_for(570, seed=12),
+        "output error of a layer 570 -> 300",
+    )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# Now you can say where the errors of rounding hurt. Take the layers from above at three bits, rounded to nearest, and
+# ask each column for its own cost, $H_{jj}$ times the squares of its errors. Are all columns alike?
+
+# %% tags=["for-real"]
+if scoreboard.ready("hessian", "output-error"):
+    print(
+        f"{'layer':36}{'weights off by':>15}{'outputs off by':>15}{'loudest 1 % of inputs':>23}"
+    )
+    for name, x in seen.items():
+        weight = model.get_submodule(name).weight.float()
+        off = grids.round_to_nearest(weight, 3, 64) - weight
+        h = hessian_of(x)
+        of_columns = off.square().sum(0) * h.diagonal()
+        loud_ones = h.diagonal().topk(max(1, len(h) // 100)).indices
+        share = float(of_columns[loud_ones].sum() / of_columns.sum())
+        outputs = output_error(off, h) / output_error(weight, h)
+        weights = float(off.square().sum() / weight.square().sum())
+        print(
+            f"{name.removeprefix('model.'):36}{weights**0.5:15.0%}{outputs**0.5:15.0%}{share:23.0%}"
+        )
+
+# %% [markdown]
+# @COST_TEXT@
 #
 
 # %% [markdown]

@@ -21,3 +21,9 @@ class Hessian:
         self.count += x.shape[0]
         if self.count:
             self.value = (self.exact / self.count).float()
+
+
+# %% nbgrader={"grade": false, "grade_id": "output-error", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def output_error(error, hessian):
+    e = error.double()
+    return torch.trace(e @ hessian.double() @ e.T)

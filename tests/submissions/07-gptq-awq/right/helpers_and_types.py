@@ -34,3 +34,12 @@ class Hessian:
     @property
     def value(self) -> torch.Tensor:
         return self.mean
+
+
+# %% nbgrader={"grade": false, "grade_id": "output-error", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def quadratic(rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    return torch.einsum("ri,ij,rj->r", rows, matrix, rows)
+
+
+def output_error(error, hessian):
+    return quadratic(error, hessian).sum().item()

@@ -30,3 +30,9 @@ class Hessian:
     @property
     def value(self):
         return torch.from_numpy(self._mean.copy())
+
+
+# %% nbgrader={"grade": false, "grade_id": "output-error", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def output_error(error, hessian):
+    e, h = error.numpy(), hessian.numpy()
+    return np.einsum("ri,ij,rj->", e, h, e, optimize=True)
