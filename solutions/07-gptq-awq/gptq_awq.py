@@ -25,7 +25,7 @@
 # | You need | PyTorch, quantization in groups (unit 02), matrix inverse and trace |
 # | Time | about three hours |
 # | Runs on | a laptop with 2 GB of free memory; no GPU |
-# | Points | 8, in three exercises |
+# | Points | 12, in four exercises |
 
 # %%
 import torch
@@ -778,6 +778,260 @@ if scoreboard.ready("hessian", "output-error"):
 
 # %% [markdown]
 # @COST_TEXT@
+#
+# ### Exercise 4 · Who makes up for whom (4 points)
+#
+# Round one weight $w_j$ of a row to $q_j$. The others needn't stay. Which change of those that aren't rounded yet makes the
+# row's cost $E_r H E_r^\top$ smallest again? Set the derivative to zero, and the answer is a row of an inverse. (It
+# was found in 1992 for leaving weights out, and is called Optimal Brain Surgeon.)
+#
+# $$ w_k \leftarrow w_k - \frac{w_j - q_j}{[H_F^{-1}]_{jj}} \, [H_F^{-1}]_{jk} \quad \text{for all free } k, $$
+#
+# where $H_F$ are the rows and columns of $H$ that belong to weights still free, $j$ among them. So you need another inverse after
+# each weight? GPTQ's authors saw that two facts help. If every row of $W$ is rounded in the same order, column 0, 1, 2 …, all rows share
+# the inverses. And all of those inverses stand in *one* triangular matrix:
+#
+# $$ U^\top U = H^{-1}, \quad U \text{ upper}: \qquad \frac{[H_F^{-1}]_{jk}}{[H_F^{-1}]_{jj}} = \frac{U_{jk}}{U_{jj}}
+# \quad \text{for } F = \{j, j+1, …\}. $$
+#
+# This is a **Cholesky factor**, and PyTorch computes it. Three things can go wrong first.
+#
+# - **$H$ is singular**: with fewer tokens than columns there are directions that no token had, and no inverse. Add
+#   $d = \text{damp} \cdot \operatorname{mean}(\operatorname{diag} H)$ to each element of its diagonal. This is called **damping**; `damp`
+#   is 0.01 in GPTQ's code.
+# - **A dead column**: an input that is 0 at every token. Its row and column of $H$ are 0, its diagonal element too. Whatever its
+#   weights are, they cost nothing; they mustn't spoil the others, nor divide by 0.
+# - **It fails all the same.** Then say so. A library that caught this error and went on without the inverse shipped models
+#   rounded to nearest, with GPTQ on the label.
+#
+# <details><summary>Hint 1</summary>torch.linalg.cholesky(A, upper=True) gives the upper U with UᵀU = A. Which A?</details>
+# <details><summary>Hint 2</summary>torch.cholesky_inverse(torch.linalg.cholesky(A)) is a more exact inverse of a symmetric
+# matrix in float32 than torch.linalg.inv(A); both do here.</details>
+# <details><summary>Hint 3</summary>A dead column with a 1 on its diagonal (in a copy of H!) is a column that has nothing to do
+# with the others. Take the mean before you put it there, or loud ones outweigh the small numbers of a quiet layer.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "inverse-factor", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def inverse_factor(hessian, damp=0.01):
+    """The upper Cholesky factor U of the inverse of the damped H: Uᵀ U = (H + d I)⁻¹.
+
+    Args:
+        hessian: H, [columns, columns], float32, symmetric: the mean of xᵀx. It may be
+            singular.
+        damp: d is `damp` times the mean of all of H's diagonal as it is given, dead columns'
+            zeros included.
+
+    Returns:
+        U, [columns, columns], zeros below its diagonal, numbers above 0 on it, so that
+        U (H + d I) Uᵀ is the identity, each element to 0.005. A dead column of H, whose
+        diagonal element is 0, gets any finite number above 0 on U's diagonal and zeros in the
+        rest of its row and its column; the other columns' part of U is as if it weren't there.
+
+    Raises:
+        ValueError: H has numbers that are NaN or infinite, or H + d I without its dead columns
+            isn't positive definite, so that there is no such factor.
+    """
+    ### BEGIN SOLUTION
+    if not hessian.isfinite().all():
+        raise ValueError("the Hessian has numbers that are NaN or infinite")
+    diagonal = hessian.diagonal()
+    extra = torch.where(diagonal == 0, 1.0, damp * diagonal.mean())
+    try:
+        lower = torch.linalg.cholesky(hessian + torch.diag(extra))
+        return torch.linalg.cholesky(torch.cholesky_inverse(lower), upper=True)
+    except torch.linalg.LinAlgError as error:
+        raise ValueError("the damped Hessian isn't positive definite: damp it more") from error
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "inverse-factor-test", "locked": true, "points": 4, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_raises,
+    expect_tensor,
+    expect_true,
+    randn,
+)
+
+with exercise("inverse-factor"):
+
+    def expect_factor(hessian, what, cause="", **options):
+        """The properties that make U what it is, in float64, however it was computed."""
+        damp = options.get("damp", 0.01)
+        columns = len(hessian)
+        got = inverse_factor(hessian.clone(), **options)
+        u = expect_tensor(got, f"U of {what}", [columns, columns], cause=cause).double()
+        name = f"U of {what}"
+        diagonal = u.diagonal()
+        size = float(diagonal.abs().max())
+        expect_close(
+            u.tril(-1) / size,
+            torch.zeros(columns, columns),
+            f"{name}: what is below its diagonal, in parts of the largest number on it",
+            "upper: zeros below the diagonal",
+        )
+        expect_true(
+            bool((diagonal > 0).all() and u.isfinite().all()),
+            f"{name}: its diagonal",
+            "finite numbers above 0",
+            diagonal,
+            cause,
+        )
+        h = hessian.double()
+        d = damp * h.diagonal().mean()
+        dead = h.diagonal() == 0
+        rest = u - torch.diag(diagonal)
+        expect_close(
+            rest[dead[:, None] | dead[None, :]] / size,
+            torch.zeros(int((dead[:, None] | dead[None, :]).sum())),
+            f"{name}: the dead columns' rows and columns without their diagonal, in parts of the "
+            "largest number on it",
+            "a dead column makes up for no other, and no other for it",
+        )
+        live = u[~dead][:, ~dead]
+        damped = h[~dead][:, ~dead] + d * torch.eye(int((~dead).sum()), dtype=torch.float64)
+        expect_close(
+            live @ damped @ live.T,
+            torch.eye(len(live)),
+            f"{name}: U (H + d I) Uᵀ" + (", live columns" if bool(dead.any()) else ""),
+            cause,
+            atol=0.005,
+        )
+
+    expect_factor(
+        torch.tensor([[4.0, 0.0], [0.0, 1.0]]),
+        "H = [[4, 0], [0, 1]], damp 0",
+        "Uᵀ U is the inverse of H, [[1/4, 0], [0, 1]]: U has 1/2 where H has 4",
+        damp=0.0,
+    )
+    expect_factor(
+        torch.tensor([[2.0, 1.0], [1.0, 2.0]]),
+        "H = [[2, 1], [1, 2]], damp 0",
+        "Uᵀ U in this order, Uᵀ first, with an upper U: [[0.816, -0.408], [0, 0.707]]",
+        damp=0.0,
+    )
+    expect_factor(
+        torch.tensor([[4.0, 0.0], [0.0, 1.0]]),
+        "H = [[4, 0], [0, 1]], damp 0.2",
+        "d is 0.2 times the mean of the diagonal, 0.5, added once to each element of the "
+        "diagonal: [[4.5, 0], [0, 1.5]]",
+        damp=0.2,
+    )
+    expect_factor(
+        torch.tensor([[2.0, 0.0, 1.0], [0.0, 0.0, 0.0], [1.0, 0.0, 2.0]]),
+        "H = [[2, 0, 1], [0, 0, 0], [1, 0, 2]], whose second column is dead, damp 0.3",
+        "d is 0.3 times (2 + 0 + 2) / 3: the mean is of all columns, the dead one's 0 as it is",
+        damp=0.3,
+    )
+
+    ### BEGIN HIDDEN TESTS
+    # Looks at: damp where it isn't given; more columns, with fewer tokens than columns, and more;
+    #   a loud first token; very small and very large inputs; one column; several dead columns,
+    #   the first and the last among them, also of small inputs; dead columns without damping,
+    #   and nothing but dead columns; what isn't positive definite, with and without damping; NaN
+    #   and infinity.
+    # Stated by: "damp=0.01" | "It may be singular." | "symmetric: the mean of xᵀx." | "d is
+    #   `damp` times the mean of all of H's diagonal as it is given" | "H, [columns, columns]" |
+    #   "the other columns' part of U is as if it weren't there." | "any finite number above 0
+    #   on U's diagonal" | "isn't positive definite, so that there is no such factor" | "H has
+    #   numbers that are NaN or infinite"
+    # Right because: Uᵀ U = A⁻¹ is U A Uᵀ = I, an upper U with a diagonal above 0 is the only
+    #   one, and a dead column has nothing in A but its own diagonal.
+    def mean_square(columns, tokens, seed, loud=1.0):
+        x = randn(tokens, columns, seed=seed)
+        x[0] *= loud
+        return x.T @ x / tokens
+
+    expect_factor(
+        torch.tensor([[9.0, 3.0, 0.0], [3.0, 5.0, -2.0], [0.0, -2.0, 1.0]]),
+        "a H of three columns, damp not given",
+        "damp is 0.01 where it isn't given",
+    )
+    expect_factor(mean_square(33, 200, seed=1), "33 columns and 200 tokens")
+    few = "directions that no token had are left with d alone, and that is enough"
+    expect_factor(mean_square(24, 10, seed=2), "24 columns and 10 tokens", few)
+    expect_factor(mean_square(50, 1, seed=3), "50 columns and a single token", few, damp=0.1)
+    expect_factor(
+        mean_square(24, 48, seed=4, loud=30.0), "24 columns, with a token 30 times as loud"
+    )
+    relative = "d is a part of the mean: nothing of a size of its own is added"
+    expect_factor(
+        1e-8 * mean_square(12, 40, seed=5), "12 columns of very small inputs", relative
+    )
+    expect_factor(
+        1e8 * mean_square(12, 40, seed=6), "12 columns of very large inputs", relative
+    )
+    expect_factor(torch.tensor([[3.0]]), "one column", damp=0.25)
+
+    def with_dead(columns, dead, seed, size=1.0):
+        x = size * randn(3 * columns, columns, seed=seed)
+        x[:, dead] = 0
+        return x.T @ x / len(x)
+
+    as_it_is = (
+        "the mean is taken of H as it is given, before a dead column's 0 becomes anything"
+    )
+    expect_factor(
+        with_dead(13, [0, 5, 12], seed=7),
+        "13 columns, 0, 5 and 12 dead, damp 0.1",
+        as_it_is,
+        damp=0.1,
+    )
+    expect_factor(
+        with_dead(13, [0, 5, 12], seed=7, size=0.01),
+        "13 columns of small inputs, 0, 5 and 12 dead, damp 0.1",
+        as_it_is,
+        damp=0.1,
+    )
+    undamped = "a dead column's 0 stays 0 without damping: put something there, or divide by it"
+    expect_factor(
+        with_dead(9, [2, 3], seed=8), "9 columns, 2 and 3 dead, damp 0", undamped, damp=0.0
+    )
+    expect_factor(torch.zeros(4, 4), "four dead columns, and no other", undamped)
+    no_factor = "where there is no factor, say so; what is returned instead passes unseen"
+    for hessian, words, damp in (
+        ([[1.0, 2.0], [2.0, 1.0]], "[[1, 2], [2, 1]], damp 0.01", 0.01),
+        ([[1.0, 1.0], [1.0, 1.0]], "[[1, 1], [1, 1]], damp 0", 0.0),
+        ([[-4.0, 0.0], [0.0, 1.0]], "[[-4, 0], [0, 1]], damp 0.01", 0.01),
+        (
+            [[1.0, 0.0, 2.0], [0.0, 0.0, 0.0], [2.0, 0.0, 1.0]],
+            "a dead column between them",
+            0.01,
+        ),
+    ):
+        expect_raises(
+            ValueError,
+            lambda hessian=hessian, damp=damp: inverse_factor(torch.tensor(hessian), damp),
+            f"U of H = {words}, which isn't positive definite",
+            no_factor,
+        )
+    for bad in (float("nan"), float("inf")):
+        for place in ((0, 0), (2, 1)):
+            spoilt = mean_square(4, 20, seed=9)
+            spoilt[place] = spoilt[place[::-1]] = bad
+            expect_raises(
+                ValueError,
+                lambda spoilt=spoilt: inverse_factor(spoilt),
+                f"U of H with {bad} at {list(place)}",
+                no_factor,
+            )
+    ### END HIDDEN TESTS
+
+# %% [markdown]
+# A look at what $U$ says. Two inputs that mostly agree, and a third that has nothing to do with them:
+
+# %%
+if scoreboard.ready("inverse-factor"):
+    three_inputs = torch.tensor([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    factor = inverse_factor(three_inputs)
+    print("what an error of 1 in column 0 changes in the others:")
+    print([round(float(-factor[0, k] / factor[0, 0]), 2) for k in (1, 2)])
+
+# %% [markdown]
+# Of an error of 1 in the first weight the second takes up 0.9, and the third stays out of it. It is the picture of section 2 in numbers.
 #
 
 # %% [markdown]

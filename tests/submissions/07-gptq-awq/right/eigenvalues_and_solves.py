@@ -33,3 +33,23 @@ def output_error(error, hessian):
     # H = V diag(d) Vᵀ, so the cost is that of E V in each direction.
     lengths, directions = torch.linalg.eigh(hessian.double())
     return ((error.double() @ directions).square().sum(0) * lengths.clamp(min=0)).sum()
+
+
+# %% nbgrader={"grade": false, "grade_id": "inverse-factor", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def inverse_factor(hessian, damp=0.01):
+    if hessian.isfinite().logical_not().any():
+        raise ValueError("every number must be finite")
+    live = (hessian.diagonal() != 0).nonzero()[:, 0]
+    upper = torch.eye(len(hessian), dtype=torch.float64)
+    if len(live) == 0:
+        return upper
+    h = hessian.double()[live][:, live]
+    h = h + damp * hessian.double().diagonal().mean() * torch.eye(len(live), dtype=torch.float64)
+    lengths, directions = torch.linalg.eigh(h)
+    if lengths[0] <= 1e-12 * lengths[-1]:
+        raise ValueError("a direction without a length")
+    # A⁻¹ = Bᵀ B for B = d^(-1/2) Vᵀ, and B = Q R makes it Rᵀ R.
+    r = torch.linalg.qr((directions * lengths.rsqrt()).T).R
+    r = r * r.diagonal().sign()[:, None]
+    upper[live[:, None], live] = r
+    return upper

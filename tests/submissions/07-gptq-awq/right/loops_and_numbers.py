@@ -43,3 +43,24 @@ def output_error(error, hessian):
     for row in error.double():
         total += float(row.dot(hessian.mv(row)))
     return total
+
+
+# %% nbgrader={"grade": false, "grade_id": "inverse-factor", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def inverse_factor(hessian, damp=0.01):
+    """The inverse's row of the weights that are free, one after another, as in the text; in float64."""
+    if torch.isnan(hessian).any() or torch.isinf(hessian).any():
+        raise ValueError("NaN or infinity")
+    columns = len(hessian)
+    a = hessian.double().clone()
+    mean = sum(float(a[i, i]) for i in range(columns)) / columns
+    for i in range(columns):
+        a[i, i] = a[i, i] + damp * mean if a[i, i] != 0 else 1.0
+    # Eliminate from the last column to the first: what is left of a[j, j] is 1 / U[j, j]².
+    factor = torch.zeros(columns, columns, dtype=torch.float64)
+    for j in range(columns - 1, -1, -1):
+        pivot = float(a[j, j])
+        if pivot <= 0:
+            raise ValueError("not positive definite")
+        factor[: j + 1, j] = a[: j + 1, j] / pivot**0.5
+        a[:j, :j] -= torch.outer(a[:j, j], a[:j, j]) / pivot
+    return torch.linalg.solve_triangular(factor, torch.eye(columns, dtype=torch.float64), upper=True)

@@ -36,3 +36,20 @@ class Hessian:
 def output_error(error, hessian):
     e, h = error.numpy(), hessian.numpy()
     return np.einsum("ri,ij,rj->", e, h, e, optimize=True)
+
+
+# %% nbgrader={"grade": false, "grade_id": "inverse-factor", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def inverse_factor(hessian, damp=0.01):
+    h = hessian.numpy().astype(np.float64)
+    if not np.all(np.isfinite(h)):
+        raise ValueError("not finite")
+    columns = len(h)
+    dead = np.diag(h) == 0
+    h = h + damp * np.diag(h).mean() * np.eye(columns)
+    h[dead, dead] = 1
+    try:
+        np.linalg.cholesky(h)
+        upper = np.linalg.cholesky(np.linalg.inv(h)).T
+    except np.linalg.LinAlgError:
+        raise ValueError("no factor") from None
+    return torch.from_numpy(upper.astype(np.float32))
