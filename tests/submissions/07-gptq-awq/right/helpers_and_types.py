@@ -68,3 +68,32 @@ def inverse_factor(hessian, damp=0.01):
         return torch.linalg.cholesky(torch.linalg.inv(matrix), upper=True)
     except RuntimeError as error:
         raise ValueError(str(error)) from error
+
+
+# %% nbgrader={"grade": false, "grade_id": "gptq", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def grids_by_column(weight: torch.Tensor, bits: int, group_size: int | None) -> list[grids.Grid]:
+    found = []
+    for part in weight.split(group_size or weight.shape[1], dim=1):
+        found += [grids.fit(part, bits)] * part.shape[1]
+    return found
+
+
+def one_block(block: torch.Tensor, factor: torch.Tensor, own: list[grids.Grid]) -> tuple[torch.Tensor, torch.Tensor]:
+    block, rounded, errors = block.clone(), torch.zeros_like(block), torch.zeros_like(block)
+    for i, grid in enumerate(own):
+        rounded[:, i] = grid.round(block[:, i : i + 1]).squeeze(1)
+        errors[:, i] = (block[:, i] - rounded[:, i]) / factor[i, i]
+        block -= torch.outer(errors[:, i], factor[i])  # the columns before i get zeros of U
+    return rounded, errors
+
+
+def gptq(weight, factor, bits, group_size=None, block_size=128):
+    if torch.count_nonzero(torch.tril(factor, diagonal=-1)).item():
+        raise ValueError("no upper factor")
+    rest, own, rounded = weight.clone(), grids_by_column(weight, bits, group_size), []
+    for start in range(0, weight.shape[1], block_size):
+        here, behind = slice(start, start + block_size), slice(start + block_size, None)
+        values, errors = one_block(rest[:, here], factor[here, here], own[here])
+        rest[:, behind] -= errors @ factor[here, behind]
+        rounded.append(values)
+    return torch.cat(rounded, dim=1)

@@ -64,3 +64,26 @@ def inverse_factor(hessian, damp=0.01):
         factor[: j + 1, j] = a[: j + 1, j] / pivot**0.5
         a[:j, :j] -= torch.outer(a[:j, j], a[:j, j]) / pivot
     return torch.linalg.solve_triangular(factor, torch.eye(columns, dtype=torch.float64), upper=True)
+
+
+# %% nbgrader={"grade": false, "grade_id": "gptq", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def gptq(weight, factor, bits, group_size=None, block_size=128):
+    """Row after row, and each column takes what all columns before it owe, when its turn comes."""
+    if not torch.equal(factor, factor.triu()):
+        raise ValueError("the factor has numbers below its diagonal")
+    columns = weight.shape[1]
+    result = []
+    for row in weight:
+        owed, values = [], []
+        grid = None
+        for j in range(columns):
+            if j % (group_size or columns) == 0:
+                grid = grids.fit(row[None, j : j + (group_size or columns)], bits)
+            now = row[j].double()
+            if j:
+                now = now - torch.stack(owed) @ factor[:j, j].double()
+            value = grid.round(now.reshape(1, 1))[0, 0]
+            owed.append((now - value) / factor[j, j].double())
+            values.append(value)
+        result.append(torch.stack(values))
+    return torch.stack(result).float()
