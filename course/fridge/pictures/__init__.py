@@ -8,6 +8,7 @@ from fridge.pictures.flash_attention import (
     two_partial_results,
     two_ways_through_memory,
 )
+from fridge.pictures.gptq_awq import two_weights
 from fridge.pictures.kv_cache import repeated_work
 from fridge.pictures.memory_math import bits_of_a_group, what_fills_a_card, where_a_step_goes, where_the_rule_is_off
 from fridge.pictures.paging import block_table_steps, factors, occupancy, reserved_and_used, shares_of_memory
@@ -38,6 +39,7 @@ __all__ = [
     "time_and_memory",
     "two_partial_results",
     "two_ways_through_memory",
+    "two_weights",
     "what_fills_a_card",
     "where_a_step_goes",
     "where_the_rule_is_off",

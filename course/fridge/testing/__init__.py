@@ -8,6 +8,7 @@ from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_
 from fridge.testing.hbm import Hbm
 from fridge.testing.outcome import NotAttempted, Wrong, builds_on, exercise, needs
 from fridge.testing.paging import CountingPool, SpareAllocator, TightAllocator, dense_attention
+from fridge.testing.quantizing import QuantizedLayer, brain_surgeon, expect_columns, quantized_layer
 from fridge.testing.scripted import Call, ScriptedModel
 from fridge.testing.serving import SimulatedServer
 from fridge.testing.speculation import (
@@ -28,6 +29,7 @@ __all__ = [
     "CountingPool",
     "Hbm",
     "NotAttempted",
+    "QuantizedLayer",
     "RewindableCache",
     "ScriptedModel",
     "ScriptedSpeaker",
@@ -39,11 +41,13 @@ __all__ = [
     "accepted_law",
     "agreed",
     "as_tensor",
+    "brain_surgeon",
     "builds_on",
     "dense_attention",
     "exact_attention",
     "exercise",
     "expect_close",
+    "expect_columns",
     "expect_distribution",
     "expect_equal",
     "expect_number",
@@ -54,6 +58,7 @@ __all__ = [
     "held_bytes",
     "measured",
     "needs",
+    "quantized_layer",
     "randn",
     "random_table",
     "speculated",
