@@ -32,7 +32,7 @@ from fridge.workbench import measure, text
 
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / "course/fridge/quantization/measurements/quantizers.json"
-CALIBRATION, WINDOW, SCORED = 16, 512, 32  # sequences, tokens of each, windows that are scored
+CALIBRATION, WINDOW, SCORED = 16, 512, 17  # sequences, tokens of each, windows that are scored
 BITS, GROUPS = (3, 4, 2), (64, None, 32, 96)
 PROMPT = "The capital of France is"
 
@@ -88,15 +88,11 @@ class Ways:
     ) -> None:
         """The same, but no Hessian sees the first token of a sequence."""
         quantize = self._by_gptq(bits, group_size)
-        self.own["quantize_model"](
-            blocks_of(model),
-            x,
-            lambda layer, inputs: (
-                quantize(layer, inputs.unflatten(0, (len(x), -1))[:, 1:])
-                if inputs.ndim == 2
-                else quantize(layer, inputs[:, 1:])
-            ),
-        )
+
+        def without_the_first(layer: nn.Linear, inputs: Tensor) -> None:
+            quantize(layer, inputs.reshape(len(x), -1, layer.in_features)[:, 1:])
+
+        self.own["quantize_model"](blocks_of(model), x, without_the_first)
 
     def gptq_from_the_float_model(
         self, model: Llama, x: Tensor, bits: int, group_size: int | None
@@ -109,12 +105,22 @@ class Ways:
             x = after
 
     def awq(self, model: Llama, x: Tensor, bits: int, group_size: int | None) -> None:
-        """Scales by the inputs of the float model, for all layers that read the same."""
-        self._awq(model, x, bits, group_size, clip=False)
+        """Scales by the inputs of the float model, shared by all layers that read the same."""
+
+        def rounded(weight: Tensor, mean_abs: Tensor, hessian: Tensor) -> Tensor:
+            return self.own["awq_scale"](weight, mean_abs, hessian, bits, group_size)[2]
+
+        sharing.round_together(model, x, self.own["quantize_model"], rounded)
 
     def awq_clipped(self, model: Llama, x: Tensor, bits: int, group_size: int | None) -> None:
-        """And each group's grid as narrow as its output error wants it, but for q and k."""
-        self._awq(model, x, bits, group_size, clip=True)
+        """And each group's grid as narrow as its output error wants it."""
+
+        def rounded(weight: Tensor, mean_abs: Tensor, hessian: Tensor) -> Tensor:
+            _, scales, _ = self.own["awq_scale"](weight, mean_abs, hessian, bits, group_size)
+            of_scaled = hessian / (scales[:, None] * scales)
+            return sharing.clipped(weight * scales, of_scaled, bits, group_size) / scales
+
+        sharing.round_together(model, x, self.own["quantize_model"], rounded)
 
     def _by_gptq(self, bits: int, group_size: int | None) -> Quantize:
         def quantize(layer: nn.Linear, inputs: Tensor) -> None:
@@ -125,30 +131,6 @@ class Ways:
             )
 
         return quantize
-
-    def _awq(
-        self, model: Llama, x: Tensor, bits: int, group_size: int | None, clip: bool
-    ) -> None:
-        for block in blocks_of(model):
-            seen: dict[nn.Linear, Tensor] = {}
-            after = block(x)
-            self.own["quantize_model"]([block], x, seen.__setitem__)
-            for key, layers in sharing.sharing(block):
-                inputs = seen[layers[0]].flatten(0, -2).float()
-                mean_abs = inputs.abs().mean(0)
-                if key == "o":
-                    mean_abs = sharing.tied(mean_abs, model.config)
-                hessian, weight = inputs.T @ inputs / len(inputs), sharing.stacked(layers)
-                _, scales, rounded = self.own["awq_scale"](
-                    weight, mean_abs, hessian, bits, group_size
-                )
-                if clip and key != "qkv":
-                    of_scaled = hessian / (scales[:, None] * scales)
-                    rounded = (
-                        sharing.clipped(weight * scales, of_scaled, bits, group_size) / scales
-                    )
-                sharing.put_back(layers, rounded)
-            x = after
 
 
 class Contest:

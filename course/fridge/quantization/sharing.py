@@ -4,14 +4,17 @@ Lin et al. 2023, "AWQ" (arXiv 2306.00978), section 3.2; the clipping is their re
 paper's text, and half of its effect at three bits.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
-from fridge.models.llama import LlamaConfig
+from fridge.models.llama import Llama, LlamaConfig
 from fridge.quantization import grids
-from fridge.quantization.decoder import Block
+from fridge.quantization.decoder import Block, blocks_of
+
+Run = Callable[[list[Block], Tensor, Callable[[nn.Linear, Tensor], None]], None]
+Round = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 KEYS = ("qkv", "o", "gate_up", "down")  # as the exercise `fold` names them
 _NAMES = {
@@ -24,6 +27,30 @@ _NAMES = {
     "mlp.down_proj": "down",
 }
 RATIOS = tuple(1 - i / 20 for i in range(11))  # of a group's largest weights, from 1 to 0.5
+
+
+@torch.no_grad()
+def round_together(model: Llama, x: Tensor, run: Run, way: Round) -> None:
+    """Round a model's layers by the inputs of the float model, all layers at once that read the same.
+
+    Args:
+        model: its weights are changed.
+        x: [batch, tokens, hidden], what the first block is given.
+        run: run(blocks, x, record) calls record(layer, inputs) for each layer: the exercise `quantize_model`.
+        way: (weight [rows of all, columns], mean_abs [columns], hessian [columns, columns]) -> the weight, rounded. For
+            o, mean_abs is the same for all query heads of a key-value head.
+    """
+    for block in blocks_of(model):
+        seen: dict[nn.Linear, Tensor] = {}
+        after = block(x)
+        run([block], x, seen.__setitem__)
+        for key, layers in sharing(block):
+            inputs = seen[layers[0]].flatten(0, -2).float()
+            mean_abs = inputs.abs().mean(0)
+            if key == "o":
+                mean_abs = tied(mean_abs, model.config)
+            put_back(layers, way(stacked(layers), mean_abs, inputs.T @ inputs / len(inputs)))
+        x = after
 
 
 def sharing(block: Block) -> Iterator[tuple[str, list[nn.Linear]]]:
