@@ -965,6 +965,7 @@ with exercise("inverse-factor"):
         "damp is 0.01 where it isn't given",
     )
     expect_factor(mean_square(33, 200, seed=1), "33 columns and 200 tokens")
+    expect_factor(mean_square(150, 400, seed=10), "150 columns and 400 tokens")
     few = "directions that no token had are left with d alone, and that is enough"
     expect_factor(mean_square(24, 10, seed=2), "24 columns and 10 tokens", few)
     expect_factor(mean_square(50, 1, seed=3), "50 columns and a single token", few, damp=0.1)

@@ -73,12 +73,14 @@ def brain_surgeon(weight: Tensor, hessian: Tensor, bits: int, group_size: int | 
     Compression", 2022, arXiv 2208.11580). Each group's grid is fitted to the weights as they are given.
 
     Returns:
-        The rounded weight in float64, and how near a weight came to the middle between two values, in steps.
+        The rounded weight in float64, and how near a weight or a zero point came to a middle between two values, in
+        steps.
     """
     rest, rounded, margin = weight.double(), torch.zeros(weight.shape, dtype=torch.float64), 0.5
     for group in grids.groups(weight.shape[1], group_size):
         fitted = grids.fit(weight[:, group], bits)
         grid = grids.Grid(fitted.scale.double(), fitted.zero_point.double(), bits)
+        margin = min(margin, _margin(-weight[:, group].amin(1, keepdim=True) / grid.scale, bits))
         for j in range(group.start, group.stop):
             column = rest[:, j : j + 1].clone()
             rounded[:, j : j + 1] = grid.round(column)
