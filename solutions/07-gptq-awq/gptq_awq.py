@@ -20,14 +20,14 @@
 # | You need | PyTorch, and the units that this one stands on |
 # | Time | about an hour |
 # | Runs on | a laptop with 2 GB of free memory; no GPU |
-# | Points | 5, in one exercise |
+# | Points | 11, in two exercises |
 
 # %%
 import torch
 
-from fridge import models, pictures
+from fridge import models
 from fridge.notebook import scoreboard
-from fridge.workbench import measure, plots
+from fridge.quantization import grids
 
 # %% [markdown]
 # ## 1 · The pain: a name for it
@@ -53,6 +53,260 @@ print(f"{models.name()}: {model.config.layers} layers, {model.dtype} on {model.d
 #
 # Four to eight exercises, each one function or one small class. This one shows the form; put your own in its place.
 #
+# ### Exercise 6 · AWQ's scale (6 points)
+#
+# GPTQ repairs the damage of rounding. **AWQ**, activation-aware weight quantization, lets less of it happen where it hurts. The observation: a few
+# input channels, one in a hundred, are much louder than the others, and an error of *their* weights is multiplied by loud inputs. Keep
+# the columns of this one per cent in 16 bits, and most of the loss is gone. But then a matrix has two kinds of numbers, and no kernel likes that.
+#
+# So instead multiply the loud columns by a number $s_j > 1$ *before* the rounding, and divide their inputs by it. The product is
+# the same: $\sum_j (w_j s_j)(x_j / s_j)$. The error isn't: a step of the grid is as wide as before, and the input that multiplies the
+# error is $s_j$ times smaller. Nothing is free. Columns that are scaled up widen the range of their group, so its steps get coarser for all.
+# How far, then? AWQ takes the scales from the inputs, and one number $\alpha$ for the whole layer:
+#
+# $$ s_j = \big(\text{mean}\,|x_j|\big)^{\alpha}, \qquad Q = \text{round\_to\_nearest}(W \,\text{diag}(s))\; \text{diag}(s)^{-1}, $$
+#
+# and tries many $\alpha$. Which is best? The one whose *outputs* are nearest to the old ones: the smallest $\text{tr}(E H E^\top)$ with
+# $E = Q - W$. For $\alpha = 0$ all scales are 1, and $Q$ is what rounding to nearest gives. So where 0 is among the $\alpha$, AWQ is never worse than
+# that, on the text that it was calibrated on.
+#
+# `grids.round_to_nearest(weight, bits, group_size)` is in the library. A factor that all scales share changes nothing but the size of the grid, so
+# scales count up to such a factor.
+#
+# <details><summary>Hint 1</summary>weight * scales multiplies column j by scales[j], because the last dimensions line up.</details>
+# <details><summary>Hint 2</summary>tr(E H Eᵀ) is the sum of all elements of (E @ H) * E.</details>
+# <details><summary>Hint 3</summary>min(candidates, key=…) finds the best of several tuples, if you give it a function of one of them that
+# computes a number.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "awq-scale", "locked": false, "schema_version": 3, "solution": true, "task": false}
+ALPHAS = tuple(i / 20 for i in range(21))  # 0, 0.05, ... 1
+
+
+def awq_scale(weight, mean_abs, hessian, bits, group_size=None, alphas=ALPHAS):
+    """Round a layer's weight to nearest, its columns scaled as their inputs are loud.
+
+    Args:
+        weight: [rows, columns], float32.
+        mean_abs: [columns], float32, the mean absolute value of each input, 0 or more. What is
+            below 1e-4 counts as 1e-4: no column gets the scale 0.
+        hessian: [columns, columns], float32, the mean of x xᵀ.
+        bits: of a code.
+        group_size: consecutive columns that share a grid; None: all of a row.
+        alphas: what to try, at least one number from 0 to 1, in any order.
+
+    Returns:
+        (alpha, scales, quantized): alpha, that of `alphas` with the smallest output error
+        tr(E H Eᵀ), E = quantized - weight, of all rows together; of equally good ones any.
+        scales, [columns]: mean_abs to the power alpha, perhaps times a factor that all columns
+        share. quantized, [rows, columns]: weight times scales, rounded to nearest, divided by
+        the scales again.
+    """
+    ### BEGIN SOLUTION
+    best = None
+    for alpha in alphas:
+        scales = mean_abs.clamp(min=1e-4) ** alpha
+        quantized = grids.round_to_nearest(weight * scales, bits, group_size) / scales
+        error = quantized - weight
+        loss = ((error @ hessian) * error).sum()
+        if best is None or loss < best[0]:
+            best = loss, alpha, scales, quantized
+    return best[1:]
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "awq-scale-test", "locked": true, "points": 6, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.quantization import grids
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_number,
+    expect_parts,
+    expect_tensor,
+    expect_true,
+    randn,
+)
+
+with exercise("awq-scale"):
+
+    def layer(rows, columns, seed, loud=(), together=0.0):
+        """weight, mean_abs and hessian of a layer whose inputs differ in loudness.
+
+        `loud`: (column, loudness); `together`: how much all inputs move as one.
+        """
+        loudness = (1.2 * randn(columns, seed=seed)).exp()
+        for column, value in loud:
+            loudness[column] = value
+        moves = randn(96, 1, seed=seed + 2) * randn(columns, seed=seed + 3).sign()
+        x = (randn(96, columns, seed=seed + 1) + together * moves) * loudness
+        return randn(rows, columns, seed=seed + 4), x.abs().mean(0), x.T @ x / len(x)
+
+    def answer(given, what, bits, *rest, **named):
+        """alpha, scales and the quantized weight, as plain values of the right shapes."""
+        weight, mean_abs, hessian = (part.clone() for part in given)
+        got = awq_scale(weight, mean_abs, hessian, bits, *rest, **named)
+        returned = f"{what}: what awq_scale returns"
+        alpha, scales, quantized = expect_parts(got, "alpha, scales, quantized", returned)
+        return (
+            expect_number(alpha, f"{what}: alpha"),
+            expect_tensor(scales, f"{what}: the scales", mean_abs.shape),
+            expect_tensor(quantized, f"{what}: the quantized weight", weight.shape),
+        )
+
+    def expect_scales(got, due, what):
+        """The same up to a factor."""
+        cause = "mean_abs ** alpha"
+        upside_down = 1 / due
+        if torch.allclose((got / got[0]).float(), upside_down / upside_down[0], rtol=1e-3):
+            cause = "loud columns get the large scales: mean_abs ** alpha, not one over it"
+        ratio = got.double() / due.double()
+        expect_close(
+            ratio / ratio[0],
+            torch.ones(len(due)),
+            f"{what}: the scales, as parts of the right ones and of the first column",
+            cause,
+            atol=1e-4,
+        )
+
+    row = torch.tensor([[1.2, -0.5, 0.5, 0.2]])
+    what = "[[1.2, -0.5, 0.5, 0.2]] with mean_abs [1, 4, 16, 4], 2 bits, alphas=(0.5,)"
+    tiny = row, torch.tensor([1.0, 4.0, 16.0, 4.0]), torch.eye(4)
+    alpha, scales, quantized = answer(tiny, what, 2, alphas=(0.5,))
+    expect_scales(scales, torch.tensor([1.0, 2.0, 4.0, 2.0]), what)
+    expect_close(
+        quantized,
+        torch.tensor([[1.0, -0.5, 0.5, 0.0]]),
+        f"{what}: the quantized weight",
+        cause="times [1, 2, 4, 2] the row is [1.2, -1, 2, 0.4], to nearest [1, -1, 2, 0]; the "
+        "scales divided out again, it is near the weight",
+    )
+    what = "the same row, alphas=(0.0,)"
+    alpha, scales, quantized = answer(tiny, what, 2, alphas=(0.0,))
+    expect_close(
+        quantized,
+        grids.round_to_nearest(row, 2),
+        f"{what}: the quantized weight",
+        cause="with alpha 0 all scales are alike, and what comes out is rounding to nearest",
+    )
+    planted = layer(6, 20, seed=50, loud=((7, 40.0),))
+    what = "6 x 20 weights of 3 bits, channel 7 forty times as loud"
+    alpha, scales, quantized = answer(planted, what, 3)
+    causes = {
+        0.1: "the outputs' error tr(E H Eᵀ) decides; this alpha has the smallest weight error",
+        0.45: "tr(E H Eᵀ) needs the whole of H; this alpha is best for its diagonal alone",
+    }
+    expect_equal(
+        round(alpha, 6), 0.5, f"{what}: the best alpha", causes.get(round(alpha, 2), "")
+    )
+
+    ### BEGIN HIDDEN TESTS
+    # Looks at: 2, 3 and 4 bits; groups, the last of them shorter; alphas of one's own, in any
+    #   order, with and without 0; inputs that move together; a silent input, and a faint one;
+    #   equally loud inputs; an input a thousand times as loud; a row of zeros; hundreds of
+    #   columns.
+    # Stated by: "bits: of a code." | "group_size: consecutive columns that share a grid" | "at
+    #   least one number from 0 to 1, in any order" | "the smallest output error tr(E H Eᵀ)" |
+    #   "What is below 1e-4 counts as 1e-4" | "of equally good ones any" | "mean_abs to the power
+    #   alpha" | "weight: [rows, columns], float32." | "[columns, columns], float32"
+    # Right because: an error of column j is divided by its scale and multiplied by its input,
+    #   so loud columns get finer steps; the output error, with all of H, says how far to go.
+    def check(given, what, bits, group_size=None, alphas=None, is_tied=False):
+        """The best of alphas, its scales, and what comes of them."""
+        weight, mean_abs, hessian = given
+        loud = mean_abs.clamp(min=1e-4)
+
+        def through(alpha):
+            scaled = weight * loud**alpha
+            return grids.round_to_nearest(scaled, bits, group_size) / loud**alpha
+
+        named = {} if alphas is None else {"alphas": alphas}
+        alpha, scales, quantized = answer(given, what, bits, group_size, **named)
+        alphas = alphas or [step / 20 for step in range(21)]
+        nearest = min(alphas, key=lambda one: abs(one - alpha))
+        expect_true(abs(nearest - alpha) < 1e-6, f"{what}: alpha", "one of alphas", alpha)
+        what = f"{what}, alpha {nearest:g}"
+        expect_scales(scales, loud**nearest, what)
+        tolerance = 1e-5 * float(weight.abs().max())
+        others = {
+            "divide by the scales again, once the scaled weight is rounded": through(nearest)
+            * loud**nearest,
+            "it is weight * scales that is rounded": grids.round_to_nearest(
+                weight, bits, group_size
+            ),
+            "group_size is an argument": grids.round_to_nearest(weight * loud**nearest, bits)
+            / loud**nearest,
+        }
+        near = [
+            cause
+            for cause, value in others.items()
+            if torch.allclose(value, quantized.float(), rtol=0, atol=tolerance)
+        ]
+        expect_close(
+            quantized,
+            through(nearest),
+            f"{what}: the quantized weight",
+            cause="".join(near[:1]),
+            atol=tolerance,
+        )
+        if is_tied:
+            return
+        errors = {one: (through(one) - weight).double() for one in alphas}
+        rules = {
+            "": lambda e: ((e @ hessian.double()) * e).sum(),
+            "the outputs' error tr(E H Eᵀ) decides, and not the weights'": lambda e: (
+                e.square().sum()
+            ),
+            "tr(E H Eᵀ) needs the whole of H: inputs move together": lambda e: (
+                e.square() * hessian.diag()
+            ).sum(),
+            "the smallest error, not the largest": lambda e: (
+                -((e @ hessian.double()) * e).sum()
+            ),
+        }
+        chosen = {
+            cause: min(alphas, key=lambda one, rule=rule: float(rule(errors[one])))
+            for cause, rule in rules.items()
+        }
+        causes = [cause for cause, one in chosen.items() if one == nearest]
+        expect_equal(
+            nearest, chosen[""], f"{what} of {len(alphas)}: the best one", "".join(causes[:1])
+        )
+
+    check(planted, "the planted channel again", 3)
+    check(layer(5, 22, seed=120), "5 x 22 in groups of 8", 3, 8)
+    check(layer(7, 13, seed=60, together=1.0), "7 x 13 of 2 bits, groups of 5", 2, 5)
+    own = (0.9, 0.2, 0.6, 0.4)
+    loud = ((3, 30.0), (29, 20.0))
+    check(layer(4, 30, seed=370, loud=loud, together=0.5), "4 x 30 of 4 bits", 4, 12, own)
+    check(layer(4, 30, seed=250, loud=loud, together=0.5), "another 4 x 30", 4, 12, list(own))
+    together = layer(11, 11, seed=60, together=1.0)
+    check(together, "11 x 11, inputs that move together", 2, 4, (0.7, 0.3, 0.1))
+    check(layer(9, 24, seed=0, together=3.0), "9 x 24, inputs that move together", 3)
+    check(layer(5, 14, seed=3810, together=1.0), "5 x 14 in groups of 7", 3, 7)
+    check(layer(4, 9, seed=1070, together=0.5), "4 x 9, for which rounding alone is best", 4, 4)
+    check(layer(4, 9, seed=1000, together=0.5), "4 x 9, for which alpha 1 is best", 4, 4)
+    for value, words in ((0.0, "a silent input"), (3e-5, "a faint input")):
+        silent = layer(6, 12, seed=50, together=1.0)
+        for column in (2, 7):
+            silent[1][column] = value
+            silent[2][column] = silent[2][:, column] = 0.0
+        check(silent, f"6 x 12, {words}", 3)
+    weight, _, hessian = layer(4, 10, seed=9)
+    for value in (0.0, 1.0, 3.7):
+        alike = weight, torch.full((10,), value), hessian
+        check(alike, f"inputs of mean_abs {value} all", 3, 4, (0.3, 0.8), is_tied=True)
+    check(layer(5, 14, seed=300, loud=((4, 3000.0),), together=1.0), "a very loud input", 3)
+    rows = layer(6, 20, seed=50, loud=((7, 40.0),))
+    rows[0][2] = 0.0
+    check(rows, "a row of zeros", 3)
+    quarters = (0.0, 0.25, 0.5, 0.75)
+    check(layer(3, 300, seed=650, together=0.5), "3 x 300", 4, 128, quarters)
+    ### END HIDDEN TESTS
+
+# %% [markdown]
 # ### Exercise 8 · Block after block (5 points)
 #
 # One thing is left: which inputs? You could run the model once on the calibration text, record what every layer is given, and
@@ -110,7 +364,8 @@ def quantize_model(blocks, x, quantize):
             return lambda layer, args: seen.update({name: args[0]})
 
         handles = [
-            layer.register_forward_pre_hook(record(name)) for name, layer in block.layers.items()
+            layer.register_forward_pre_hook(record(name))
+            for name, layer in block.layers.items()
         ]
         try:
             block(x)
@@ -186,7 +441,9 @@ with exercise("quantize-model"):
     check(RecordingModel(2, (11, 70), seed=5), "eleven sequences of 70 tokens")
     gated = RecordingModel(3, seed=6, only={0: ("up", "down"), 2: ("mix", "out")})
     check(gated, "blocks of two, four and two layers")
-    check(RecordingModel(2, seed=7, is_backward=True), "layers listed from the last to the first")
+    check(
+        RecordingModel(2, seed=7, is_backward=True), "layers listed from the last to the first"
+    )
     for fails_at in (0, 5):
         failing = RecordingModel(2, seed=8, fails_at=fails_at)
         what = f"quantize raises ValueError in its call {fails_at + 1}"
