@@ -20,7 +20,7 @@
 # | You need | PyTorch, and the units that this one stands on |
 # | Time | about an hour |
 # | Runs on | a laptop with 2 GB of free memory; no GPU |
-# | Points | 11, in two exercises |
+# | Points | 16, in three exercises |
 
 # %%
 import torch
@@ -307,23 +307,329 @@ with exercise("awq-scale"):
     ### END HIDDEN TESTS
 
 # %% [markdown]
+# ### Exercise 7 · Folding the scales in (5 points)
+#
+# Dividing the inputs by $s$ at every call would cost time, and need a kernel. So the division is **folded** into what comes before, once, in the
+# weights: whatever gives $x$ gives $x / s$ from now on. The scaled columns $w_j s_j$ stay in the layer (and are rounded there), and the model's logits stay as they are.
+#
+# Who comes before?
+#
+# | these read it | it comes from | divide there |
+# |---|---|---|
+# | q, k and v | the norm before the attention | the norm's weight |
+# | gate and up | the norm before the MLP | the norm's weight |
+# | down | silu(gate) · up | the rows of up: behind up nothing is bent, and silu(gate / s) would be something else |
+# | o | the attention's mix of values | the rows of v: a mix of $v / s$ is the mix of $v$, over $s$ |
+#
+# Two consequences. Those that read the same input share one scale: q, k and v; gate and up. And in **grouped-query attention**
+# (GQA), where several query heads share a key-value head, they share its rows of v, and so the columns of o that belong to these query heads share scales.
+# AWQ's own code leaves o out where v and o have different shapes. You don't have to: `scales["o"]` has one number for each row of v.
+#
+# | $s$ | multiplies columns of | divides |
+# |---|---|---|
+# | `"qkv"`, [hidden] | q, k, v | `input_layernorm.weight` |
+# | `"o"`, [kv_heads · head_dim] | o | rows of v |
+# | `"gate_up"`, [hidden] | gate, up | `post_attention_layernorm.weight` |
+# | `"down"`, [intermediate] | down | rows of up |
+#
+# <details><summary>Hint 1</summary>weight * s multiplies columns; weight / s[:, None] divides rows.</details>
+# <details><summary>Hint 2</summary>v can be read by two of them: its columns are multiplied by one scale and its rows divided by another. So can up.</details>
+# <details><summary>Hint 3</summary>o's columns are those of query head 0, then those of query head 1, and so on. With 9 query heads and 3 key-value heads the first
+# three query heads use key-value head 0, the next three head 1.</details>
+
+
+# %% nbgrader={"grade": false, "grade_id": "fold", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def fold(layer, scales, head_dim):
+    """A decoder layer that computes the same, its weights' columns multiplied by scales.
+
+    Args:
+        layer: dict, name -> tensor, as a Llama layer's state_dict() has it. The weights are
+            "input_layernorm.weight", "self_attn.q_proj.weight", k_proj, v_proj and o_proj
+            likewise, "post_attention_layernorm.weight", "mlp.gate_proj.weight", up_proj and
+            down_proj. There may be biases, "self_attn.v_proj.bias" and so on: they belong to
+            what a layer gives.
+        scales: dict with some of "qkv", "o", "gate_up" and "down", float32, all above 0, of
+            the shapes in the table. For what isn't there nothing changes.
+        head_dim: of a head. The query heads of one key-value head follow one another.
+
+    Returns:
+        A new dict with the same names, each tensor of the old one's shape and dtype.
+    """
+    ### BEGIN SOLUTION
+    new = dict(layer)
+
+    def multiply(names, s):
+        for name in names:
+            new[f"{name}.weight"] = new[f"{name}.weight"] * s
+
+    def divide(name, s):
+        for part, by in (("weight", s[:, None]), ("bias", s)):
+            if f"{name}.{part}" in new:
+                new[f"{name}.{part}"] = new[f"{name}.{part}"] / by
+
+    if "qkv" in scales:
+        multiply([f"self_attn.{one}_proj" for one in "qkv"], scales["qkv"])
+        new["input_layernorm.weight"] = new["input_layernorm.weight"] / scales["qkv"]
+    if "o" in scales:
+        divide("self_attn.v_proj", scales["o"])
+        heads = scales["o"].reshape(-1, head_dim)
+        shared_by = new["self_attn.o_proj.weight"].shape[1] // heads.numel()
+        multiply(["self_attn.o_proj"], heads.repeat_interleave(shared_by, dim=0).flatten())
+    if "gate_up" in scales:
+        multiply(["mlp.gate_proj", "mlp.up_proj"], scales["gate_up"])
+        norm = "post_attention_layernorm.weight"
+        new[norm] = new[norm] / scales["gate_up"]
+    if "down" in scales:
+        multiply(["mlp.down_proj"], scales["down"])
+        divide("mlp.up_proj", scales["down"])
+    return {name: tensor.to(layer[name].dtype) for name, tensor in new.items()}
+    ### END SOLUTION
+
+
+# %% nbgrader={"grade": true, "grade_id": "fold-test", "locked": true, "points": 5, "schema_version": 3, "solution": false, "task": false}
+import torch
+
+from fridge.testing import (
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_tensor,
+    expect_true,
+    randn,
+    tiny_llama,
+)
+
+with exercise("fold"):
+    names = {  # short name -> as in the layer
+        "input norm": "input_layernorm.weight",
+        **{one: f"self_attn.{one}_proj.weight" for one in "qkvo"},
+        "second norm": "post_attention_layernorm.weight",
+        **{one: f"mlp.{one}_proj.weight" for one in ("gate", "up", "down")},
+    }
+
+    def sides(hidden, heads, kv_heads, head_dim, inner):
+        """Short name -> shape."""
+        q, kv = heads * head_dim, kv_heads * head_dim
+        shapes = {"input norm": (hidden,), "q": (q, hidden), "k": (kv, hidden)}
+        shapes |= {"v": (kv, hidden), "o": (hidden, q), "second norm": (hidden,)}
+        return shapes | {
+            "gate": (inner, hidden),
+            "up": (inner, hidden),
+            "down": (hidden, inner),
+        }
+
+    def part(got, name, like, what, cause=""):
+        """One of the tensors that fold returned."""
+        is_dict = issubclass(type(got), dict)
+        expect_true(is_dict, f"{what}: what fold returns", "a dict, name -> tensor", got)
+        value = dict.get(got, name, "nothing under this name")
+        return expect_tensor(value, f"{what}: {name}", like.shape, like.dtype, cause)
+
+    def check(layer, scales, head_dim, due, what, cause=None, atol=1e-5):
+        """`due`: name -> tensor, where it changes."""
+        given = {name: tensor.clone() for name, tensor in layer.items()}
+        got = fold(given, {key: s.clone() for key, s in scales.items()}, head_dim)
+        for name, old in layer.items():
+            right = due.get(name, old)
+            value = part(got, name, old, what, "each tensor of the old one's shape and dtype")
+            words = (cause or {}).get(name, "")
+            expect_close(
+                value, right, f"{what}: {name}", words, atol * float(right.abs().max())
+            )
+        expect_equal(len(got), len(layer), f"{what}: how many names the new layer has")
+
+    ones = {names[short]: torch.ones(side) for short, side in sides(3, 4, 2, 2, 2).items()}
+
+    def check_ones(key, s, due, what, causes):
+        """A layer of ones: `due` says what is multiplied by what, by rows or columns."""
+        wanted = {
+            names[short]: torch.ones_like(ones[names[short]]) * torch.tensor(by)
+            for short, by in due.items()
+        }
+        causes = {names[short]: cause for short, cause in causes.items()}
+        check(ones, {key: torch.tensor(s)}, 2, wanted, f"a layer of ones, {what}", causes)
+
+    columns = [1.0, 2.0, 4.0]
+    check_ones(
+        "qkv",
+        columns,
+        {"input norm": [1.0, 0.5, 0.25], "q": columns, "k": columns, "v": columns},
+        "scales qkv = [1, 2, 4]",
+        {
+            "input norm": "the norm gives x / s, so its weight is divided",
+            "q": "the columns of q are multiplied by s",
+            "k": "k reads what q reads, so it shares the scale: its columns are multiplied, too",
+            "v": "v reads what q reads, so it shares the scale: its columns are multiplied, too",
+        },
+    )
+    check_ones(
+        "gate_up",
+        columns,
+        {"second norm": [1.0, 0.5, 0.25], "gate": columns, "up": columns},
+        "scales gate_up = [1, 2, 4]",
+        {
+            "second norm": "the norm gives x / s, so its weight is divided",
+            "gate": "the columns of gate are multiplied by s",
+            "up": "up reads what gate reads, so it shares the scale",
+        },
+    )
+    check_ones(
+        "down",
+        [2.0, 4.0],
+        {"up": [[0.5], [0.25]], "down": [2.0, 4.0]},
+        "scales down = [2, 4]",
+        {
+            "gate": "silu(gate / s) is not silu(gate) / s: only up is divided",
+            "up": "what down reads is divided in up's rows",
+            "down": "the columns of down are multiplied by s",
+        },
+    )
+    check_ones(
+        "o",
+        [1.0, 2.0, 4.0, 8.0],
+        {
+            "v": [[1.0], [0.5], [0.25], [0.125]],
+            "o": [1.0, 2.0, 1.0, 2.0, 4.0, 8.0, 4.0, 8.0],
+        },
+        "4 query heads of 2 share 2 key-value heads, scales o = [1, 2, 4, 8]",
+        {
+            "v": "what o reads is divided in v's rows",
+            "o": "query heads 0 and 1 read key-value head 0, so their columns of o have its "
+            "scales, [1, 2] each; heads 2 and 3 have [4, 8]",
+        },
+    )
+
+    ### BEGIN HIDDEN TESTS
+    # Looks at: all four scales at once; one, three and all query heads to a key-value head;
+    #   biases; square matrices; half precision; no scales; the logits of a small Llama.
+    # Stated by: "scales: dict with some of "qkv", "o", "gate_up" and "down"" | "The query heads
+    #   of one key-value head follow one another." | "they belong to what a layer gives" | "the
+    #   rows of up: behind up nothing is bent" | "each tensor of the old one's shape and dtype" |
+    #   "For what isn't there nothing changes." | "the model's logits stay as they are"
+    # Right because: each product x · w has the factor 1/s on one side and s on the other,
+    #   and between the two nothing that isn't linear.
+    def random_layer(hidden, heads, kv_heads, head_dim, inner, seed, biases=()):
+        """Weights, and biases of the layers named."""
+        shapes = {
+            names[short]: side
+            for short, side in sides(hidden, heads, kv_heads, head_dim, inner).items()
+        }
+        for short in biases:
+            weight = names[short]
+            shapes[weight.replace("weight", "bias")] = shapes[weight][:1]
+        return {
+            name: randn(*side, seed=seed + i) for i, (name, side) in enumerate(shapes.items())
+        }
+
+    def random_scales(layer, seed):
+        """All four, from a fifth to five."""
+        count = {
+            "qkv": len(layer[names["input norm"]]),
+            "o": len(layer[names["v"]]),
+            "gate_up": len(layer[names["input norm"]]),
+            "down": len(layer[names["up"]]),
+        }
+        return {
+            key: (0.8 * randn(number, seed=seed + i)).clamp(-1.6, 1.6).exp()
+            for i, (key, number) in enumerate(count.items())
+        }
+
+    def expected(layer, scales, head_dim):
+        """The oracle: column by column and row by row, in float64."""
+        new = {name: tensor.double() for name, tensor in layer.items()}
+        for key, readers, norm in (
+            ("qkv", "qkv", "input norm"),
+            ("gate_up", ("gate", "up"), "second norm"),
+        ):
+            for column, s in enumerate(scales.get(key, torch.ones(0)).tolist()):
+                for short in readers:
+                    new[names[short]][:, column] *= s
+                new[names[norm]][column] /= s
+        for key, source in (("o", "v"), ("down", "up")):
+            for row, s in enumerate(scales.get(key, torch.ones(0)).tolist()):
+                new[names[source]][row] /= s
+                bias = names[source].replace("weight", "bias")
+                if bias in new:
+                    new[bias][row] /= s
+        for column, s in enumerate(scales.get("down", torch.ones(0)).tolist()):
+            new[names["down"]][:, column] *= s
+        if "o" in scales:
+            heads = layer[names["o"]].shape[1] // head_dim
+            shared_by = heads * head_dim // len(scales["o"])
+            for head in range(heads):
+                for place in range(head_dim):
+                    s = scales["o"][head // shared_by * head_dim + place].item()
+                    new[names["o"]][:, head * head_dim + place] *= s
+        return new
+
+    for heads, kv_heads, words in (
+        (4, 4, "each query head its own key-value head"),
+        (6, 2, "three query heads to a key-value head"),
+        (5, 1, "all query heads share one key-value head"),
+    ):
+        layer = random_layer(10, heads, kv_heads, 3, 13, seed=40 * heads)
+        scales = random_scales(layer, seed=40 * heads + 20)
+        for key, s in scales.items():
+            due = expected(layer, {key: s}, 3)
+            check(layer, {key: s}, 3, due, f"{words}, scales for {key}")
+        due = expected(layer, scales, 3)
+        both = (
+            "v's columns have the factor qkv, and its rows one over o; nothing undoes the other"
+        )
+        causes = {names["v"]: both, names["up"]: both.replace("v's", "up's")}
+        check(layer, scales, 3, due, f"{words}, all four scales", causes)
+        check(layer, {}, 3, {}, f"{words}, no scales")
+    biased = random_layer(10, 6, 2, 4, 7, seed=500, biases=("q", "k", "v", "o", "up", "down"))
+    scales = random_scales(biased, seed=520)
+    causes = {
+        names["v"].replace(
+            "weight", "bias"
+        ): "v's bias is a part of what v gives: divide it, too",
+        names["up"].replace("weight", "bias"): "up's bias is a part of what up gives",
+        names["q"].replace("weight", "bias"): "q gives what it gave, and so its bias stays",
+    }
+    check(biased, scales, 4, expected(biased, scales, 4), "a layer with biases", causes)
+    square = random_layer(12, 4, 4, 3, 12, seed=700, biases=("q", "k", "v", "o", "gate", "up"))
+    scales = random_scales(square, seed=720)
+    check(square, scales, 3, expected(square, scales, 3), "square matrices with biases", causes)
+    scales = random_scales(biased, seed=520)
+    half = {name: tensor.half() for name, tensor in biased.items()}
+    due = expected(half, scales, 4)
+    check(half, scales, 4, due, "a layer in float16", atol=2e-3)
+
+    model = tiny_llama(seed=7)
+    tokens = torch.tensor([[5, 9, 2, 61, 33, 33, 8]])
+    before = model(tokens)
+    for index, layer in enumerate(model.model.layers):
+        weights = {name: tensor.clone() for name, tensor in layer.state_dict().items()}
+        scales = random_scales(weights, seed=600 + 10 * index)
+        got = fold(weights, scales, 8)
+        what = f"layer {index} of a small Llama"
+        layer.load_state_dict(
+            {name: part(got, name, tensor, what) for name, tensor in layer.state_dict().items()}
+        )
+    expect_close(model(tokens), before, "the logits of a small Llama, folded", atol=1e-3)
+    ### END HIDDEN TESTS
+
+# %% [markdown]
 # ### Exercise 8 · Block after block (5 points)
 #
 # One thing is left: which inputs? You could run the model once on the calibration text, record what every layer is given, and
-# round all layers. That is the order that tools have got wrong. For once the first block is rounded, the second is given
-# something else than you recorded, and the tenth something else by far. A layer that is rounded for inputs which it never gets corrects the wrong errors: in this
-# model that is *worse* than rounding to nearest, as the last section shows.
+# round all layers. That order is tempting, and wrong. Once the first block is rounded, the second is given something else than you
+# recorded, and the tenth something else by far. A layer that is rounded for inputs which it never gets corrects errors that
+# nobody makes. The last section measures what that costs.
 #
-# So go block after block. Run a block on what the rounded blocks before it give, record the inputs of all its layers in that one
-# run, round its layers, and run it again: what comes out now is what the next block is given.
+# So go block after block. Run a block on what the rounded blocks before it give, and record the inputs of all its layers in that one
+# run. Round its layers. Run it again: what comes out now is what the next block is given. (Within a block the later layers' inputs are a little
+# out of date. To run it anew for each layer would cure that, and take four runs and more in the place of two.)
 #
-# A **hook** (钩子) is a function that a layer calls before it computes. With PyTorch's layers it is
-# `layer.register_forward_pre_hook(hook)`, here too. Two things go wrong with hooks. One that is registered too late, or on a copy, never
-# fires; a library did that for months, rounded to nearest, and called it GPTQ. And one that stays
-# keeps the inputs of every later run in memory.
+# A **hook** (钩子) is a function that a layer calls before it computes. PyTorch's layers take one by
+# `layer.register_forward_pre_hook(hook)`, and so do the test's. Two things go wrong with hooks. One that is registered too late, or on a
+# copy, never fires: so for months Keras rounded to nearest and called it GPTQ (its pull request 23512). And one that stays keeps the
+# inputs of every later run in memory.
 #
-# If a layer can't be rounded (a Hessian without an inverse, say), whoever called must hear of it. Another library caught that
-# error, rounded to nearest, and went on.
+# If a layer can't be rounded (a Hessian without an inverse, say), whoever called must hear of it. llm-compressor caught that error,
+# rounded to nearest, and went on (its issue 2952).
 #
 # <details><summary>Hint 1</summary>A dict, name -> inputs, that hooks fill while the block runs. Each hook needs the name of its own layer:
 # a lambda in a loop looks its names up when it is called, and by then the loop is at its end.</details>
