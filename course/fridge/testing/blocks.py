@@ -201,7 +201,7 @@ class RecordingModel:
 
     def right(self, name: str) -> Tensor:
         """[rows, columns], what a layer is given when the blocks before its own are rounded, and its own isn't."""
-        return self._inputs(name, before=True, own=False)
+        return self._inputs(name)
 
     def cause(self, name: str, inputs: Tensor) -> str:
         """Whose inputs these are, if not the layer's right ones; empty where that can't be told."""
@@ -211,18 +211,22 @@ class RecordingModel:
         if inputs.shape != right.shape:
             return self._cause_of_shape(inputs, right)
         block, layer = name.removeprefix("block ").split(", ")
-        if int(block) and _same(inputs, self._inputs(name, before=False, own=False)):
-            return (
-                "these are the inputs in the model before anything was rounded: run a block again once its layers are "
-                "rounded, and give the next block what comes out"
+        others = sorted(other for other in self._weights[int(block)] if other != layer)
+        candidates = {
+            "these are zeros: no hook has fired": torch.zeros_like(right),
+            "these are the inputs in the model before anything was rounded: run a block again once its layers are "
+            "rounded, and give the next block what comes out": self._inputs(name, before=False),
+            "record all layers of a block in one pass, before any of them is rounded": self._inputs(name, own=True),
+            "this block ran on x itself, not on what the block before it gives": self._inputs(name, first=int(block)),
+            "a token sees those of other sequences: give the block x as it is": self._inputs(name, is_flat=True),
+        }
+        candidates |= {
+            f"these are the inputs of {other}: each layer has its own, in the hook, too": self.right(
+                f"block {block}, {other}"
             )
-        if _same(inputs, self._inputs(name, before=True, own=True)):
-            return "record all layers of a block in one pass, before any of them is rounded"
-        others = {other for other in self._weights[int(block)] if other != layer}
-        for other in sorted(others):
-            if _same(inputs, self.right(f"block {block}, {other}")):
-                return f"these are the inputs of {other}: each layer has its own, in the hook, too"
-        return ""
+            for other in others
+        }
+        return next((cause for cause, value in candidates.items() if _same(inputs, value)), "")
 
     def _cause_of_shape(self, inputs: Tensor, right: Tensor) -> str:
         batch, tokens, _ = self.x.shape
@@ -235,11 +239,16 @@ class RecordingModel:
                     return cause
         return "the inputs of one run over x, each token once"
 
-    def _inputs(self, name: str, before: bool, own: bool) -> Tensor:
-        # With the blocks before rounded or not, and in the layer's own block all other layers rounded or not.
+    def _inputs(
+        self, name: str, before: bool = True, own: bool = False, first: int = 0, is_flat: bool = False
+    ) -> Tensor:
+        # With the blocks before rounded or not, and in the layer's own block all other layers rounded or not; from a
+        # block other than the first one on; with all sequences one behind the other.
         number = int(name.removeprefix("block ").split(",")[0])
         h, seen = self.x.double(), {}
-        for index, weights in enumerate(self._weights[: number + 1]):
+        if is_flat:
+            h = h.reshape(1, -1, HIDDEN)
+        for index, weights in enumerate(self._weights[first : number + 1], start=first):
             is_rounded = own if index == number else before
 
             def apply(layer: str, inputs: Tensor, weights=weights, is_rounded=is_rounded) -> Tensor:
