@@ -27,7 +27,8 @@ import torch
 
 from fridge import models
 from fridge.notebook import scoreboard
-from fridge.quantization import grids
+from fridge.quantization import grids, quantized
+from fridge.workbench import plots, text
 
 # %% [markdown]
 # ## 1 · The pain: a name for it
@@ -37,6 +38,7 @@ from fridge.quantization import grids
 
 # %% tags=["for-real"]
 model = models.load()
+tokenizer = models.load_tokenizer()
 print(f"{models.name()}: {model.config.layers} layers, {model.dtype} on {model.device}")
 
 # %% [markdown]
@@ -173,27 +175,27 @@ with exercise("awq-scale"):
     row = torch.tensor([[1.2, -0.5, 0.5, 0.2]])
     what = "[[1.2, -0.5, 0.5, 0.2]] with mean_abs [1, 4, 16, 4], 2 bits, alphas=(0.5,)"
     tiny = row, torch.tensor([1.0, 4.0, 16.0, 4.0]), torch.eye(4)
-    alpha, scales, quantized = answer(tiny, what, 2, alphas=(0.5,))
-    expect_equal(round(alpha, 6), 0.5, f"{what}: alpha", cause="alphas is an argument")
-    expect_scales(scales, torch.tensor([1.0, 2.0, 4.0, 2.0]), what)
+    chosen, by, result = answer(tiny, what, 2, alphas=(0.5,))
+    expect_equal(round(chosen, 6), 0.5, f"{what}: alpha", cause="alphas is an argument")
+    expect_scales(by, torch.tensor([1.0, 2.0, 4.0, 2.0]), what)
     expect_close(
-        quantized,
+        result,
         torch.tensor([[1.0, -0.5, 0.5, 0.0]]),
         f"{what}: the quantized weight",
         cause="times [1, 2, 4, 2] the row is [1.2, -1, 2, 0.4], to nearest [1, -1, 2, 0]; the "
         "scales divided out again, it is near the weight",
     )
     what = "the same row, alphas=(0.0,)"
-    alpha, scales, quantized = answer(tiny, what, 2, alphas=(0.0,))
+    chosen, by, result = answer(tiny, what, 2, alphas=(0.0,))
     expect_close(
-        quantized,
+        result,
         grids.round_to_nearest(row, 2),
         f"{what}: the quantized weight",
         cause="with alpha 0 all scales are alike, and what comes out is rounding to nearest",
     )
     planted = layer(6, 20, seed=3690, loud=((7, 40.0),))
     what = "6 x 20 weights of 3 bits, channel 7 forty times as loud"
-    alpha, scales, quantized = answer(planted, what, 3)
+    chosen, by, result = answer(planted, what, 3)
     causes = {
         0.0: "alpha 0 is rounding to nearest; of all alphas the one with the smallest error counts",
         0.05: "the outputs' error tr(E H Eᵀ) decides; this alpha has the smallest weight error",
@@ -202,7 +204,7 @@ with exercise("awq-scale"):
         0.8: "all rows count; this alpha is best for the first",
     }
     expect_equal(
-        round(alpha, 6), 0.7, f"{what}: the best alpha", causes.get(round(alpha, 2), "")
+        round(chosen, 6), 0.7, f"{what}: the best alpha", causes.get(round(chosen, 2), "")
     )
 
     ### BEGIN HIDDEN TESTS
@@ -321,6 +323,55 @@ with exercise("awq-scale"):
     quarters = (0.0, 0.25, 0.5, 0.75)
     check(layer(3, 300, seed=650, together=0.5), "3 x 300", 4, 128, quarters)
     ### END HIDDEN TESTS
+
+# %% [markdown]
+# How far do real layers go? Four of them at 3 bits in groups of 64, each with all the alphas, and the output error over that of rounding to
+# nearest.
+
+# %% tags=["for-real"]
+if scoreboard.ready("awq-scale"):
+    passage = tokenizer(text.prose()[:2000], return_tensors="pt").input_ids[:, :256]
+    layer_inputs = quantized.inputs_of(model, passage)
+    tried = [step / 20 for step in range(21)]
+    curves = {}
+    third, last = model.config.layers // 3, model.config.layers - 1
+    for shown in (
+        "1.self_attn.q_proj",
+        f"{third}.mlp.gate_proj",
+        f"{third}.self_attn.o_proj",
+        f"{last}.mlp.down_proj",
+    ):
+        real_x = layer_inputs[f"model.layers.{shown}"].float()
+        real_weight = model.get_submodule(f"model.layers.{shown}").weight.float()
+        real_hessian = real_x.T @ real_x / len(real_x)
+        losses = []
+        for one in tried:
+            small = awq_scale(
+                real_weight, real_x.abs().mean(0), real_hessian, 3, 64, alphas=(one,)
+            )[2]
+            shift = small - real_weight
+            losses.append(float(((shift @ real_hessian) * shift).sum()))
+        curves[shown] = [loss / losses[0] for loss in losses]
+    del layer_inputs
+    quantized.tidy()
+    lowest = {name: min(curve) for name, curve in curves.items()}
+    at = [tried[curve.index(min(curve))] for curve in curves.values()]
+    ax = plots.axes(
+        f"The best alpha is {min(at):g} to {max(at):g}, and saves "
+        f"{1 - max(lowest.values()):.0%} to {1 - min(lowest.values()):.0%} of the output error",
+        "alpha",
+        "output error / that of rounding to nearest",
+    )
+    plots.lines(ax, tried, curves)
+    ax.axhline(1, color=plots.INK, linewidth=0.7)
+    ax.set_ylim(bottom=0)
+
+# %% [markdown]
+# *In words: four curves that begin at 1, fall to a lowest point about a third of the way to alpha 1, and rise again; most of them end above 1, worse than
+# rounding to nearest. Two fall far, to a third and less; one falls by a few per cent.*
+#
+# Where few inputs are much louder than the others, there is much to gain, and where all are about alike, little. Scaling in proportion to the
+# loudness (alpha 1) is too much nearly everywhere: the columns that are scaled up coarsen the grid of all the others in their groups.
 
 # %% [markdown]
 # ### Exercise 7 · Folding the scales in (5 points)
@@ -636,6 +687,37 @@ with exercise("fold"):
         block.load_state_dict(folded)
     expect_close(small(some_ids), before, "the logits of a small Llama, folded", atol=1e-3)
     ### END HIDDEN TESTS
+
+# %% [markdown]
+# The real model, one of its layers folded with arbitrary scales: what becomes of the logits?
+
+# %% tags=["for-real"]
+if scoreboard.ready("fold"):
+    passage = tokenizer(text.prose()[:1000], return_tensors="pt").input_ids[:, :128]
+    real_layer, config = model.model.layers[model.config.layers // 3], model.config
+    lengths = {
+        "qkv": config.hidden_size,
+        "o": config.kv_heads * config.head_dim,
+        "gate_up": config.hidden_size,
+        "down": config.intermediate_size,
+    }
+    any_scales = {
+        name: 4 * torch.rand(count, device=model.device) + 0.25
+        for name, count in lengths.items()
+    }
+    logits_before = model(passage)
+    state_before = {name: value.clone() for name, value in real_layer.state_dict().items()}
+    real_layer.load_state_dict(fold(state_before, any_scales, config.head_dim))
+    moved = float((model(passage) - logits_before).abs().max())
+    real_layer.load_state_dict(state_before)
+    print(
+        f"scales from 0.25 to 4.25: the logits, up to {logits_before.abs().max():.1f}, move by at most {moved:.1e}"
+    )
+    del logits_before, state_before
+
+# %% [markdown]
+# They move by float32's last digits. So AWQ costs nothing when the model runs: what you ship is an ordinary model with an ordinary grid, and no kernel
+# knows that it was scaled.
 
 # %% [markdown]
 # ### Exercise 8 · Block after block (5 points)
