@@ -218,6 +218,9 @@ with exercise("awq-scale"):
     #   alpha" | "weight: [rows, columns], float32." | "[columns, columns], float32"
     # Right because: an error of column j is divided by its scale and multiplied by its input,
     #   so loud columns get finer steps; the output error, with all of H, says how far to go.
+    # The seeds are such that no scaled weight lies within 1e-4 of a step of the border between
+    # two codes, and no second alpha within 4 % of the best: float32's roundings, some 1e-6 of
+    # a step, decide nothing, in whatever order an answer multiplies.
     def check(given, what, bits, group_size=None, alphas=None, tells=(), is_tied=False):
         """The best of alphas, its scales, and what comes of them.
 
@@ -367,11 +370,11 @@ if scoreboard.ready("awq-scale"):
     ax.set_ylim(bottom=0)
 
 # %% [markdown]
-# *In words: four curves that begin at 1, fall to a lowest point about a third of the way to alpha 1, and rise again; most of them end above 1, worse than
-# rounding to nearest. Two fall far, to a third and less; one falls by a few per cent.*
+# *In words: four curves that begin at 1, fall to a lowest point about a third of the way to alpha 1, and rise again; two end far above 1, worse
+# than rounding to nearest. Two fall far, to a third and less; one falls by a few per cent.*
 #
 # Where few inputs are much louder than the others, there is much to gain, and where all are about alike, little. Scaling in proportion to the
-# loudness (alpha 1) is too much nearly everywhere: the columns that are scaled up coarsen the grid of all the others in their groups.
+# loudness (alpha 1) is too much everywhere, and for some layers worse than nothing: the columns that are scaled up coarsen the grid of all the others in their groups.
 
 # %% [markdown]
 # ### Exercise 7 · Folding the scales in (5 points)

@@ -14,13 +14,15 @@ from fridge.testing.expect import InWords, wrong
 from fridge.workbench import arguments
 
 HIDDEN, HEADS, INNER = 6, 4, 7  # what a block is given; what `out` and `down` are
-MOST_SEQUENCES = 500  # that a test's model reads in all: a right answer needs a tenth
+MOST_SEQUENCES = 500  # that a block reads in all: a right answer needs a tenth
+MOST_TOKENS = 4096  # of one run, and of one layer's inputs
+MOST_CALLS = 200  # of quantize
 CLOSE = 1e-4  # inputs that differ by less are the same
 
 Apply = Callable[[str, Tensor], Tensor]
 
 
-class RunsTooMuch(ValueError):
+class Singular(ValueError):
     """`quantize` can't round a layer. It is an answer, which must reach who called, and no mistake."""
 
     is_an_answer = True
@@ -107,7 +109,7 @@ class RecordingBlock:
     def __call__(self, x: Tensor) -> Tensor:
         """[batch, tokens, hidden] -> the same shape. Raises Wrong for anything else, and for too much of it."""
         own = arguments.tensor(x)
-        if own is None or own.dim() != 3 or own.shape[-1] != HIDDEN or not own.numel() or not own.is_floating_point():
+        if own is None or own.dim() != 3 or own.shape[-1] != HIDDEN or not _is_of_numbers(own):
             expected = f"a tensor [batch, tokens, {HIDDEN}] of x's shape"
             raise wrong(f"what block {self.number} is given", expected, InWords(arguments.said(x)))
         self.sequences += len(own)
@@ -139,11 +141,15 @@ class Rounding:
         if type(layer) is not RecordingLayer:
             raise wrong("the layer given to quantize", "one of block.layers' values", InWords(arguments.said(layer)))
         own = arguments.tensor(inputs)
-        if own is None or own.dim() < 2 or own.shape[-1] != layer.in_features or not own.is_floating_point():
+        if own is None or own.dim() < 2 or own.shape[-1] != layer.in_features or not _is_of_numbers(own):
             expected = f"one tensor [.., {layer.in_features}]"
             raise wrong(f"the inputs given to quantize for {layer.name}", expected, InWords(arguments.said(inputs)))
+        if len(self.calls) == MOST_CALLS:
+            raise wrong(
+                "calls of quantize, each with a layer and inputs", "one for each layer", InWords(f"{MOST_CALLS}")
+            )
         if len(self.calls) == self._fails_at:
-            raise RunsTooMuch(f"{layer.name} can't be rounded")
+            raise Singular(f"{layer.name} can't be rounded")
         self.calls.append((layer.name, own.flatten(0, -2).clone()))
         layer.weight = rounded(layer.weight)
 
@@ -274,6 +280,10 @@ def _computed(x: Tensor, apply: Apply, names: Container[str]) -> Tensor:
     if "up" in names:
         x = x + apply("down", apply("up", x).relu())
     return x
+
+
+def _is_of_numbers(value: Tensor) -> bool:
+    return value.is_floating_point() and 0 < value.numel() <= MOST_TOKENS * value.shape[-1]
 
 
 def _drawn(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
