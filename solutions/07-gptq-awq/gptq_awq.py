@@ -59,10 +59,10 @@ print(f"{models.name()}: {model.config.layers} layers, {model.dtype} on {model.d
 #
 # GPTQ repairs the damage of rounding. **AWQ**, activation-aware weight quantization, lets less of it happen where it hurts. The observation: a few
 # input channels, one in a hundred, are much louder than the others, and an error of *their* weights is multiplied by loud inputs. Keep
-# the columns of this one per cent in 16 bits, and most of the loss is gone. But then a matrix has two kinds of numbers, and no kernel likes that.
+# the columns of this one per cent in 16 bits, and most of the loss is gone (AWQ, table 1). But then a matrix has two kinds of numbers, and no kernel likes that.
 #
 # So instead multiply the loud columns by a number $s_j > 1$ *before* the rounding, and divide their inputs by it. The product is
-# the same: $\sum_j (w_j s_j)(x_j / s_j)$. The error isn't: a step of the grid is as wide as before, and the input that multiplies the
+# the same: $\sum_j (w_j s_j)(x_j / s_j)$. The error isn't: a step of the grid is about as wide as before, and the input that multiplies the
 # error is $s_j$ times smaller. Nothing is free. Columns that are scaled up widen the range of their group, so its steps get coarser for all.
 # How far, then? AWQ takes the scales from the inputs, and one number $\alpha$ for the whole layer:
 #
@@ -391,9 +391,11 @@ if scoreboard.ready("awq-scale"):
 # | down | silu(gate) · up | the rows of up: behind up nothing is bent, and silu(gate / s) would be something else |
 # | o | the attention's mix of values | the rows of v: a mix of $v / s$ is the mix of $v$, over $s$ |
 #
-# Two consequences. Those that read the same input share one scale: q, k and v; gate and up. And in **grouped-query attention**
+# Two consequences. Those that read the same input share one scale: q, k and v; gate and up. (To find it, put their rows below one another and
+# give `awq_scale` one tall matrix.) And in **grouped-query attention**
 # (GQA), where several query heads share a key-value head, they share its rows of v, and so the columns of o that belong to these query heads share scales.
-# AWQ's own code leaves o out where v and o have different shapes. You don't have to: `scales["o"]` has one number for each row of v.
+# AWQ's own code leaves o out where v and o have different shapes. You don't have to: `scales["o"]` has one number for each row of v. (To find
+# those, average the loudness over the query heads of a key-value head first.)
 #
 # | $s$ | multiplies columns of | divides |
 # |---|---|---|
@@ -403,7 +405,7 @@ if scoreboard.ready("awq-scale"):
 # | `"down"`, [intermediate] | down | rows of up |
 #
 # <details><summary>Hint 1</summary>weight * s multiplies columns; weight / s[:, None] divides rows.</details>
-# <details><summary>Hint 2</summary>v can be read by two of them: its columns are multiplied by one scale and its rows divided by another. So can up.</details>
+# <details><summary>Hint 2</summary>v is in two of them: its columns are multiplied by one scale, and its rows divided by another. So is up.</details>
 # <details><summary>Hint 3</summary>o's columns are those of query head 0, then those of query head 1, and so on. With 9 query heads and 3 key-value heads the first
 # three query heads use key-value head 0, the next three head 1.</details>
 
