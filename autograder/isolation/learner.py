@@ -81,6 +81,7 @@ class Server:
         self._shell = shell
         self._objects: dict[int, Any] = {}
         self._numbers: dict[int, int] = {}  # id(object) -> number; the objects are kept alive by _objects
+        self._tests: dict[int, TestObject] = {}  # by number: one object is one key of a learner's dict
         self._shared: dict[int, Tensor] = {}  # of tests' objects, which may overwrite them
         self._errors: deque[BaseException] = deque(maxlen=RECENT_ERRORS)  # of the request at hand, and those within it
 
@@ -188,7 +189,9 @@ class Server:
         return Reference(mine=True, number=number, kind=kind_of(value))
 
     def _from_reference(self, reference: Reference) -> Any:
-        return TestObject(self, reference.number) if reference.mine else self._objects[reference.number]
+        if not reference.mine:
+            return self._objects[reference.number]
+        return self._tests.setdefault(reference.number, TestObject(self, reference.number))
 
     def ask_test(self, number: int, method: str, positional: tuple, named: dict) -> Any:
         """Call a method of an object that the test owns, in the grader's process."""

@@ -126,9 +126,8 @@ class Ways:
         def quantize(layer: nn.Linear, inputs: Tensor) -> None:
             hessian = self.own["Hessian"](layer.in_features)
             hessian.add(inputs)
-            layer.weight.copy_(
-                self.own["gptq"](layer.weight.float(), hessian.value, bits, group_size)
-            )
+            factor = self.own["inverse_factor"](hessian.value)
+            layer.weight.copy_(self.own["gptq"](layer.weight.float(), factor, bits, group_size))
 
         return quantize
 

@@ -427,6 +427,21 @@ def test_what_a_test_lends_can_not_be_copied(grade, way):
     assert "TypeError: what a test hands you can't be copied in grading" in graded.verdicts["one-test"].message
 
 
+def test_an_object_that_a_test_lends_is_one_object(grade):
+    """Guards against an answer that keeps what it heard by layer: right in the notebook, and a KeyError in grading."""
+    test = (
+        "from fridge.testing import exercise, expect_equal, RecordingModel\nwith exercise('{0}'):\n"
+        "    model = RecordingModel(1)\n    expect_equal({0}(model.blocks[0], model.x), 4, 'layers that were heard')"
+    )
+    answer = (
+        "def one(block, b):\n    heard = {}\n    for layer in block.layers.values():\n"
+        "        layer.register_forward_pre_hook(lambda layer, args: heard.update({layer: args[0]}))\n    block(b)\n"
+        "    return sum(layer in heard and layer is block.layers[name] for name, layer in block.layers.items())"
+    )
+    graded = grade(test=test, answers={"one": answer})
+    assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
+
+
 def test_a_refusal_has_its_own_type(grade):
     """Guards against RuntimeError for all that a test's object says, which no learner's `except` expects."""
     seen = "SEEN = []\ndef one(give, b):\n    try:\n        give(b)\n    except Exception as e:\n        SEEN.append(e)"

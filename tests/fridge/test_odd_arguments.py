@@ -17,7 +17,18 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fridge.models.caches import ConcatCache, RewindableCache
-from fridge.testing import CountingPool, Hbm, ScriptedModel, ScriptedSpeaker, SpareAllocator, Wrong, randn, tiny_llama
+from fridge.testing import (
+    CountingPool,
+    Hbm,
+    RecordingModel,
+    ScriptedModel,
+    ScriptedSpeaker,
+    SpareAllocator,
+    Wrong,
+    randn,
+    tiny_llama,
+)
+from fridge.testing.blocks import RecordingBlock, RecordingLayer, Rounding
 from fridge.testing.tiny import TinyLlama
 
 
@@ -126,6 +137,10 @@ def owned() -> SpareAllocator:
     return allocator
 
 
+def block() -> RecordingBlock:
+    return RecordingModel(1).blocks[0]
+
+
 def held(kind: type) -> Any:
     cache = kind()
     cache.update(0, torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))
@@ -171,6 +186,14 @@ CASES = [
     Case(lambda: held(ConcatCache), "update", {"layer": 0, "k": PIECE, "v": PIECE}, lambda o: o.nbytes),
     Case(lambda: held(RewindableCache), "update", {"layer": 0, "k": PIECE, "v": PIECE}, lambda o: o.nbytes),
     Case(lambda: held(RewindableCache), "rewind", {"length": 1}, len),
+    Case(block, "__call__", {"x": torch.ones(2, 3, 6)}, lambda o: o.sequences, len),
+    Case(lambda: block().layers["mix"], "register_forward_pre_hook", {"hook": print}, lambda o: o.hooks),
+    Case(
+        lambda: RecordingModel(1).quantize,
+        "__call__",
+        {"layer": block().layers["mix"], "inputs": torch.ones(2, 3, 6)},
+        lambda o: len(o.calls),
+    ),
 ]
 
 
@@ -190,6 +213,9 @@ def test_every_method_that_is_lent_is_looked_at() -> None:
         TinyLlama,
         ConcatCache,
         RewindableCache,
+        RecordingBlock,
+        RecordingLayer,
+        Rounding,
     ):
         for name in kind.learner_may:
             if name == "__len__" or not callable(getattr(kind, name, None)):

@@ -2,6 +2,7 @@
 
 from fridge.models.caches import ConcatCache, RewindableCache
 from fridge.testing.attention import exact_attention
+from fridge.testing.blocks import RecordingModel
 from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
 from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_tensor, token_ids, whole_numbers
@@ -30,6 +31,7 @@ __all__ = [
     "Hbm",
     "NotAttempted",
     "QuantizedLayer",
+    "RecordingModel",
     "RewindableCache",
     "ScriptedModel",
     "ScriptedSpeaker",
