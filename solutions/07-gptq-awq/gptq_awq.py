@@ -25,7 +25,7 @@
 # | You need | PyTorch, quantization in groups (unit 02), matrix inverse and trace |
 # | Time | about three hours |
 # | Runs on | a laptop with 2 GB of free memory; no GPU |
-# | Points | 20, in five exercises |
+# | Points | 36, in eight exercises |
 
 # %%
 import torch
