@@ -31,7 +31,6 @@ from fridge.quantization.decoder import Block, blocks_of, embedded
 from fridge.workbench import measure, text
 
 ROOT = Path(__file__).parents[2]
-KEPT = ROOT / "course/fridge/quantization/measurements/quantizers.json"
 CALIBRATION, WINDOW, SCORED = 16, 512, 17  # sequences, tokens of each, windows that are scored
 BITS, GROUPS = (3, 4, 2), (64, None, 32, 96)
 CLOSELY = (3, 64)  # where the experiments are, and the layers' own errors
@@ -232,7 +231,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Perplexity of every way to round the model.")
     parser.add_argument("--only", default="", metavar="BITS:GROUP", help="such as 3:64, 4:row")
     parser.add_argument(
-        "--out", type=Path, default=KEPT, help=f"default {KEPT.relative_to(ROOT)}"
+        "--out", type=Path, default=quality.KEPT, help="default: beside the library"
     )
     return parser.parse_args()
 

@@ -7,29 +7,31 @@ from matplotlib.ticker import NullLocator
 
 from fridge.workbench import plots
 
-GROUPS = (None, 96, 64, 32)  # from the coarsest to the finest
 
-
-def by_grouping(record: dict[str, Any], title: str, bits: tuple[int, ...] = (4, 3)) -> None:
+def by_grouping(record: dict[str, Any], title: str) -> None:
     """Perplexity over the grouping, a panel for each width, a curve for each way, bars of 95 %.
 
     Args:
-        record: as `fridge.quantization.kept` has it.
+        record: as `fridge.quantization.quality.kept` has it.
         title: states the finding.
     """
+    bits = sorted({row["bits"] for row in record["rows"]}, reverse=True)
+    groups = sorted({row["group_size"] or 0 for row in record["rows"]}, key=lambda size: -size or -10_000)
     look = {"dpi": 110, "facecolor": "white", "layout": "constrained"}
     figure, panels = plt.subplots(1, len(bits), figsize=(4.4 * len(bits), 3.9), squeeze=False, **look)
     for ax, width in zip(panels[0], bits, strict=True):
         rows = [row for row in record["rows"] if row["bits"] == width]
         ways = list(dict.fromkeys(row["way"] for row in rows if "," not in row["way"]))
         for place, (way, style) in enumerate(zip(ways, plots.STYLES, strict=False)):
-            own = sorted((row for row in rows if row["way"] == way), key=lambda row: GROUPS.index(row["group_size"]))
-            x = [GROUPS.index(row["group_size"]) + 0.07 * (place - 1.5) for row in own]
+            own = sorted(
+                (row for row in rows if row["way"] == way), key=lambda row: groups.index(row["group_size"] or 0)
+            )
+            x = [groups.index(row["group_size"] or 0) + 0.07 * (place - 1.5) for row in own]
             _curve(ax, x, own, way, style)
         ax.axhline(record["float"]["value"], color=plots.INK, linewidth=0.9, linestyle=(0, (1, 3)))
         ax.set_title(f"{width} bits", loc="left", fontsize=9.5, fontweight="bold")
         ax.set_xticks(
-            range(len(GROUPS)), [f"groups of {size}" if size else "a grid a row" for size in GROUPS], fontsize=8
+            range(len(groups)), [f"groups of {size}" if size else "a grid a row" for size in groups], fontsize=8
         )
         _logarithmic(ax)
     panels[0, 0].set_ylabel("perplexity (lower is better)")

@@ -4,15 +4,19 @@ Windows of text are scored apart, so their means are what varies by chance (Mill
 arXiv 2411.00640, clusters questions for the same reason: tokens of a window aren't independent).
 """
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 SIGMAS = 1.96  # of a normal distribution: 95 %
+KEPT = Path(__file__).parent / "measurements" / "quantizers.json"
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,11 @@ def perplexity(lost: Tensor) -> Range:
 def ratio(lost: Tensor, other: Tensor) -> Range:
     """One model's perplexity over another's on the same windows, which varies far less than either."""
     return _exponential(lost.double().mean(1) - other.double().mean(1))
+
+
+def kept() -> dict[str, Any]:
+    """What `solutions/07-gptq-awq/measure_quantizers.py` measured: machine, texts, and a row for each way and width."""
+    return json.loads(KEPT.read_text(encoding="utf-8"))
 
 
 def _exponential(means: Tensor) -> Range:
