@@ -564,6 +564,11 @@ with exercise("hessian"):
         "bfloat16 keeps three digits of a product: convert x to float32 before it",
     )
     expect_hessian([flat[:, :1]], flat[:, :1], "a single input")
+    silent = randn(9, 4, seed=10)
+    silent[[0, 5, 6]] = 0
+    expect_hessian(
+        [silent], silent, "9 tokens, three of them zeros", "a token of zeros is a token, too"
+    )
     wide = randn(12, 200, seed=9)
     expect_hessian([wide], wide, "12 tokens of 200 inputs")
     first = expect_hessian([some[:9]], some[:9], "9 tokens")
@@ -972,6 +977,11 @@ with exercise("inverse-factor"):
         "a H of three columns, damp not given",
         "damp is 0.01 where it isn't given",
     )
+    expect_factor(
+        torch.tensor([[2.0, -2.0, 0.0], [-2.0, 5.0, 1.0], [0.0, 1.0, 3.0]]),
+        "a H whose first row sums to 0",
+        "a dead column is one whose diagonal element is 0",
+    )
     expect_factor(mean_square(33, 200, seed=1), "33 columns and 200 tokens")
     expect_factor(mean_square(150, 400, seed=10), "150 columns and 400 tokens")
     few = "directions that no token had are left with d alone, and that is enough"
@@ -1019,6 +1029,11 @@ with exercise("inverse-factor"):
         ([[1.0, 2.0], [2.0, 1.0]], "[[1, 2], [2, 1]], damp 0.01", 0.01),
         ([[1.0, 1.0], [1.0, 1.0]], "[[1, 1], [1, 1]], damp 0", 0.0),
         ([[-4.0, 0.0], [0.0, 1.0]], "[[-4, 0], [0, 1]], damp 0.01", 0.01),
+        (
+            [[-4.0, 0.0, 0.0], [0.0, -4.0, 0.0], [0.0, 0.0, 30.0]],
+            "[[-4, 0, 0], [0, -4, 0], [0, 0, 30]], damp 0.01",
+            0.01,
+        ),
         (
             [[1.0, 0.0, 2.0], [0.0, 0.0, 0.0], [2.0, 0.0, 1.0]],
             "a dead column between them",
@@ -1262,12 +1277,23 @@ with exercise("gptq"):
         + 0.3 * torch.eye(5).roll(1, 0).tril()
         + 0.3 * torch.eye(5).roll(-1, 0).triu()
     )
+    far = layer.factor.clone()
+    far[140, 3] = 0.5
+    opposite = layer.factor[:9, :9].clone()
+    opposite[4, 1], opposite[7, 2] = 0.5, -0.5
     for square, words in (
         (layer.hessian[:30, :30].float(), "H in the place of U"),
         (
             neighbours,
             "a H in the place of U whose inputs have to do with their neighbours alone",
         ),
+        (
+            1e-10 * layer.hessian[:30, :30].float(),
+            "the H of very small inputs in the place of U",
+        ),
+        (layer.factor.T[:9, :9].clone(), "a lower triangular factor in the place of U"),
+        (opposite, "U with 0.5 and -0.5 below its diagonal"),
+        (far, "U of 150 columns with a number far below its diagonal, at [140, 3]"),
     ):
         expect_raises(
             ValueError,
@@ -1666,6 +1692,7 @@ with exercise("awq-scale"):
     together = layer(9, 24, seed=0, together=3.0)
     check(together, "9 x 24, inputs that move together", 3, tells=both)
     check(layer(5, 14, seed=3810, together=1.0), "5 x 14 in groups of 7", 3, 7)
+    check(layer(6, 12, seed=50, together=1.0), "6 x 12, an alpha of 0.33", 3, alphas=(0.33,))
     check(layer(4, 9, seed=1070, together=0.5), "4 x 9, for which rounding alone is best", 4, 4)
     check(layer(4, 9, seed=1000, together=0.5), "4 x 9, for which alpha 1 is best", 4, 4)
     for value, words in ((0.0, "a silent input"), (3e-5, "a faint input")):
@@ -1679,6 +1706,8 @@ with exercise("awq-scale"):
     for value in (0.0, 1.0, 3.7):
         alike[1].fill_(value)
         check(alike, f"inputs of mean_abs {value} all", 3, 4, (0.3, 0.8), is_tied=True)
+    weight, loudness, hessian = layer(5, 22, seed=120)
+    check((weight, 0.01 * loudness, 1e-4 * hessian), "5 x 22, quiet inputs", 3, 8)
     very = layer(5, 14, seed=300, loud=((4, 3000.0),), together=1.0)
     check(very, "a very loud input", 3)
     zeros = layer(6, 20, seed=50, loud=((7, 40.0),))
@@ -2041,6 +2070,21 @@ with exercise("fold"):
     half = {name: tensor.half() for name, tensor in biased.items()}
     due = expected(half, scales, 4)
     check(half, scales, 4, due, "a layer in float16", atol=2e-3)
+    half[names["up"]][0], half[names["down"]][:, 0] = 1.5, 0.5
+    scales = {"down": torch.ones(7)}
+    scales["down"][0] = 98_304.0
+    causes = dict.fromkeys(
+        (names["up"], names["down"]),
+        "a scale of 98304 is infinite in float16: compute in float32",
+    )
+    due = expected(half, scales, 4)
+    check(half, scales, 4, due, "a layer in float16, a scale of 98304", causes, atol=2e-3)
+    half[names["gate"]][:, 0] = half[names["up"]][1:, 0] = 0.0
+    scales["gate_up"] = torch.ones(10)
+    scales["gate_up"][0] = 98_304.0
+    causes[names["up"]] = "between its two scales a number needn't fit into float16: round last"
+    due = expected(half, scales, 4)
+    check(half, scales, 4, due, "a layer in float16, two scales of 98304", causes, atol=2e-3)
 
     small = tiny_llama(seed=7)
     some_ids = torch.tensor([[5, 9, 2, 61, 33, 33, 8]])
@@ -2207,7 +2251,7 @@ with exercise("quantize-model"):
     check(RecordingModel(2, seed=1), "two blocks")
     ### BEGIN HIDDEN TESTS
     # Looks at: many blocks; a single sequence, and a single token; many sequences of many
-    #   tokens; blocks with layers of their own; layers listed in another order than they run;
+    #   tokens; blocks with layers of their own; layers listed in another order than they run, and under other names;
     #   a layer that can't be rounded, and hooks after it; a second model.
     # Stated by: "each from the inputs that it is really given" | "x: [batch, tokens, hidden], what
     #   the first block is given." | "each token of each sequence once, in the order of x" |
@@ -2220,11 +2264,13 @@ with exercise("quantize-model"):
     check(RecordingModel(2, (1, 4), seed=3), "a single sequence")
     check(RecordingModel(2, (4, 1), seed=4), "sequences of a single token")
     check(RecordingModel(2, (11, 70), seed=5), "eleven sequences of 70 tokens")
+    check(RecordingModel(2, (70, 2), seed=10), "seventy sequences of two tokens")
     gated = RecordingModel(3, seed=6, only={0: ("up", "down"), 2: ("mix", "out")})
     check(gated, "blocks of two, four and two layers")
     check(
         RecordingModel(2, seed=7, is_backward=True), "layers listed from the last to the first"
     )
+    check(RecordingModel(2, seed=9, listed_as="part.{}_proj"), "layers of other names")
     for fails_at in (0, 5):
         failing = RecordingModel(2, seed=8, fails_at=fails_at)
         what = f"quantize raises ValueError in its call {fails_at + 1}"
@@ -2235,6 +2281,12 @@ with exercise("quantize-model"):
             ),
             what,
             cause="let it through: whoever called must know that the layer isn't rounded",
+        )
+        expect_equal(
+            failing.quantize.failures,
+            1,
+            f"{what}: calls of quantize for that layer",
+            cause="it is called once for each layer, also for one that can't be rounded",
         )
         expect_equal(
             failing.hooks,

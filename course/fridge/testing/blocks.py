@@ -101,9 +101,10 @@ class RecordingBlock:
 
     learner_may = ("__call__", "layers")
 
-    def __init__(self, number: int, weights: dict[str, Tensor]):
+    def __init__(self, number: int, weights: dict[str, Tensor], listed_as: str = "{}"):
         self.number = number
-        self.layers = {name: RecordingLayer(f"block {number}, {name}", weight) for name, weight in weights.items()}
+        self._layers = {name: RecordingLayer(f"block {number}, {name}", weight) for name, weight in weights.items()}
+        self.layers = {listed_as.format(name): layer for name, layer in self._layers.items()}
         self.sequences = 0
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -116,7 +117,7 @@ class RecordingBlock:
         if self.sequences > MOST_SEQUENCES:
             cause = "a block runs over x twice: once to record, once rounded"
             raise wrong(f"sequences that block {self.number} reads", "a few", InWords(f"{self.sequences}"), cause)
-        return _computed(own.double(), lambda name, inputs: self.layers[name].run(inputs), self.layers).float()
+        return _computed(own.double(), lambda name, inputs: self._layers[name].run(inputs), self._layers).float()
 
 
 class Rounding:
@@ -126,7 +127,8 @@ class Rounding:
         fails_at: number of the call that raises; from 0.
 
     Attributes:
-        calls: (layer's name, inputs as [rows, columns]) in order.
+        calls: (layer's name, inputs as [rows, columns]) in order, of those that didn't raise.
+        failures: calls that raised, as they were to.
         learner_may: what a learner's code may use of it when the test runs in another process.
     """
 
@@ -134,6 +136,7 @@ class Rounding:
 
     def __init__(self, fails_at: int | None = None):
         self.calls: list[tuple[str, Tensor]] = []
+        self.failures = 0
         self._fails_at = fails_at
 
     def __call__(self, layer: RecordingLayer, inputs: Tensor) -> None:
@@ -149,6 +152,7 @@ class Rounding:
                 "calls of quantize, each with a layer and inputs", "one for each layer", InWords(f"{MOST_CALLS}")
             )
         if len(self.calls) == self._fails_at:
+            self.failures += 1
             raise Singular(f"{layer.name} can't be rounded")
         self.calls.append((layer.name, own.flatten(0, -2).clone()))
         layer.weight = rounded(layer.weight)
@@ -162,6 +166,7 @@ class RecordingModel:
         shape: (batch, tokens) of x.
         only: names of the layers that each block has, where it lacks some: ("up", "down") for one without mixing.
         is_backward: each block lists its layers from the last to the first.
+        listed_as: the names under which the blocks list them, "{}" in it for "mix", "out", "up" and "down".
         fails_at: number of the call of `quantize` that raises.
 
     Attributes:
@@ -176,6 +181,7 @@ class RecordingModel:
         seed: int = 0,
         only: dict[int, tuple[str, ...]] | None = None,
         is_backward: bool = False,
+        listed_as: str = "{}",
         fails_at: int | None = None,
     ):
         generator = torch.Generator().manual_seed(seed)
@@ -187,7 +193,7 @@ class RecordingModel:
             self._weights.append({name: weights[name] for name in listed})
         self.x = _drawn((*shape, HIDDEN), generator).float() * HIDDEN**0.5
         self.x[:, 0] *= 4  # the first token is loud, as in a language model
-        self.blocks = [RecordingBlock(number, weights) for number, weights in enumerate(self._weights)]
+        self.blocks = [RecordingBlock(number, weights, listed_as) for number, weights in enumerate(self._weights)]
         self.quantize = Rounding(fails_at)
 
     @property
