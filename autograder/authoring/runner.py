@@ -160,12 +160,18 @@ def _run_split(notebook: NotebookNode, master: NotebookNode, seconds_per_cell: i
         split.SECONDS_PER_NOTEBOOK = SECONDS_PER_NOTEBOOK
         return split.grade(notebook, Paper(master), _sandbox).as_json()
 
-    try:
-        return Graded.from_json(in_child(job, WIDE * SECONDS_PER_NOTEBOOK)).verdicts
-    except ChildFailed as failed:
-        return _all_lost(notebook, failed).verdicts
-    finally:
-        _sandbox.prepare()
+    for _ in range(2):
+        try:
+            return Graded.from_json(in_child(job, WIDE * SECONDS_PER_NOTEBOOK)).verdicts
+        except ChildFailed as failed:
+            lost = _all_lost(notebook, failed).verdicts
+            if _sandbox.alive():
+                return lost
+            _sandbox.close()  # as in grading: one that was ended under a notebook is no fault of the notebook's
+            _make_sandbox(master)
+        finally:
+            _sandbox.prepare()
+    return lost
 
 
 def _execute(shell: "InteractiveShell", source: str, cpu_seconds: float) -> BaseException | None:

@@ -209,7 +209,9 @@ class Sandbox:
         os.set_blocking(self._process.stderr.fileno(), False)
         time.sleep(0.1)
         words = (self._process.stderr.read() or b"").decode(errors="replace").strip()
-        return words[-2000:] or "no reason given; the system may have ended it, for want of memory"
+        code = self._process.poll()
+        ended = "" if code is None else f" (exit status {code})"
+        return (words[-2000:] or "no reason given; the system may have ended it, for want of memory") + ended
 
 
 def open_sandbox(

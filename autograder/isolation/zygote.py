@@ -241,6 +241,9 @@ def _end(child: int, bare: bool) -> None:
     deadline = time.monotonic() + END_SECONDS
     while _runs(child):
         if time.monotonic() > deadline:
+            print(
+                f"a learner's processes were there {END_SECONDS} s after they were killed", file=sys.stderr, flush=True
+            )
             os._exit(1)  # and all with it: what is left of these would be counted as the next learner's
         time.sleep(0.002)
 

@@ -253,6 +253,22 @@ def test_apart_from_the_learner_answers_without_a_thought_are_given_too(mini):
     assert "the master's own answer loses points" not in said
 
 
+def test_a_sandbox_that_is_ended_costs_no_sample(mini, monkeypatch):
+    """Guards against findings about answers that nobody ran: the system may end the warm process on a busy machine."""
+    make, made = runner._make_sandbox, []
+
+    def make_and_end_the_first(master):
+        make(master)
+        if not made:
+            runner._sandbox._process.kill()
+            runner._sandbox._process.wait()
+        made.append(master)
+
+    monkeypatch.setattr(runner, "_make_sandbox", make_and_end_the_first)
+    report = check(mini, mode="split")
+    assert report.fine, table(report)
+
+
 def test_a_thoughtless_answer_that_is_right_is_on_record(mini):
     """With a reason, and as long as it is right."""
     change_the_test(mini, 'expect_equal(add(1, 2), 3, "1 + 2")', "expect_equal(add(0, 0), 0, 'nothing')")

@@ -198,7 +198,7 @@ def test_what_one_submission_raises_costs_nobody_else_anything(course, crew, mon
 
     monkeypatch.setattr(merge.Writer, place, raises)
     summary = grade(course, UNIT)
-    assert set(summary.failed) == {"bea"}
+    assert set(summary.failed) == {"bea"}, summary.failed
     assert points(db(course)) == {"ada": 3.0, "cem": 0.0, "dia": 3.0}
     (line,) = [line for line in table(summary, UNIT).splitlines() if "bea" in line or "by me" in line]
     assert "\x1b" not in line
