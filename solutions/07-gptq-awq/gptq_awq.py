@@ -2417,14 +2417,15 @@ for way, row in closely.items():
     print(f"{way:36}{row['perplexity']['value']:11.1f}{row['layer_error']:18.2%}")
 
 # %% [markdown]
-# Read the last column first. It is what a layer makes of the float model's inputs, off by which share, the mean of all 210. The
-# Hessians of the float model make *it* the smallest of all GPTQ's: of course, for that is what they minimize. The model is worse
-# for it. **A layer's error isn't the model's.** What a layer is really given has the errors of all layers before it, and only who
-# saw those can answer them.
+# Read the last column first. It is what a layer makes of the float model's inputs, off by which share: the geometric mean of all 210.
+# With the Hessians of the float model it is the smallest of all, for that is what they minimize. The model is worse for
+# it, and more than half of GPTQ's gain is gone. **A layer's error isn't the model's.** What a layer is really given has the errors
+# of all layers before it, and only who saw those can answer them. AWQ's layers are farther off than GPTQ's, too, and its
+# model is no worse.
 #
 # And the first token? It is one of 512. But a language model parks its attention there, and its activations are hundreds of times
-# louder than all others (exercise 2). To a Hessian that never saw it, an error in that direction costs nothing. To the model it
-# costs nearly everything.
+# louder than all others (exercise 2). To a Hessian that never saw it, an error in that direction costs nothing. To the model it costs
+# more than half of the gain again.
 #
 # ## 6 · What others report, what we measured
 #
