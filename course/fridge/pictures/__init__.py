@@ -13,6 +13,7 @@ from fridge.pictures.kv_cache import repeated_work
 from fridge.pictures.memory_math import bits_of_a_group, what_fills_a_card, where_a_step_goes, where_the_rule_is_off
 from fridge.pictures.paging import block_table_steps, factors, occupancy, reserved_and_used, shares_of_memory
 from fridge.pictures.quantization import levels_on_weights, rulers, sizes_and_perplexities
+from fridge.pictures.quantizers import side_by_side
 from fridge.pictures.speculation import one_round, overlap, shares, speedups
 from fridge.pictures.start import answers_by_turn, elephants_and_fridge
 
@@ -32,6 +33,7 @@ __all__ = [
     "rulers",
     "shares",
     "shares_of_memory",
+    "side_by_side",
     "sizes_and_perplexities",
     "speedups",
     "teraflops",
