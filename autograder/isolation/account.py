@@ -88,7 +88,7 @@ class Memory:
         if self.is_added_up:
             return self._begins()
         began = time.thread_time()
-        self._total += _memory(self._left.pop(), "smaps_rollup", ("Pss_Anon:", "Pss_Shmem:"))
+        self._total += _memory(self._left.pop(), "smaps_rollup", (b"Pss_Anon:", b"Pss_Shmem:"))
         self._seconds += time.thread_time() - began
         return self._total > TREE_MEMORY or self._seconds > COUNT_SECONDS
 
@@ -96,16 +96,18 @@ class Memory:
         # The first sum counts what processes share for each of them. It is cheap; the second is right, and takes time
         # by the size of the tables.
         there = _others()
-        tables = sum(_memory(process, "status", ("VmPTE:",)) for process in there)
-        resident = sum(_memory(process, "status", ("RssAnon:", "RssShmem:")) for process in there)
+        tables = sum(_memory(process, "status", (b"VmPTE:",)) for process in there)
+        resident = sum(_memory(process, "status", (b"RssAnon:", b"RssShmem:")) for process in there)
         if resident + tables > TREE_MEMORY:
             self._left, self._total, self._seconds = there, 0, 0.0
         return tables > MOST_TABLES
 
 
-def _memory(process: Path, table: str, kinds: tuple[str, ...]) -> int:
+def _memory(process: Path, table: str, kinds: tuple[bytes, ...]) -> int:
     try:
-        lines = (process / table).read_text().splitlines()
+        # A process gives itself its name, of any bytes: it need be no text, and what text takes for the end of a line
+        # would let it write lines of its own here.
+        lines = (process / table).read_bytes().split(b"\n")
     except OSError:  # it has ended
         return 0
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(kinds))

@@ -131,7 +131,7 @@ def processor_of(process: Path) -> tuple[int, float]:
     at another time.
     """
     try:
-        fields = (process / "stat").read_text().rpartition(")")[2].split()
+        fields = (process / "stat").read_bytes().rpartition(b")")[2].split()  # behind its name, which may be no text
     except OSError:
         return 0, 0.0
     return int(fields[19]), sum(map(int, fields[11:15])) / TICKS  # its own in user and system mode, its children's
