@@ -337,7 +337,7 @@ def _allowed(lent: Any, method: str, positional: list) -> Callable[..., Any]:
         raise AttributeError("a function of the test can only be called")
     names = type(lent).learner_may
     wanted = positional[0] if method == "__getattr__" and len(positional) == 1 else method
-    if wanted not in names:
+    if type(wanted) is not str or wanted not in names:  # an array is neither in a tuple nor outside of it
         raise AttributeError(f"{type(lent).__name__!r} object has no attribute {str(wanted)[:100]!r}")
     listed = names[names.index(wanted)]
     if method != "__getattr__":

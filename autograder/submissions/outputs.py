@@ -58,9 +58,11 @@ def score(points: float) -> dict[str, Any]:
 def _known(output: Any) -> dict[str, Any] | None:
     if type(output) is not dict:
         return None
-    kind = output.get("output_type")
-    if kind == "stream" and output.get("name") in ("stdout", "stderr") and type(output.get("text")) is str:
-        return {"output_type": "stream", "name": output["name"], "text": output["text"]}
+    kind, name = output.get("output_type"), output.get("name")
+    if type(kind) is not str:  # an array that is compared has no truth value
+        return None
+    if kind == "stream" and type(name) is str and name in ("stdout", "stderr") and type(output.get("text")) is str:
+        return {"output_type": "stream", "name": name, "text": output["text"]}
     if kind == "display_data" and type(output.get("data")) is dict:
         data = {key: value for key, value in output["data"].items() if key in MIME_TYPES and type(value) is str}
         data = {key: value for key, value in data.items() if not key.startswith("image/") or _is_base64(value)}

@@ -1,5 +1,8 @@
 """What cells showed is cut to size, all of it: an error's name and words, too, and outputs that show nothing."""
 
+import numpy as np
+import pytest
+
 from autograder.submissions import outputs
 
 LONG = "x" * 10**6
@@ -33,6 +36,18 @@ def test_what_the_grader_says_of_a_cell_is_counted():
     budget = outputs.Budget()
     shown = [output for _ in range(20_000) for output in budget.take([outputs.error("Lost", "y" * 2000)])]
     assert size(shown) < 3 * outputs.PER_NOTEBOOK
+
+
+@pytest.mark.parametrize("name", ["output_type", "name", "text", "data", "ename"])
+def test_an_array_where_a_word_should_be_is_left_out(name):
+    """Guards against a grader that compares what has no truth value, and ends with it."""
+    whole = [
+        {"output_type": "stream", "name": "stdout", "text": "a"},
+        {"output_type": "display_data", "data": {"text/plain": "a"}},
+        {"output_type": "error", "ename": "a", "evalue": "b", "traceback": "c"},
+    ]
+    odd = [output | {name: np.array([1, 2])} for output in whole if name in output]
+    assert outputs.Budget().clean([*odd, whole[0]]) == [whole[0]]
 
 
 def test_an_error_that_is_cut_keeps_its_name():
