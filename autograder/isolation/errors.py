@@ -10,6 +10,11 @@ MAX_MESSAGE = 2_000  # characters
 MAX_BASES = 20
 MAX_NAME = 100  # characters
 INNERMOST = 6  # lines of a traceback: one more than a message shows, so that it says that there are more
+MAX_LINE = MAX_MESSAGE // (INNERMOST + 1)  # characters of each, or outer ones leave the innermost no room
+
+
+# As they are, not as a class of its class may say that they are.
+_name, _bases = type.__dict__["__name__"].__get__, type.__dict__["__mro__"].__get__
 
 
 class _KeyError(KeyError):
@@ -34,12 +39,21 @@ KNOWN_ERRORS: dict[str, type[Exception]] = {
 
 def describe(error: BaseException) -> tuple[list[str], str, str]:
     """(names of the error's class and its bases, message, the learner's own traceback lines)."""
-    bases = [base.__name__ for base in type(error).__mro__ if base is not object][:MAX_BASES]
+    bases = [_name(base) for base in _bases(type(error)) if base is not object][:MAX_BASES]
+    return bases, words_of(error), "\n".join(line[:MAX_LINE] for line in _own_lines(error))
+
+
+def words_of(error: BaseException) -> str:
+    """An error's message, in characters that can cross; empty where it can't be had, whatever its class says."""
     try:
-        message = str(error)[:MAX_MESSAGE].encode(errors="replace").decode()  # half a surrogate pair can't cross
-    except Exception:
-        message = ""
-    return bases, message, "\n".join(_own_lines(error))[:MAX_MESSAGE]
+        return writable(str(error)[:MAX_MESSAGE])
+    except BaseException:  # a class of the learner's own may call exit() there
+        return ""
+
+
+def writable(text: str) -> str:
+    """The text without half characters, lone surrogates, which nobody can write down."""
+    return text.encode(errors="replace").decode()
 
 
 def learners_error(bases: list[str], message: str, lines: str) -> Exception:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from autograder.isolation.cell_run import run_through
 from autograder.isolation.channel import Channel, PeerGone
-from autograder.isolation.errors import MAX_MESSAGE, describe, from_words, same_words
+from autograder.isolation.errors import describe, from_words, same_words, writable
 from autograder.isolation.patience import endless
 from autograder.isolation.wire import Reference, decode, encode
 from fridge.testing.changed import Change, watched
@@ -118,9 +118,9 @@ class Server:
         errors: list[dict] = []
 
         def failed(error: BaseException, line: int) -> None:
-            kind, message = type(error).__name__, str(error)[:MAX_MESSAGE]
+            (kind, *_), message, _ = describe(error)
             failures.append([line, kind, message])
-            trace = "\n".join(shown)[:MAX_TEXT]
+            trace = writable("\n".join(shown)[:MAX_TEXT])
             errors.append({"output_type": "error", "ename": kind, "evalue": message, "traceback": trace})
             shown.clear()
 
@@ -129,11 +129,10 @@ class Server:
         outputs = []
         for name, text in (("stdout", captured.stdout), ("stderr", captured.stderr)):
             if text:
-                outputs.append(
-                    {"output_type": "stream", "name": name, "text": text[:MAX_TEXT] + CUT * (len(text) > MAX_TEXT)}
-                )
+                cut = writable(text[:MAX_TEXT]) + CUT * (len(text) > MAX_TEXT)
+                outputs.append({"output_type": "stream", "name": name, "text": cut})
         for rich in captured.outputs:
-            data = {key: value for key, value in rich.data.items() if type(value) is str}
+            data = {key: writable(value) for key, value in rich.data.items() if type(value) is str}
             outputs.append({"output_type": "display_data", "data": data})
         return {"outputs": outputs + errors, "failures": failures}
 

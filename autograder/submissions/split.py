@@ -115,7 +115,9 @@ class _Run:
             self._lost.stopped(source, str(lost))
             self._graded.outputs[index] = self._budget.take([outputs.error("Lost", f"This cell was stopped: {lost}")])
             return
-        except Exception as error:
+        except Exception as error:  # it has run, and what it showed can't cross: a picture of 50 MB, say
+            self._lost.found(source)
+            self._replay.append(source)
             self._graded.outputs[index] = self._budget.take([outputs.error(outcome.name_of(error), str(error))])
             return
         self._lost.found(source)
@@ -209,7 +211,8 @@ class _Run:
         session = Session(Channel(connection), SECONDS_PER_CELL, self._limit, self._sandbox.usage)
         for place, source in enumerate(self._replay):
             try:
-                session.run_cell(source)
+                with contextlib.suppress(Exception):  # what it shows can't cross; nobody looks at it this time
+                    session.run_cell(source)
             except LearnerLost as lost:
                 self._graded.starved |= lost.starved
                 del self._replay[place]  # it ran the first time and doesn't now

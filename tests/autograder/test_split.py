@@ -81,6 +81,28 @@ def test_half_a_character_is_shown_and_kills_nobody(grade):
     assert points(grade(before={"one": ["print('\\ud800')", "raise ValueError('\\ud800')"]})) == [2, 2, 2]
 
 
+@pytest.mark.parametrize(
+    "shows", ["print('\\ud800')", "from IPython.display import HTML, display\ndisplay(HTML('x' * 2**25))"]
+)
+def test_a_cell_whose_output_can_not_cross_has_run(grade, shows):
+    """Guards against a cell that isn't run again after a crash, so that exercises behind it miss its names."""
+    before = {"one": [f"def add(a, b):\n    return a + b\n{shows}"]}
+    crash, uses = "def one(a, b):\n    import os; os._exit(1)", "def two(a, b):\n    return add(a, b)"
+    assert points(grade(before=before, answers={"one": crash, "two": uses})) == [0, 2, 2]
+
+
+def test_cells_that_say_nothing_when_they_run_again_cost_nothing(grade):
+    """Guards against the points of all exercises behind a cell whose output can't cross the second time."""
+    crash = "def one(a, b):\n    import os; os._exit(1)"
+    patched = (
+        "from autograder.isolation.learner import Server\n"
+        "run = Server._run_cell\n"
+        "def odd(self, source):\n    run(self, source)\n    raise ValueError('nothing to show')\n"
+        "Server._run_cell = odd"
+    )
+    assert points(grade(before={"one": [patched]}, answers={"one": crash})) == [0, 2, 2]
+
+
 # --- failure domains ------------------------------------------------------------------------------------------------
 
 
