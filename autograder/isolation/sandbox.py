@@ -8,6 +8,7 @@ import array
 import contextlib
 import json
 import os
+import select
 import shutil
 import socket
 import subprocess
@@ -165,8 +166,10 @@ class Sandbox:
                 self._cgroup.remove()
 
     def alive(self) -> bool:
-        """Whether the warm process is still there."""
-        return self._process.poll() is None
+        """Whether the warm process is still there. bubblewrap, which is told of its end, is there a moment longer."""
+        line = select.poll()
+        line.register(self._control, 0)  # of the other end's closing one hears in any case
+        return self._process.poll() is None and not line.poll(0)
 
     def _used(self, action: bytes) -> Usage:
         line = self._ask(action)
@@ -209,9 +212,13 @@ class Sandbox:
         os.set_blocking(self._process.stderr.fileno(), False)
         time.sleep(0.1)
         words = (self._process.stderr.read() or b"").decode(errors="replace").strip()
-        code = self._process.poll()
+        with contextlib.suppress(OSError, KeyError):  # a kernel that doesn't count them
+            if self._cgroup and (killed := self._cgroup.killed()):
+                words += f"\nthe kernel has ended {killed} of its processes for want of memory"
+        # A fork of who started it isn't told with which status it ended.
+        code = self._process.poll() if os.getpid() == self._owner else None
         ended = "" if code is None else f" (exit status {code})"
-        return (words[-2000:] or "no reason given; the system may have ended it, for want of memory") + ended
+        return (words.strip()[-2000:] or "no reason given; the system may have ended it, for want of memory") + ended
 
 
 def open_sandbox(

@@ -34,6 +34,7 @@ START, END, PREPARE, USAGE = b"+", b"-", b"=", b"?"
 TOKEN = 8  # bytes
 NOBODY = 65534
 PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
+_OUTLASTS = (signal.SIGTERM, signal.SIGCHLD)  # what `_end` sends, and what the first process's end does
 END_SECONDS = 60  # in which all of a learner's processes are killed and reaped; seen: 3 s
 
 
@@ -154,15 +155,16 @@ def _enter_namespaces(door: socket.socket, report: int) -> None:
     # learner's, and only there this returns.
     namespaces.show_memory()
     namespaces.enter()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _OUTLASTS)
     first = os.fork()
     if first:
         os.close(report)
         door.close()
         namespaces.hide_memory()
         _silence_standard_streams()
-        signal.signal(signal.SIGTERM, lambda *_: os.kill(first, signal.SIGKILL))
-        os.waitpid(first, 0)  # until all of its namespace's processes are gone
+        _outlast(first)
         os._exit(0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before)
     namespaces.die_with_parent()
     private = tuple(folder for folder in PRIVATE_FOLDERS if os.access(folder, os.W_OK))
     namespaces.mount_private(private, Limits().disk)
@@ -177,6 +179,16 @@ def _enter_namespaces(door: socket.socket, report: int) -> None:
             pass
         os._exit(0)
     socket.sethostname("fridge")
+
+
+def _outlast(first: int) -> None:
+    # Until all of its namespace's processes are gone, which it takes along. Who begins to listen for a signal when the
+    # learner is at work already may be late: SIGTERM would end this process before them, or wake nobody.
+    while signal.sigwait(_OUTLASTS) == signal.SIGCHLD:
+        if not _runs(first):
+            return
+    os.kill(first, signal.SIGKILL)
+    os.waitpid(first, 0)
 
 
 def _become_learner(door: socket.socket, report: int, shell, bare: bool) -> None:

@@ -4,7 +4,8 @@ import copy
 import os
 import signal
 import subprocess
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
@@ -13,6 +14,7 @@ from three_exercises import GOOD, master_with, opened
 
 from autograder.course import find_units
 from autograder.isolation import sandbox as sandbox_module
+from autograder.isolation import zygote
 from autograder.isolation.children import ChildFailed, in_child
 from autograder.isolation.sandbox import Sandbox, SandboxGone
 from autograder.notebooks import grade_id
@@ -85,6 +87,49 @@ def test_a_sandbox_that_does_not_answer_is_gone(sandbox, monkeypatch):
         sandbox.end_learner()
 
 
+def test_a_warm_process_that_ended_is_not_alive_while_bubblewrap_is(sandbox):
+    """Guards against the next submission, which was given a sandbox whose end nobody had been told of yet."""
+    outer, *inner = [psutil.Process(sandbox._process.pid), *psutil.Process(sandbox._process.pid).children(True)]
+    assert sandbox.alive()
+    outer.suspend()
+    for process in reversed(inner):
+        process.kill()
+    wait_until(lambda: not sandbox.alive())
+    outer.resume()
+
+
+def test_a_fork_knows_no_status(sandbox):
+    """Guards against "exit status 0", which Python says of every process that another one started."""
+    with pytest.raises(ChildFailed) as failed:
+        in_child(lambda: (_ for _ in ()).throw(SandboxGone(sandbox._complaint())), 30)
+    assert "exit status" not in str(failed.value)
+    end(sandbox)
+    wait_until(lambda: "exit status -9" in sandbox._complaint())
+
+
+@pytest.mark.parametrize("late", [0.0, 0.5])
+def test_a_learners_processes_are_waited_for_however_late_that_begins(late):
+    """Guards against a signal that comes before anybody listens: it ended the one who waits, or was never heard."""
+    told, tell = os.pipe()
+    outlasts = os.fork()
+    if outlasts == 0:
+        signal.pthread_sigmask(signal.SIG_BLOCK, zygote._OUTLASTS)
+        first = os.fork()
+        if first == 0:
+            time.sleep(60)
+            os._exit(0)
+        os.write(tell, str(first).encode())
+        time.sleep(late)
+        zygote._outlast(first)
+        os._exit(7)
+    first = int(os.read(told, 20))
+    os.kill(first, signal.SIGSTOP)  # of which one hears as of an end
+    os.kill(first, signal.SIGCONT)
+    os.kill(outlasts, signal.SIGTERM)
+    assert os.waitstatus_to_exitcode(os.waitpid(outlasts, 0)[1]) == 7
+    assert not psutil.pid_exists(first)
+
+
 def test_a_worker_says_that_it_failed_and_the_next_one_grades_it(tmp_path, monkeypatch):
     """Guards against a verdict of a worker whose sandbox is gone, and a submission that is not tried again."""
     skip_without_sandbox()
@@ -113,6 +158,14 @@ def grade(sandbox: Sandbox, test: str, answer: str = "") -> None:
         if answer and grade_id(cell) == "one":
             cell.source = answer
     in_child(lambda: split.grade(notebook, Paper(master), sandbox).as_json(), 300)
+
+
+def wait_until(so: Callable[[], bool]) -> None:
+    """For half a minute at most."""
+    deadline = time.monotonic() + 30
+    while not so():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def end(sandbox: Sandbox) -> None:
