@@ -412,6 +412,8 @@ def test_what_no_number_is_has_its_own_name(grade, made, says):
         *(("torch.ones(2).to_sparse()", False), ("torch.ones(2, device='meta')", False), ("1j", False)),
         *(("{1.5: 2}.keys()", False), ("10**5000", False), ("np.array(['1', '2'])", False), ("range(1, 3)", False)),
         *(("np.clongdouble(1)", False), ("torch.ones(3).to_mkldnn()", False), ("np.array([1j])", False)),
+        *(("[{1, 2}, object(), np.float32(2), 1j]", False), ("{'a': [print, slice(1, 2)]}", False)),
+        *(("np.longdouble(2)", False), ("[torch.ones(2), torch.ones(2, device='meta')]", False)),
     ],
 )
 def test_odd_forms_count_in_grading_as_in_the_notebook(grade, made, is_right):
@@ -424,6 +426,19 @@ def test_odd_forms_count_in_grading_as_in_the_notebook(grade, made, is_right):
         with pytest.raises(Wrong) as beside:
             expect_equal(eval(made, {"np": np, "torch": torch}), [1, 2], "sum")
         assert str(beside.value) in graded.verdicts["one-test"].message
+
+
+@pytest.mark.parametrize("made", ["[a]", "(a, 1)", "{'a': [a]}"])
+def test_a_test_s_own_object_says_nothing_of_itself(grade, made):
+    """Guards against addresses in the grading process, and what a test's objects hold, in a learner's message."""
+    test = (
+        "from fridge.testing import exercise, expect_equal\nwith exercise('{0}'):\n"
+        "    def inner(): pass\n    expect_equal({0}(inner, 1), [1], 'sum')"
+    )
+    message = grade(test=test, answers={"one": f"def one(a, b): return {made}"}).verdicts["one-test"].message
+    assert "<function>" in message
+    assert "0x" not in message
+    assert "inner" not in message
 
 
 def test_why_it_was_lost_is_kept_beside_the_message(grade):

@@ -94,6 +94,18 @@ def test_the_learners_exception(cell: Cell, line: str, said: str) -> None:
     assert len(str(error)) < 1500
 
 
+@pytest.mark.parametrize("ends", ["1 / 0", "exit()"])
+def test_an_error_without_words(cell: Cell, ends: str) -> None:
+    """Guards against a test that says nothing, for the words of the learner's error raise another one."""
+    cell(f"class Mute(Exception):\n    def __str__(self):\n        {ends}")
+    cell("def double(x):\n    raise Mute")
+    for test in (TEST, "with exercise('doubling'):\n    expect_raises(ValueError, lambda: double(1), 'one')"):
+        error = cell(test)
+        assert type(error) is Wrong
+        assert "✗ doubling: " in str(error)
+        assert "Mute" in str(error)
+
+
 def test_exceptions_from_deeper_down(cell: Cell) -> None:
     """Guards against lines of a library in the message, the test's lines in it (a hidden test may stand there), and
     the learner's inner function left out."""

@@ -30,6 +30,7 @@ from fridge.testing import (
 )
 from fridge.testing.blocks import RecordingBlock, RecordingLayer, Rounding
 from fridge.testing.tiny import TinyLlama
+from fridge.workbench import arguments
 
 
 class Liar:
@@ -297,3 +298,22 @@ def test_owners_are_counted_in_linear_time() -> None:
     assert allocator.ref_count(1) == 200_001
     allocator.free([1] * 200_000)
     assert allocator.ref_count(1) == 1
+
+
+class Secret:
+    """Whose words nobody is to read."""
+
+    def __repr__(self) -> str:
+        raise SystemExit("said")
+
+
+def test_words_for_a_container_ask_no_object_in_it() -> None:
+    """Guards against a message that an object writes, or ends; and against the insides of a test's own."""
+    assert arguments.said([Secret(), 1, {"a": (Secret(),)}]) == "[<Secret>, 1, {'a': (<Secret>,)}]"
+    assert arguments.said({Secret(): np.float64(0.5)}) == "{<Secret>: 0.5}"
+    assert arguments.said(slice(Secret(), 2)) == "slice(<Secret>, 2, None)"
+    endless: list = []
+    endless.append(endless)
+    assert arguments.said(endless).startswith("[[[[")
+    assert arguments.said([10**5000]) == "a very large list"
+    assert len(arguments.said([Secret()] * 10**6)) < 200

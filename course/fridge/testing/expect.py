@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fridge.testing.outcome import STUB_MESSAGE, Outcome, Wrong, name_of
+from fridge.testing.outcome import STUB_MESSAGE, Outcome, Wrong, name_of, words_of
 from fridge.workbench import arguments
 
 RETURN = "None (is a `return` missing?)"
@@ -87,11 +87,11 @@ def expect_raises(error: type[Exception], call: Callable[[], Any], what: str, ca
     except Outcome:  # of a ScriptedModel, say; it must not pass for an AssertionError
         raise
     except Exception as raised:
-        if isinstance(raised, NotImplementedError) and str(raised) == STUB_MESSAGE:
+        if isinstance(raised, NotImplementedError) and words_of(raised) == STUB_MESSAGE:
             raise  # must not pass for a RuntimeError, which it also is
         if isinstance(raised, error):
             return
-        raise wrong(what, error.__name__, InWords(f"{name_of(raised)}: {raised}"), cause) from None
+        raise wrong(what, error.__name__, InWords(f"{name_of(raised)}: {words_of(raised)}"), cause) from None
     raise wrong(what, error.__name__, InWords(f"no error; it returned {describe(returned)}"), cause)
 
 
@@ -180,11 +180,7 @@ def describe(value: Any) -> str:
         return _kind(value) if Tensor.numel(value) > MANY else str(_plain(value))
     value = _builtin(value)
     if type(value) in (type(None), bool, int, float, Fraction, str, bytes, list, tuple, dict):
-        try:
-            words = repr(value)
-        except ValueError:  # an int of 5000 digits
-            return f"a very large {type(value).__name__}"
-        return words if len(words) <= LONG else words[:LONG] + " …"
+        return arguments.in_short(value, LONG)
     return f"an object of type {arguments.kind_of(value)}"
 
 
@@ -199,7 +195,7 @@ def _builtin(value: Any) -> Any:
         return dict(dict.items(value))
     if issubclass(kind, np.generic) or (issubclass(kind, np.ndarray) and not is_large(value)):
         own = value.tolist()
-        return value if type(own) is kind else _builtin(own)
+        return arguments.number(value) if type(own) is kind else _builtin(own)  # np.longdouble's is one again
     return arguments.number(value)
 
 

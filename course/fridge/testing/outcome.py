@@ -168,7 +168,8 @@ def _installed(package: str) -> bool:
 
 
 def _judge(name: str, points: float, error: BaseException, changes: list[Change]) -> Outcome:
-    if isinstance(error, NotImplementedError) and str(error) == STUB_MESSAGE:
+    words = words_of(error)
+    if isinstance(error, NotImplementedError) and words == STUB_MESSAGE:
         looks_at = syllabus.looks_at(name)
         earlier = _first()
         or_else = ", or it calls what isn't" if earlier else ""
@@ -177,14 +178,14 @@ def _judge(name: str, points: float, error: BaseException, changes: list[Change]
         return NotAttempted("\n".join(lines + earlier + more), "not attempted")
     if isinstance(error, Wrong):
         # What else is wrong may come from the change, whatever it says of its cause.
-        lines = [f"✗ {name}: not right yet.", *_first(), *(_told(changes) or [str(error)])]
+        lines = [f"✗ {name}: not right yet.", *_first(), *(_told(changes) or [words])]
         return Wrong("\n".join(lines), CHANGES if changes else error.words)
-    lines = [f"✗ {name}: {RAISED} {name_of(error)}: {error}".removesuffix(": "), *_first()]
+    lines = [f"✗ {name}: {RAISED} {name_of(error)}: {words}".removesuffix(": "), *_first()]
     if case := case_of(error, LIBRARIES):
         lines.append(f"  in the case: {case}")
     where = _where(error)
     # With None in the test's own line, the learner's function gave it: its code is not on the way.
-    if "cannot unpack non-iterable NoneType" in str(error) or ("NoneType" in str(error) and not where):
+    if "cannot unpack non-iterable NoneType" in words or ("NoneType" in words and not where):
         lines.append("Likely cause: a `return` is missing.")
     if elsewhere := cause_elsewhere(error):
         lines.append(f"Likely cause: {elsewhere}")
@@ -196,6 +197,14 @@ def _judge(name: str, points: float, error: BaseException, changes: list[Change]
 def name_of(error: BaseException) -> str:
     """The name of an error's class: the one that a learner wrote, where the class stayed in their process."""
     return getattr(error, "learners_name", type(error).__name__)
+
+
+def words_of(error: BaseException) -> str:
+    """What an error says; nothing where its class can't say it, and raises another one over it."""
+    try:
+        return str(error)
+    except (Exception, SystemExit):
+        return ""
 
 
 def _first() -> list[str]:

@@ -14,6 +14,7 @@ from torch import Tensor
 LONGEST = 400  # digits of a decimal: more than float's range
 EXACT = 2**1024  # parts of a fraction that is taken exactly: float's range
 HUGE = 2**62  # beyond any size or place, and not too long for a message
+DEEPEST = 8  # containers in containers that words show
 MOST = 2**20  # elements of a list: more than any pool has slots
 _TENSORS = (Tensor, torch.nn.Parameter)  # no other subclasses, which may redefine what they hold
 _NO_LISTS = (str, bytes, bytearray, memoryview, Mapping)
@@ -109,12 +110,53 @@ def said(value: Any) -> str:
     if has_values(value):
         return f"a tensor of shape {list(value.shape)}, {value.dtype}"
     if type(value) in (type(None), bool, int, float, str, bytes, list, tuple, dict, range, slice):
-        try:
-            words = repr(value)
-        except Exception:  # an int of 10,000 digits; a list in itself; an element's own __repr__
-            words = f"a very large {type(value).__name__}"
-        return words if len(words) <= 100 else words[:100] + " …"
+        return in_short(value, 100)
     return f"an object of type {kind_of(value)[:100]}"
+
+
+def in_short(value: Any, longest: int) -> str:
+    """A plain value's `repr`, cut to so many characters; of other objects in it, the names of their types.
+
+    What those say of themselves may be anything, or an error; of a test's own it would be more than it shows.
+    """
+    try:
+        words = repr(_without_objects(value, longest))
+    except ValueError:  # an int of 10,000 digits
+        return f"a very large {type(value).__name__}"
+    return words if len(words) <= longest else words[:longest] + " …"
+
+
+class _Bare(str):
+    """Words that stand for an object, without quotes."""
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def _without_objects(value: Any, most: int, deep: int = 0) -> Any:
+    if isinstance(value, np.generic) or (type(value) is np.ndarray and value.size <= most):
+        value = value.tolist()
+    value = number(value)
+    kind = type(value)
+    if kind in (type(None), bool, int, float, Fraction, str, bytes, torch.dtype) or has_values(value):
+        return value
+    if kind is range and not deep:  # within others it is an object, as it is where it stays in another process
+        return value
+    if issubclass(kind, list | tuple | dict) and deep > DEEPEST:
+        return _Bare("…")
+
+    def parts(items: Any) -> Any:  # of more than are shown none has room
+        return (_without_objects(item, most, deep + 1) for item in islice(items, most))
+
+    if issubclass(kind, list):
+        return list(parts(list.__iter__(value)))
+    if issubclass(kind, tuple):
+        return tuple(parts(tuple.__iter__(value)))
+    if issubclass(kind, dict):
+        return dict(zip(parts(dict.keys(value)), parts(dict.values(value)), strict=True))
+    if kind is slice and not deep:
+        return slice(*parts((value.start, value.stop, value.step)))
+    return _Bare(f"<{kind_of(value)[:100]}>")
 
 
 def kind_of(value: Any) -> str:
