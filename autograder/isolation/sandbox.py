@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -90,13 +91,15 @@ class Sandbox:
         self._cgroup = _control_group()
         command = [sys.executable, "-I", "-m", "autograder.isolation.zygote", str(theirs.fileno())]
         command += ["bare" if bare else "walled", *imports]
+        # No pipe: each fork can read all that the warm process said, and it is never full.
+        self._words = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as somebody may ask
         with theirs:
             self._process = subprocess.Popen(
                 command if bare else [*_bubblewrap_command(), *command],
                 pass_fds=(theirs.fileno(),),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
+                stderr=self._words,
                 env={},
                 preexec_fn=lambda: _take_place(self._cgroup, os.getppid() if seat is None else seat),
             )
@@ -209,16 +212,16 @@ class Sandbox:
 
     def _complaint(self) -> str:
         # What is there, and no waiting for the end: other graders may go on with this sandbox.
-        os.set_blocking(self._process.stderr.fileno(), False)
         time.sleep(0.1)
-        words = (self._process.stderr.read() or b"").decode(errors="replace").strip()
+        file = self._words.fileno()
+        words = os.pread(file, 2000, max(0, os.fstat(file).st_size - 2000)).decode(errors="replace").strip()
         with contextlib.suppress(OSError, KeyError):  # a kernel that doesn't count them
             if self._cgroup and (killed := self._cgroup.killed()):
                 words += f"\nthe kernel has ended {killed} of its processes for want of memory"
         # A fork of who started it isn't told with which status it ended.
         code = self._process.poll() if os.getpid() == self._owner else None
         ended = "" if code is None else f" (exit status {code})"
-        return (words.strip()[-2000:] or "no reason given; the system may have ended it, for want of memory") + ended
+        return (words.strip() or "no reason given; the system may have ended it, for want of memory") + ended
 
 
 def open_sandbox(

@@ -107,6 +107,16 @@ def test_a_fork_knows_no_status(sandbox):
     wait_until(lambda: "exit status -9" in sandbox._complaint())
 
 
+def test_why_it_ended_is_told_to_all_who_ask(sandbox):
+    """Guards against "no reason given", for somebody had asked before: the next learner's maker, or another fork."""
+    os.write(sandbox._words.fileno(), b"MemoryError: of the warm process's")
+    end(sandbox)
+    sandbox.prepare()
+    for _ in range(2):
+        with pytest.raises(ChildFailed, match="MemoryError: of the warm process's"):
+            in_child(sandbox.learner, 30)
+
+
 @pytest.mark.parametrize("late", [0.0, 0.5])
 def test_a_learners_processes_are_waited_for_however_late_that_begins(late):
     """Guards against a signal that comes before anybody listens: it ended the one who waits, or was never heard."""
