@@ -5,6 +5,7 @@ instructor makes it; each stage needs what the one before left in the gradebook.
 scripts in the pages that the instructor opens. Each stage leaves a picture in tests/artifacts/browser/.
 """
 
+import contextlib
 import csv
 from collections.abc import Callable
 from pathlib import Path
@@ -231,7 +232,8 @@ def end_sandbox(server: int) -> None:
     sandbox = [process for process in tree if "autograder.isolation.zygote" in process.cmdline()]
     assert sandbox, "no sandbox is kept warm"
     for process in sandbox:
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # it goes with one that was killed before
+            process.kill()
     psutil.wait_procs(sandbox, timeout=10)
 
 

@@ -15,6 +15,7 @@ from fridge.testing import tiny_llama
 
 SHORT = [Request(request.prompt[:6], 4) for request in serving_trace()[:3]]
 INSTALLED = [one for one in contest.CONTESTANTS if one.needs != "vllm"]
+AGAIN = ("llama.cpp Q4_1, 32 slots", "transformers, batches of 8")  # another's program, with another number
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +23,10 @@ def _short_trace(monkeypatch):
     monkeypatch.setattr(contest, "serving_trace", lambda: SHORT)
 
 
-@pytest.mark.parametrize("contestant", INSTALLED, ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "contestant",
+    [pytest.param(one, id=one.name, marks=[pytest.mark.long] if one.name in AGAIN else []) for one in INSTALLED],
+)
 def test_every_contestant_serves_the_trace(contestant):
     """Guards against a contestant that does another amount of work than the others."""
     if contestant.needs:

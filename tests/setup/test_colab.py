@@ -152,7 +152,7 @@ def code_cells(notebook: Path) -> list[str]:
     return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
-@pytest.mark.parametrize("notebook", UNITS)
+@pytest.mark.parametrize("notebook", [UNITS[0], pytest.param(UNITS[1], marks=pytest.mark.long)])
 def test_set_up_cell_then_every_cell(colab: Colab, notebook: str) -> None:
     """The handout's set-up cell, again, then the master's cells; what Colab had is as it was, torch above all."""
     before = colab.packages()
