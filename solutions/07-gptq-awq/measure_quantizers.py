@@ -143,9 +143,10 @@ class Contest:
         self._record = record
         self.model, self._tokenizer = models.load(device="cpu"), models.load_tokenizer()
         tokens = self._read(text.docstrings(100_000))[: CALIBRATION * WINDOW]
-        self.x = embedded(self.model, tokens.view(CALIBRATION, WINDOW))
-        self._scored = self._read(text.prose())[: SCORED * WINDOW]
-        self.lost = quality.losses(self.model, self._scored, WINDOW)
+        self.calibration = tokens.view(CALIBRATION, WINDOW)
+        self.scored = self._read(text.prose())[: SCORED * WINDOW].view(SCORED, WINDOW)
+        self.x = embedded(self.model, self.calibration)
+        self.lost = self._losses(self.model)
 
     def row(
         self,
@@ -159,7 +160,7 @@ class Contest:
         with torch.no_grad():
             way(small, self.x, bits, group)
         seconds = time.process_time() - start
-        lost = quality.losses(small, self._scored, WINDOW)
+        lost = self._losses(small)
         return {
             "perplexity": vars(quality.perplexity(lost)),
             "times_float": vars(quality.ratio(lost, self.lost)),
@@ -184,6 +185,9 @@ class Contest:
                 logarithms.append(math.log(max(float(share), 1e-12)))
             x = block(x)
         return math.exp(sum(logarithms) / len(logarithms))
+
+    def _losses(self, model: Llama) -> Tensor:
+        return quality.losses(model, self.scored.flatten(), WINDOW)
 
     def _read(self, words: str) -> Tensor:
         return self._tokenizer(words, return_tensors="pt").input_ids[0]
@@ -218,7 +222,7 @@ def main() -> None:
             continue
         row = {"bits": bits, "group_size": group, "way": name, **contest.row(way, bits, group)}
         record["rows"].append(row)
-        _keep(record, options.out)
+        keep(record, options.out)
         found = row["perplexity"]
         print(
             f"{bits} bits, {group or 'row':>3}, {name:34} {found['value']:8.2f} "
@@ -249,7 +253,8 @@ def _record(out: Path) -> dict[str, Any]:
     }
 
 
-def _keep(record: dict[str, Any], out: Path) -> None:
+def keep(record: dict[str, Any], out: Path) -> None:
+    """Write the file, a line for each row."""
     out.parent.mkdir(parents=True, exist_ok=True)
     rows = ",\n".join(json.dumps(row) for row in record["rows"])
     head = json.dumps(

@@ -8,10 +8,11 @@ from pathlib import Path
 import pytest
 
 from fridge.serving.bench import __main__ as bench
-from fridge.serving.bench import contest, peers
+from fridge.serving.bench import contest
 from fridge.serving.bench.sweep import sweep
 from fridge.serving.traces import Request, serving_trace
 from fridge.testing import tiny_llama
+from fridge.workbench import environments
 
 SHORT = [Request(request.prompt[:6], 4) for request in serving_trace()[:3]]
 INSTALLED = [one for one in contest.CONTESTANTS if one.needs != "vllm"]
@@ -50,7 +51,7 @@ def test_a_peer_that_is_not_there_is_left_out(tmp_path):
     vllm = next(one for one in contest.CONTESTANTS if one.needs == "vllm")
     (tmp_path / "bin").mkdir()
     (tmp_path / "bin" / "python").touch()
-    assert peers.python_of(tmp_path) is None
+    assert environments.python_of(tmp_path) is None
     assert contest.run(vllm, 1, tmp_path) is None
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from fridge import models
-from fridge.serving.bench.peers import python_of
 from fridge.serving.traces import serving_trace
 from fridge.weights import embedded
+from fridge.workbench.environments import python_of
 
 SCRIPTS = Path(__file__).with_name("contestants")
 NEAR_TIE = 1e-3  # logits closer than that may change places when sums are added up in another order
