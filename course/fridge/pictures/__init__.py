@@ -8,6 +8,7 @@ from fridge.pictures.flash_attention import (
     two_partial_results,
     two_ways_through_memory,
 )
+from fridge.pictures.gguf_file import gguf_file
 from fridge.pictures.gptq_awq import two_weights
 from fridge.pictures.kv_cache import repeated_work
 from fridge.pictures.memory_math import bits_of_a_group, what_fills_a_card, where_a_step_goes, where_the_rule_is_off
@@ -23,6 +24,7 @@ __all__ = [
     "block_table_steps",
     "elephants_and_fridge",
     "factors",
+    "gguf_file",
     "levels_on_weights",
     "occupancy",
     "one_round",

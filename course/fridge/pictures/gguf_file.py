@@ -1,0 +1,51 @@
+"""Unit 08: how a GGUF file is laid out, and what its formats cost and are worth."""
+
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+
+from fridge.workbench import plots
+
+PARTS = (  # name, width on the page, colour, what is in it
+    ("head", 0.9, "#4393c3", "magic,\nversion,\ntwo counts"),
+    ("metadata", 2.4, "#e0e0e0", "heads = 9,\nlicence,\n49 152 words …"),
+    ("table of tensors", 2.4, "#f4a582", "name, dimensions,\nkind, offset"),
+    ("", 0.25, "white", ""),
+    ("data", 6.0, "#f7f7f7", ""),
+)
+_TENSOR = (7.5, 2.2)  # where the tensor of the second bar begins in the first, and how long it is
+
+
+def gguf_file() -> None:
+    """Draw the file's parts, a tensor that the table leads to, its rows and a row's blocks."""
+    ax = plots.diagram("One file: the head says where each weight lies", size=(8.6, 4.0))
+    x = 0.0
+    for name, width, color, words in PARTS:
+        _box(ax, x, 2.6, width, 0.9, color)
+        ax.text(x + width / 2, 3.62, name, ha="center", fontsize=9, fontweight="bold")
+        ax.text(x + width / 2, 3.05, words, ha="center", va="center", fontsize=7.5)
+        x += width
+    start, width = _TENSOR
+    ax.plot([start, start, start + width, start + width], [2.6, 3.5, 3.5, 2.6], color=plots.ACCENT, linewidth=1.6)
+    bend = {"arrowstyle": "->", "color": plots.ACCENT, "linewidth": 1.6, "connectionstyle": "arc3,rad=-0.35"}
+    ax.annotate("", (start, 3.55), (5.5, 3.52), arrowprops=bend)
+    ax.text(6.5, 4.0, "offset", ha="center", fontsize=8.5, color=plots.ACCENT)
+    ax.text(start + width / 2, 3.05, "one tensor", ha="center", va="center", fontsize=8.5)
+    ax.text(10.85, 3.05, "each begins at a\nmultiple of 32 bytes", ha="center", va="center", fontsize=7.5)
+    for end, place in ((start, 1.0), (start + width, 11.22)):
+        ax.plot([end, place], [2.6, 1.9], color=plots.ACCENT, linewidth=0.8, linestyle=":")
+    ax.text(0.85, 1.6, "a row", ha="right", va="center", fontsize=9)
+    for block in range(4):
+        _block(ax, 1.0 + 2.6 * block, 1.3)
+    ax.text(1.0, 0.85, "blocks: a scale d, and 16 bytes with 32 codes of 4 bits", fontsize=8.5)
+    ax.set(xlim=(-0.2, 12.2), ylim=(0.6, 4.3))
+
+
+def _block(ax: Axes, x: float, y: float) -> None:
+    _box(ax, x, y, 0.5, 0.6, "#4393c3")
+    ax.text(x + 0.25, y + 0.3, "d", ha="center", va="center", fontsize=8, color="white")
+    for byte in range(16):
+        _box(ax, x + 0.5 + 0.12 * byte, y, 0.12, 0.6, "#f7f7f7" if byte % 2 else "#e0e0e0")
+
+
+def _box(ax: Axes, x: float, y: float, width: float, height: float, color: str) -> None:
+    ax.add_patch(plt.Rectangle((x, y), width, height, facecolor=color, edgecolor=plots.INK, linewidth=0.8))
