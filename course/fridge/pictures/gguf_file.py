@@ -1,5 +1,7 @@
 """Unit 08: how a GGUF file is laid out, and what its formats cost and are worth."""
 
+from typing import Any
+
 import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 
@@ -49,3 +51,38 @@ def _block(ax: Axes, x: float, y: float) -> None:
 
 def _box(ax: Axes, x: float, y: float, width: float, height: float, color: str) -> None:
     ax.add_patch(plt.Rectangle((x, y), width, height, facecolor=color, edgecolor=plots.INK, linewidth=0.8))
+
+
+def perplexity_by_bits(rows: list[dict[str, Any]], title: str, shipped: float) -> None:
+    """A dot and its range for each format, over the bits of a weight; colours tell families apart, markers too.
+
+    Args:
+        rows: of `quantization.formats`.
+        shipped: the perplexity of the file as shipped, a dotted line.
+    """
+    ax = plots.axes(title, "bits a weight, scales included", "perplexity (lower is better)", size=(8.0, 4.4))
+    for row in rows:
+        x, found = row["bits"], row["perplexity"]
+        is_k = "_K" in row["format"]
+        color, marker = (plots.ACCENT, "o") if is_k else (plots.SECOND, "s")
+        ax.plot([x, x], [found["low"], found["high"]], color="#999999", linewidth=1.6)
+        ax.plot([x], [found["value"]], marker=marker, color=color, markersize=7)
+        above = {"xytext": (6, 5), "textcoords": "offset points", "fontsize": 8.5}
+        ax.annotate(row["format"], (x, found["value"]), **above)
+    ax.axhline(shipped, color=plots.INK, linewidth=0.9, linestyle=":")
+    ax.set_yscale("log")
+    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+    ax.yaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}")
+    ax.margins(x=0.12)
+
+
+def tokens_by_format(rows: list[dict[str, Any]], title: str) -> None:
+    """Bars of llama.cpp's tokens per second, the best round of each, with all rounds as dots."""
+    ax = plots.axes(title, "tokens per second (more is better)", size=(8.0, 1.0 + 0.36 * len(rows)))
+    for y, row in enumerate(reversed(rows)):
+        best = max(row["per_second"])
+        ax.barh(y, best, color=plots.PALE, edgecolor=plots.INK, linewidth=0.8, height=0.6)
+        ax.plot(row["per_second"], [y] * len(row["per_second"]), linestyle="none", marker="|", color=plots.ACCENT)
+        ax.text(best, y, f"  {best:.0f}", va="center", fontsize=8.5)
+    ax.set_yticks(range(len(rows)), [row["format"] for row in reversed(rows)])
+    ax.grid(axis="y", visible=False)
