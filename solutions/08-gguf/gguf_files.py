@@ -850,18 +850,26 @@ with exercise("read-header"):
     scattered = GgufFile(
         [],
         [
-            TensorEntry("late", F32, (7,), 320),
+            TensorEntry("late", F32, (12,), 320),
             TensorEntry("nothing", F32, (3, 0), 64),
             TensorEntry("early", Q8_0, (32, 1), 64),
             TensorEntry("none", F16, (0,), 0),
+            TensorEntry("void", F16, (0, 2), 352),
             TensorEntry("middle", F16, (2, 3), 128),
         ],
-        bytes(320 + 28),
+        bytes(320 + 48),
     )
     expect_header(
         scattered,
-        "five tensors in another order than their data, two of them empty",
-        {"late": (7,), "nothing": (0, 3), "early": (1, 32), "none": (0,), "middle": (3, 2)},
+        "six tensors in another order than their data, three of them empty, one of these in another",
+        {
+            "late": (12,),
+            "nothing": (0, 3),
+            "early": (1, 32),
+            "none": (0,),
+            "void": (2, 0),
+            "middle": (3, 2),
+        },
         "they may lie in any order, with gaps, and an empty one has no byte to share",
     )
     expect_header(
@@ -869,7 +877,7 @@ with exercise("read-header"):
         "a file with four bytes behind its tensor",
         {"w": (3, 64)},
     )
-    for file, name in ((one, "one tensor"), (scattered, "five tensors"), (two, "two tensors")):
+    for file, name in ((one, "one tensor"), (scattered, "six tensors"), (two, "two tensors")):
         whole = file.raw()
         for length in (*range(0, len(whole), 5), len(whole) - 2):
             expect_refusal(
@@ -2049,8 +2057,8 @@ with exercise("write-gguf"):
 #
 # All other tensors stay as they are. So does what a row is: numbers, or the bytes of its blocks. A permutation doesn't open them.
 #
-# `attn_k` has fewer heads than `attn_q` where keys are shared (unit 03). Whoever forgets either gets a model that speaks and makes no
-# sense.
+# `attn_k` has fewer heads than `attn_q` where keys are shared (unit 03). Whoever forgets either gets a model that is loaded, speaks,
+# and is far worse.
 #
 # <details><summary>Hint 1</summary>Put a layer's number in the place of N, or N in the place of the number, and look it up.
 # re.fullmatch takes a name apart: (\d+) for the number, (weight|bias) for the end.</details>
@@ -2514,23 +2522,385 @@ with exercise("integer-dot"):
 # %% [markdown]
 # ## 5 · For real
 #
+# ### The course's model, through your reader
+#
+# First the bits. Every tensor of the file, by your functions, beside gguf-py's.
+
+
+# %% tags=["for-real"]
+def raw_of(name):
+    kind, shape, start = tensors[name]
+    return shipped_bytes[start : start + tensor_bytes(kind, shape)]
+
+
+def values_of(kind, shape, raw):
+    """float32 values, by your exercises 4 and 5."""
+    if kind == "F32":
+        return np.frombuffer(raw, "<f4").reshape(shape).copy()
+    if kind in ("Q6_K", "Q4_K"):
+        flat = dequantize_q6_k(raw) if kind == "Q6_K" else dequantize_q4_k(raw)
+    else:
+        flat = dequantize(kind, raw)
+    return np.asarray(flat, dtype=np.float32).reshape(shape)
+
+
+reads = ("tensor-bytes", "read-value", "read-header", "dequantize")
+if scoreboard.ready(*reads) and shipped:
+    from gguf import GGMLQuantizationType, quants
+
+    mine = theirs = differ = 0
+    for name, (kind, shape, _) in tensors.items():
+        raw = raw_of(name)
+        with measure.Stopwatch() as watch:
+            values = values_of(kind, shape, raw)
+        mine += watch.seconds
+        with measure.Stopwatch() as watch:
+            other = quants.dequantize(np.frombuffer(raw, np.uint8), GGMLQuantizationType[kind])
+        theirs += watch.seconds
+        differ += values.tobytes() != other.tobytes()
+    print(
+        f"{differ} of {len(tensors)} tensors differ; {mine:.1f} s here, gguf-py {theirs:.1f} s"
+    )
+
+# %% [markdown]
+# Now the model. `gguf_models.model_of` takes the metadata and your tensors, one after another, and puts them into
+# `fridge.models.llama`. What will the logits be off by, beside those of the model that transformers converted?
+
+# %% tags=["for-real"]
+from fridge.models.caches import ConcatCache
+from fridge.quantization import gguf_models, quality, quantized
+from fridge.workbench import text
+
+tokenizer = models.load_tokenizer()
+prompt = tokenizer("The capital of France is", return_tensors="pt").input_ids
+
+
+def greedy(model, tokens=16):
+    ids, cache, found = prompt, ConcatCache(), []
+    for _ in range(tokens):
+        ids = model(ids, cache, last_only=True).argmax(-1)
+        found.append(int(ids))
+    return found
+
+
+def model_from(all_tensors, rename=None):
+    """A Llama of {name: (kind, shape, raw)}."""
+    config = gguf_models.config_of(metadata)
+    rename = rename or to_hugging_face
+    named = (
+        rename(name, values_of(*tensor), config.heads, config.kv_heads)
+        for name, tensor in all_tensors.items()
+    )
+    return gguf_models.model_of(metadata, named)
+
+
+if scoreboard.ready(*reads, "names") and shipped:
+    reference = models.load("cpu")
+    expected = reference(prompt)
+    del reference
+    quantized.tidy()
+    original = {name: (kind, shape, raw_of(name)) for name, (kind, shape, _) in tensors.items()}
+    model = model_from(original)
+    print(f"logits off by {float((model(prompt) - expected).abs().max())}, at most")
+    del model
+    quantized.tidy()
+
+# %% [markdown]
+# By nothing: the same bits in, the same bits out. And if you forget the rows of exercise 8? All shapes fit, nothing complains.
+# Let it speak, and then ask for the perplexity over a longer text (unit 02: low is good).
+
+# %% tags=["for-real"]
+if scoreboard.ready(*reads, "names") and shipped:
+
+    def names_alone(name, values, heads, kv_heads):
+        return to_hugging_face(name, values, heads, kv_heads)[0], values
+
+    page = tokenizer(text.prose()[:6000], return_tensors="pt").input_ids[0, :1024]
+    for label, rename in (("rows moved", to_hugging_face), ("names alone", names_alone)):
+        model = model_from(original, rename)
+        found = quality.perplexity(quality.losses(model, page))
+        print(f"{label:12}perplexity {found.value:8.1f}  {tokenizer.decode(greedy(model))!r}")
+        del model
+        quantized.tidy()
+
+# %% [markdown]
+# A short sentence hides it: the model still finds Paris. Over 512 tokens it is lost. Remember that when somebody shows
+# you one good answer of a converted model.
+
+# %% [markdown]
+# ### Your own files
+#
+# Write the model anew, three times: all linear layers as `Q8_0`; all as `Q4_0`; and a **mix**, attention as `Q8_0` and the MLP as `Q4_0`.
+# The embedding is `Q8_0` already, and the norms stay float32. Metadata go over as they are.
+#
+# Predict first: how many megabytes will each of the three have? The linear layers have 106 million weights, two thirds of them and
+# more in the MLP, and the rest of the file is 32 MB. What will each say about the capital of France?
+
+# %% tags=["for-real"]
+import tempfile
+
+workshop = Path(tempfile.mkdtemp(prefix="gguf-"))
+recipes = {
+    "Q8_0": {"attn": "Q8_0", "ffn": "Q8_0"},
+    "Q4_0": {"attn": "Q4_0", "ffn": "Q4_0"},
+    "mix": {"attn": "Q8_0", "ffn": "Q4_0"},
+}
+
+
+def rewritten(recipe):
+    """All tensors, the linear layers in the recipe's kinds."""
+    found = {}
+    for name, (kind, shape, raw) in original.items():
+        part = name.split(".")[2][:4].rstrip("_") if name.startswith("blk.") else ""
+        if part in recipe and "norm" not in name:
+            kind, raw = recipe[part], quantize(recipe[part], values_of(kind, shape, raw))
+        found[name] = (kind, shape, raw)
+    return found
+
+
+writes = (*reads, "names", "quantize", "write-gguf")
+if scoreboard.ready(*writes) and shipped:
+    for label, recipe in recipes.items():
+        file = workshop / f"SmolLM2-135M-Instruct-{label}.gguf"
+        file.write_bytes(write_gguf(metadata, rewritten(recipe)))
+        print(f"{file.name:38}{file.stat().st_size / 1e6:8.1f} MB")
+    again = write_gguf(metadata, original)
+    print(
+        f"the shipped file, read and written: {'the same bytes' if again == shipped_bytes else 'other bytes'}"
+    )
+    del again
+
+# %% tags=["for-real"]
+if scoreboard.ready(*writes) and shipped:
+    for label in ("Q8_0", "Q4_0"):
+        differ = 0
+        for name, (kind, _, raw) in rewritten(recipes[label]).items():
+            if kind == label and original[name][0] != label:
+                values = values_of(*original[name])
+                differ += raw != quants.quantize(values, GGMLQuantizationType[label]).tobytes()
+        print(f"{label}: {differ} of {len(tensors)} tensors differ from gguf-py's")
+
+# %% [markdown]
+# ### llama.cpp runs them
+#
+# The wheel `xllamacpp` is llama.cpp with its server (`pip install xllamacpp`, 34 MB). The next cell starts it on each file, in a process of its
+# own, and lets it go on with the prompt, greedily. Beside it the course's Llama, on the weights that *your* functions make of the same
+# file. Will both say the same, token for token?
+
+# %% tags=["for-real"]
+from fridge.quantization import llama_cpp_peer
+
+if scoreboard.ready(*writes) and shipped and llama_cpp_peer.is_there():
+    files = {"as shipped": shipped} | {
+        label: workshop / f"SmolLM2-135M-Instruct-{label}.gguf" for label in recipes
+    }
+    for label, file in files.items():
+        theirs = llama_cpp_peer.reply(file, prompt[0].tolist(), new=16)
+        model = model_from(original if label == "as shipped" else rewritten(recipes[label]))
+        mine = greedy(model)
+        del model
+        quantized.tidy()
+        same = next(
+            (i for i, (a, b) in enumerate(zip(mine, theirs.tokens)) if a != b), len(mine)
+        )
+        print(f"{label}: the first {same} of {len(mine)} tokens are the same")
+        print(
+            f"  llama.cpp {tokenizer.decode(theirs.tokens)!r}\n  here      {tokenizer.decode(mine)!r}"
+        )
+elif shipped:
+    print("llama.cpp isn't installed: pip install xllamacpp, then run this cell again")
+
+# %% [markdown]
+# Your files run. Where both part ways, look at exercise 9: llama.cpp rounds the inputs of each layer to eight bits, the course's Llama
+# doesn't. Where two words are nearly as likely, that decides.
+#
+# ### What llama.cpp computes
+#
+# How much does it cost to round the inputs? Take real ones, of a layer in the middle, and compare three results for each of its
+# outputs: float weights with float inputs; your `Q4_0` weights with float inputs; and all of it in whole numbers, by your exercise 9.
+
+
+# %% tags=["for-real"]
+def off(values, reference):
+    return float(np.linalg.norm(values - reference) / np.linalg.norm(reference))
+
+
+if scoreboard.ready(*writes, "integer-dot") and shipped:
+    model = model_from(original)
+    sentence = tokenizer(
+        "A model that nobody can run is of no use to anybody.", return_tensors="pt"
+    )
+    x = quantized.inputs_of(model, sentence.input_ids)["model.layers.10.mlp.up_proj"][
+        -1
+    ].numpy()
+    weight = model.get_submodule("model.layers.10.mlp.up_proj").weight.numpy()
+    del model
+    quantized.tidy()
+    packed, inputs = quantize("Q4_0", weight), quantize("Q8_0", x)
+    row_bytes = tensor_bytes("Q4_0", weight.shape[1:])
+    rows = [packed[at : at + row_bytes] for at in range(0, len(packed), row_bytes)]
+    exact = weight @ x
+    rounded = np.asarray(dequantize("Q4_0", packed)).reshape(weight.shape) @ x
+    whole = np.array([float(dot_q4_0_q8_0(row, inputs)[1]) for row in rows])
+
+    print(f"weights rounded to Q4_0:         outputs off by {off(rounded, exact):.2%}")
+    print(f"inputs rounded to Q8_0 as well:  outputs off by {off(whole, exact):.2%}")
+    print(f"the inputs' part alone:          {off(whole, rounded):.2%}")
+    print(
+        f"a row: {weight.shape[1]} products of whole numbers, {weight.shape[1] // 32} of floats"
+    )
+
+# %% [markdown]
+# The inputs' eight bits cost next to nothing beside the weights' four. And of 576 products, 558 have become products of bytes.
+#
+# ### Measured with more patience
+#
+# These figures take long, so they were kept: `solutions/08-gguf/measure_formats.py` made them with the master's answers to your
+# exercises, and with llama.cpp's own quantizer for the kinds that you read and don't write.
+#
+# All linear layers at once first. Most of this model's rows don't fit a super-block, so only `down_proj` is a K-quant, and the
+# others take what llama.cpp takes instead.
+
+# %% tags=["for-real"]
+from fridge.quantization import formats
+
+kept = formats.kept()
+shipped_perplexity = kept["shipped"]["value"]
+print(f"{'linear layers':28}{'bits':>6}{'file':>10}{'perplexity':>12}{'times the shipped':>27}")
+for row in formats.rows(formats.ALL):
+    times = row["times_shipped"]
+    print(
+        f"{row['format']:28}{row['bits']:6.2f}{row['file_bytes'] / 1e6:7.1f} MB{row['perplexity']['value']:12.2f}"
+        f"{times['value']:10.3f} ({times['low']:.3f} to {times['high']:.3f})"
+    )
+print(
+    f"\n{kept['scored_tokens']:,} scored tokens; {kept['machine']['cpu']}, {kept['machine']['date']}, "
+    f"torch {kept['machine']['torch']}, xllamacpp {kept['machine']['xllamacpp']}"
+)
+
+# %% [markdown]
+# And `down_proj` alone, the only layer here that can be of any kind. All others stay as shipped.
+
+# %% tags=["for-real"]
+pictures.perplexity_by_bits(
+    formats.rows(formats.DOWN_PROJ),
+    "The same 30 matrices in nine formats: bits aren't all",
+    shipped_perplexity,
+)
+
+# %% [markdown]
+# *In words: a dot with a bar for each format, its bits a weight from left to right, perplexity upwards on a logarithmic axis. K-quants
+# are round, the older formats square. …*
+#
+# ### Why a second 4-bit grid breaks the model
+#
+# `Q4_0` and `Q4_1` both have sixteen values for 32 weights. Yet the file that came as `Q4_1` is broken as `Q4_0`. Look at one block: where are
+# the values that its weights may take?
+
+# %% tags=["for-real"]
+if scoreboard.ready(*reads, "quantize") and shipped:
+    values = values_of(*original["blk.10.ffn_up.weight"])
+    block = values[:1, :32]
+    step = np.diff(np.unique(block)).min()
+    print(
+        f"a block of Q4_1: {len(np.unique(block))} different values, {step:.5f} apart or multiples of it\n"
+    )
+    print(
+        f"{'kind':8}{'first weights of the block, in steps from its smallest':58}{'matrix off by':>14}"
+    )
+    for kind in (None, "Q8_0", "Q4_0"):
+        again = (
+            values if kind is None else values_of(kind, values.shape, quantize(kind, values))
+        )
+        places = (again[0, :8] - block.min()) / step
+        row = " ".join(f"{place:6.2f}" for place in places)
+        print(f"{kind or 'Q4_1':8}{row:58}{off(again, values):14.2%}")
+
+# %% [markdown]
 # …
+#
+# ### Tokens per second
+#
+# A token reads all weights once (unit 01), so a file of half the size should be twice as fast. Is it?
+
+# %% tags=["for-real"]
+pictures.tokens_by_format(kept["speed"], "llama.cpp: …")
+print(
+    f"one sequence, {kept['new_tokens']} new tokens; {kept['llama_cpp']}, {kept['machine']['cpu']}, two threads"
+)
+
+# %% [markdown]
+# …
+#
+# ### How a model is published, and found
+#
+# On the hubs a model's page is its **card**: what it is, what it was made from, what it may be used for. A GGUF file carries the most
+# important part of that with it. Read yours.
+
+# %% tags=["for-real"]
+if scoreboard.ready(*reads) and shipped:
+    for key, (_, value) in metadata.items():
+        if key.startswith("general."):
+            print(f"{key:32}{value}")
+
+
+def taken_apart(file_name):
+    """Base, size, rest and encoding of a file's name, read from its end."""
+    stem = file_name.removesuffix(".gguf")
+    stem, shard = re.fullmatch(r"(.*?)(?:-(\d{5}-of-\d{5}))?", stem).groups()
+    stem, encoding = re.fullmatch(r"(.*)[-.]((?:I?Q\d\w*|B?F\d\d))", stem).groups()
+    return {"model": stem, "encoding": encoding, "shard": shard}
+
+
+for file_name in (
+    "SmolLM2-135M-Instruct.Q4_1.gguf",
+    "Qwen2.5-7B-Instruct-Q4_K_M.gguf",
+    "Llama-3.3-70B-Instruct-IQ2_XS.gguf",
+    "grok-v1.0-100B-Q4_0-00003-of-00009.gguf",
+):
+    print(f"{file_name:44}{taken_apart(file_name)}")
+
+# %% [markdown]
+# - `Q4_0`, `Q8_0`: blocks of 32 with a scale. `_1`: with a minimum, too.
+# - `Q4_K_M`: **most** matrices as `Q4_K`, and some finer: `M`, *medium*, gives a part of `attn_v` and of `ffn_down` more bits; `S` gives fewer of
+#   them more, `L` more. So the file has more bits a weight than the kind (the first `Q2_K` mix had 3.3, not 2.6).
+# - `IQ2_XS`: values from a table instead of equal steps, fitted with an **importance matrix** (*imatrix*): how loud each input is, from a
+#   calibration text. That is unit 07's idea in this format.
+# - `F16`, `BF16`: not quantized.
+# - `00003-of-00009`: one of nine files.
+#
+# Before you use one: whose model was it made from, and does its **licence** come along (`general.license`)? Was it quantized by somebody whom you
+# know? A chat template in the metadata is a program, and a reader is code that strangers' bytes go through. You have just written one that
+# knows.
 #
 # ## 6 · What others report, what we measured
 #
 # | claim | source | here |
 # |---|---|---|
-# | … | … | … |
+# | `Q2_K` takes 2.5625 bits a weight, `Q4_K` 4.5 | llama.cpp, pull request 1684 (2023) | exercise 1: 4.5, and **2.625**: 84 bytes for 256 values |
+# | the mix called `Q2_K` has 3.3 bits a weight in LLaMA-7B | same, a comment of its author | exercise 1's arithmetic, with its shapes |
+# | an 8B Llama at f16: perplexity 6.233; `Q8_0` adds 0.003, `Q6_K` 0.022, `Q5_0` 0.132 | llama.cpp, pull request 6936 (2024) | the same order for this model, with larger losses: it is sixty times smaller |
+# | of all matrices, `ffn_down` wants more bits most | llama.cpp, pull request 4872 (2024) | `down_proj` alone, in the figure above |
 #
 # ## 7 · What this unit doesn't claim
 #
-# - …
+# - That `Q4_0` is useless. This model's weights stood on another grid of sixteen values before. One that comes from float16 loses a little at
+#   four bits, as the table above says.
+# - That perplexity is all. It is measured with float inputs here, and llama.cpp rounds them.
+# - Anything about `IQ` kinds, importance matrices, `MXFP4` or models other than Llama. All are in the same file format.
+# - That your reader is safe for everything. It has met some thousand broken files, and hasn't been read by somebody who breaks in for a living.
 #
 # Three things to read next:
 #
+# 1. *GGUF*, the specification: github.com/ggml-org/ggml, docs/gguf.md. Ten minutes, now that you know it.
+# 2. *k-quants*, llama.cpp, pull request 1684, 2023: the author's own description, and the measurements.
+# 3. *ggml-quants.c* in llama.cpp: `quantize_row_q4_K_ref` chooses codes; `ggml_vec_dot_q4_0_q8_0` is your exercise 9 with instructions for
+#    32 products at once.
+#
 # ## What stays
 #
-# …
+# A GGUF file is a head that says everything and data that lie as memory does. Read strangers' lengths as claims. A kind is a block's
+# layout, bits can be counted, and what they are worth has to be measured.
 
 # %% tags=["for-real"]
 from fridge.notebook import recall
