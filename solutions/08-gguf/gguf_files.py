@@ -70,12 +70,13 @@ for package in ("torch", "transformers", "tokenizers", "safetensors"):
 # The weights in float32, four files that say how to use them, and more than the weights again in programs. A phone
 # has no room for that, and a browser tab no Python.
 #
-# Here is the other way: one file. Everything in the folder above was made from it.
+# Here is the other way: one file. Everything in the folder above was made from it. (These cells are about the course's own
+# model. With `FRIDGE_MODEL` set, they wait.)
 
 # %% tags=["for-real"]
-shipped = embedded.gguf_file()
+shipped = embedded.gguf_file() if models.name() == embedded.NAME else None
 shipped_bytes = shipped.read_bytes() if shipped else b""
-print(f"{shipped.name if shipped else 'not installed: python -m fridge.models'}")
+print(shipped.name if shipped else f"{embedded.NAME} isn't the model that is loaded here")
 print(f"{len(shipped_bytes) / 1e6:.1f} MB")
 for start in range(0, 128, 16):
     row = shipped_bytes[start : start + 16]
@@ -2575,8 +2576,9 @@ tokenizer = models.load_tokenizer()
 prompt = tokenizer("The capital of France is", return_tensors="pt").input_ids
 
 
-def greedy(model, tokens=16):
-    ids, cache, found = prompt, ConcatCache(), []
+def greedy(model, cache=None, tokens=16):
+    cache = ConcatCache() if cache is None else cache  # an empty one is false
+    ids, found = prompt, []
     for _ in range(tokens):
         ids = model(ids, cache, last_only=True).argmax(-1)
         found.append(int(ids))
@@ -2633,13 +2635,16 @@ if scoreboard.ready(*reads, "names") and shipped:
 # Write the model anew, three times: all linear layers as `Q8_0`; all as `Q4_0`; and a **mix**, attention as `Q8_0` and the MLP as `Q4_0`.
 # The embedding is `Q8_0` already, and the norms stay float32. Metadata go over as they are.
 #
+# (They lie in a folder that goes when this kernel ends. `shutil.copy(workshop / …, …)` keeps one.)
+#
 # Predict first: how many megabytes will each of the three have? The linear layers have 106 million weights, two thirds of them and
 # more in the MLP, and the rest of the file is 32 MB. What will each say about the capital of France?
 
 # %% tags=["for-real"]
 import tempfile
 
-workshop = Path(tempfile.mkdtemp(prefix="gguf-"))
+workshop_folder = tempfile.TemporaryDirectory(prefix="gguf-")
+workshop = Path(workshop_folder.name)
 recipes = {
     "Q8_0": {"attn": "Q8_0", "ffn": "Q8_0"},
     "Q4_0": {"attn": "Q4_0", "ffn": "Q4_0"},
@@ -2690,29 +2695,55 @@ if scoreboard.ready(*writes) and shipped:
 # %% tags=["for-real"]
 from fridge.quantization import llama_cpp_peer
 
+
+def compare(label, mine, theirs):
+    same = next((i for i, (a, b) in enumerate(zip(mine, theirs)) if a != b), len(mine))
+    print(f"{label}: the first {same} of {len(mine)} tokens are the same")
+    print(f"  llama.cpp {tokenizer.decode(theirs)!r}\n  here      {tokenizer.decode(mine)!r}")
+
+
+said = {}
 if scoreboard.ready(*writes) and shipped and llama_cpp_peer.is_there():
-    files = {"as shipped": shipped} | {
-        label: workshop / f"SmolLM2-135M-Instruct-{label}.gguf" for label in recipes
-    }
-    for label, file in files.items():
-        theirs = llama_cpp_peer.reply(file, prompt[0].tolist(), new=16)
+    for label in ("as shipped", *recipes):
+        file = workshop / f"SmolLM2-135M-Instruct-{label}.gguf"
+        file = shipped if label == "as shipped" else file
+        said[label] = llama_cpp_peer.reply(file, prompt[0].tolist(), new=16, threads=1).tokens
         model = model_from(original if label == "as shipped" else rewritten(recipes[label]))
-        mine = greedy(model)
+        compare(label, greedy(model), said[label])
         del model
         quantized.tidy()
-        same = next(
-            (i for i, (a, b) in enumerate(zip(mine, theirs.tokens)) if a != b), len(mine)
-        )
-        print(f"{label}: the first {same} of {len(mine)} tokens are the same")
-        print(
-            f"  llama.cpp {tokenizer.decode(theirs.tokens)!r}\n  here      {tokenizer.decode(mine)!r}"
-        )
 elif shipped:
     print("llama.cpp isn't installed: pip install xllamacpp, then run this cell again")
 
 # %% [markdown]
-# Your files run. Where both part ways, look at exercise 9: llama.cpp rounds the inputs of each layer to eight bits, the course's Llama
-# doesn't. Where two words are nearly as likely, that decides.
+# Your files run. And where both part ways? There, two words are nearly as likely, and something small decides: exercise 9.
+# llama.cpp rounds the inputs of each layer to eight bits, and the course's Llama doesn't. And it keeps keys and values as float16. Let the
+# course's Llama do both. Does it speak as llama.cpp does then?
+
+
+# %% tags=["for-real"]
+def eight_bit_inputs(layer, given):
+    x = given[0]
+    raw = quantize("Q8_0", x.flatten(0, -2).numpy())
+    return (torch.from_numpy(values_of("Q8_0", tuple(x.shape), raw).copy()),)
+
+
+class HalfCache(ConcatCache):
+    def update(self, layer, k, v):
+        return super().update(layer, k.half().float(), v.half().float())
+
+
+for label in said and ("as shipped", "Q4_0"):
+    model = model_from(original if label == "as shipped" else rewritten(recipes[label]))
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear):
+            layer.register_forward_pre_hook(eight_bit_inputs)
+    compare(f"{label}, rounded here too", greedy(model, HalfCache()), said[label])
+    del model
+    quantized.tidy()
+
+# %% [markdown]
+# Word for word. So llama.cpp has no secrets left: your bytes, your rounding, its words.
 #
 # ### What llama.cpp computes
 #
@@ -2751,7 +2782,8 @@ if scoreboard.ready(*writes, "integer-dot") and shipped:
     )
 
 # %% [markdown]
-# The inputs' eight bits cost next to nothing beside the weights' four. And of 576 products, 558 have become products of bytes.
+# The inputs' eight bits cost next to nothing beside the weights' four. And a row of 576 has 576 products of small whole numbers, and 18 of
+# floats.
 #
 # ### Measured with more patience
 #
@@ -2779,28 +2811,35 @@ print(
 )
 
 # %% [markdown]
+# The last column compares window by window with the shipped file, so that its range is narrow. More bits aren't always better:
+# `Q4_K` beside `Q5_0` takes fewer than the mix, and loses half as much.
+#
 # And `down_proj` alone, the only layer here that can be of any kind. All others stay as shipped.
 
 # %% tags=["for-real"]
+of_down_proj = formats.rows(formats.DOWN_PROJ)
 pictures.perplexity_by_bits(
-    formats.rows(formats.DOWN_PROJ),
-    "The same 30 matrices in nine formats: bits aren't all",
+    of_down_proj,
+    f"The same 30 matrices in {len(of_down_proj)} formats: bits aren't all",
     shipped_perplexity,
 )
 
 # %% [markdown]
 # *In words: a dot with a bar for each format, its bits a weight from left to right, perplexity upwards on a logarithmic axis. K-quants
-# are round, the older formats square. …*
+# are round, the older formats square, and the shipped file is a dotted line. From right to left the dots stay on the line down to
+# `Q4_K`; `Q4_0`, of as many bits, lies above it; `Q3_K` and, far above all, `Q2_K` rise from there.*
+#
+# Two formats of 4.5 bits, and only one of them is any good here.
 #
 # ### Why a second 4-bit grid breaks the model
 #
-# `Q4_0` and `Q4_1` both have sixteen values for 32 weights. Yet the file that came as `Q4_1` is broken as `Q4_0`. Look at one block: where are
-# the values that its weights may take?
+# `Q4_0` and `Q4_1` both have sixteen values for 32 weights. Yet the model that came as `Q4_1` has lost Paris as `Q4_0`, and its perplexity is
+# a quarter higher. Look at one block: where are the values that its weights may take?
 
 # %% tags=["for-real"]
 if scoreboard.ready(*reads, "quantize") and shipped:
     values = values_of(*original["blk.10.ffn_up.weight"])
-    block = values[:1, :32]
+    block = values[:1, 96:128]
     step = np.diff(np.unique(block)).min()
     print(
         f"a block of Q4_1: {len(np.unique(block))} different values, {step:.5f} apart or multiples of it\n"
@@ -2812,25 +2851,37 @@ if scoreboard.ready(*reads, "quantize") and shipped:
         again = (
             values if kind is None else values_of(kind, values.shape, quantize(kind, values))
         )
-        places = (again[0, :8] - block.min()) / step
+        places = (again[0, 96:104] - block.min()) / step
         row = " ".join(f"{place:6.2f}" for place in places)
         print(f"{kind or 'Q4_1':8}{row:58}{off(again, values):14.2%}")
 
 # %% [markdown]
-# …
+# In the file the weights stand on whole steps of their block's grid, from 0 to 15. `Q8_0` moves them by hundredths of a step. `Q4_0` has a
+# grid of its own: it goes through the weight 0, its step is another, and each weight lands somewhere between its old
+# neighbours. So the model is rounded to four bits for a second time, and the errors of both times add up. A model that comes from float16
+# is rounded once. And `Q4_1` again would find the old step and the old minimum, and lose nothing: unit 02's round trip.
+#
+# `Q4_K` has minima, too, and that is why it does so well here.
 #
 # ### Tokens per second
 #
-# A token reads all weights once (unit 01), so a file of half the size should be twice as fast. Is it?
+# A token reads all weights once (unit 01), so a file of half the size should be twice as fast. Is it? Predict, for `F16` and `Q4_0`.
 
 # %% tags=["for-real"]
-pictures.tokens_by_format(kept["speed"], "llama.cpp: …")
+pictures.tokens_by_format(
+    sorted(kept["speed"], key=lambda row: row["file_bytes"]),
+    "llama.cpp on one thread: half the bytes aren't twice the tokens",
+)
 print(
-    f"one sequence, {kept['new_tokens']} new tokens; {kept['llama_cpp']}, {kept['machine']['cpu']}, two threads"
+    f"one sequence, {kept['new_tokens']} new tokens; {kept['llama_cpp']}, {kept['machine']['cpu']}"
 )
 
 # %% [markdown]
-# …
+# *In words: a bar for each format, the smallest file at the top. The bars differ far less than the files do.*
+#
+# Smaller is faster, and by much less than the bytes say. One processor core computes as long as it reads here: each block has to be taken apart, and `Q5_0`,
+# whose fifth bits lie in another place, takes longer for it than `Q8_0`, which is larger. The embedding, which is the head as well, is `Q8_0`
+# in all these files. Models of billions of weights, on all cores at once, wait for memory, and there the bytes count.
 #
 # ### How a model is published, and found
 #

@@ -77,12 +77,12 @@ def perplexity_by_bits(rows: list[dict[str, Any]], title: str, shipped: float) -
 
 
 def tokens_by_format(rows: list[dict[str, Any]], title: str) -> None:
-    """Bars of llama.cpp's tokens per second, the best round of each, with all rounds as dots."""
-    ax = plots.axes(title, "tokens per second (more is better)", size=(8.0, 1.0 + 0.36 * len(rows)))
+    """Bars of llama.cpp's tokens per processor second, the best round of each, with all rounds as strokes."""
+    ax = plots.axes(title, "tokens per processor second (more is better)", size=(8.0, 1.2 + 0.36 * len(rows)))
     for y, row in enumerate(reversed(rows)):
-        best = max(row["per_second"])
-        ax.barh(y, best, color=plots.PALE, edgecolor=plots.INK, linewidth=0.8, height=0.6)
-        ax.plot(row["per_second"], [y] * len(row["per_second"]), linestyle="none", marker="|", color=plots.ACCENT)
-        ax.text(best, y, f"  {best:.0f}", va="center", fontsize=8.5)
-    ax.set_yticks(range(len(rows)), [row["format"] for row in reversed(rows)])
+        rounds = row["per_processor_second"]
+        ax.barh(y, max(rounds), color=plots.PALE, edgecolor=plots.INK, linewidth=0.8, height=0.6)
+        ax.plot(rounds, [y] * len(rounds), linestyle="none", marker="|", color=plots.ACCENT, markersize=9)
+        ax.text(max(rounds), y, f"  {max(rounds):.0f}", va="center", fontsize=8.5)
+    ax.set_yticks(range(len(rows)), [f"{row['format']} ({row['file_bytes'] / 1e6:.0f} MB)" for row in reversed(rows)])
     ax.grid(axis="y", visible=False)

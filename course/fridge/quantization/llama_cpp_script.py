@@ -5,6 +5,7 @@ A process of its own: what llama.cpp holds is given back at the end, and what it
 
 import json
 import sys
+import time
 import urllib.request
 from importlib.metadata import version
 
@@ -20,7 +21,7 @@ def _main() -> None:
     params.cpuparams.n_threads = task["threads"]
     params.hostnames = ["127.0.0.1"]
     server = xllamacpp.Server(params)
-    replies = []
+    replies, processor_seconds = [], []
     for _ in range(task["repeats"]):
         body = {
             "prompt": task["prompt"],
@@ -33,13 +34,16 @@ def _main() -> None:
         post = urllib.request.Request(
             f"{server.listening_address}/completion", json.dumps(body).encode(), {"Content-Type": "application/json"}
         )
+        started = time.process_time()  # of all threads, llama.cpp's too
         with urllib.request.urlopen(post) as answer:
             replies.append(json.load(answer))
+        processor_seconds.append(time.process_time() - started)
     print(
         json.dumps(
             {
                 "tokens": replies[-1]["tokens"],
                 "per_second": [reply["timings"]["predicted_per_second"] for reply in replies],
+                "processor_seconds": processor_seconds,
                 "version": f"xllamacpp {version('xllamacpp')}",
             }
         )
