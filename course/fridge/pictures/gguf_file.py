@@ -53,27 +53,27 @@ def _box(ax: Axes, x: float, y: float, width: float, height: float, color: str) 
     ax.add_patch(plt.Rectangle((x, y), width, height, facecolor=color, edgecolor=plots.INK, linewidth=0.8))
 
 
-def perplexity_by_bits(rows: list[dict[str, Any]], title: str, shipped: float) -> None:
-    """A dot and its range for each format, over the bits of a weight; colours tell families apart, markers too.
+def perplexity_by_bits(rows: list[dict[str, Any]], title: str) -> None:
+    """A dot and its range for each format, over the bits of a weight: how many times the shipped file's perplexity.
 
     Args:
-        rows: of `quantization.formats`.
-        shipped: the perplexity of the file as shipped, a dotted line.
+        rows: of `quantization.formats`. K-quants are round and named below, the others square and named above.
     """
-    ax = plots.axes(title, "bits a weight, scales included", "perplexity (lower is better)", size=(8.0, 4.4))
+    ax = plots.axes(title, "bits a weight, scales included", "perplexity, times the shipped file’s", size=(8.0, 4.4))
     for row in rows:
-        x, found = row["bits"], row["perplexity"]
+        x, found = row["bits"], row["times_shipped"]
         is_k = "_K" in row["format"]
         color, marker = (plots.ACCENT, "o") if is_k else (plots.SECOND, "s")
         ax.plot([x, x], [found["low"], found["high"]], color="#999999", linewidth=1.6)
         ax.plot([x], [found["value"]], marker=marker, color=color, markersize=7)
-        above = {"xytext": (6, 5), "textcoords": "offset points", "fontsize": 8.5}
-        ax.annotate(row["format"], (x, found["value"]), **above)
-    ax.axhline(shipped, color=plots.INK, linewidth=0.9, linestyle=":")
+        beside = {"xytext": (6, -13) if is_k else (6, 6), "textcoords": "offset points", "fontsize": 8.5}
+        ax.annotate(row["format"], (x, found["value"]), **beside)
+    ax.axhline(1, color=plots.INK, linewidth=0.9, linestyle=":")
     ax.set_yscale("log")
-    ax.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
-    ax.yaxis.set_minor_formatter(lambda value, _: f"{value:,.0f}")
-    ax.margins(x=0.12)
+    ticks = [1, 1.1, 1.2, 1.5, 2, 3, 5]
+    ax.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
+    ax.minorticks_off()
+    ax.margins(x=0.12, y=0.1)
 
 
 def tokens_by_format(rows: list[dict[str, Any]], title: str) -> None:
