@@ -2746,9 +2746,9 @@ for label in said and ("as shipped", "Q4_0"):
     quantized.tidy()
 
 # %% [markdown]
-# On this course's machine each file speaks llama.cpp's words in one of the two ways, all sixteen, and parts from them in the other: attention adds up
-# in another order there, too. So nothing is wrong with your file. Greedy decoding takes the largest of numbers that lie next to each
-# other, and all that is small decides. Judge no format by one sentence.
+# Where the cells above were run for the course, each file speaks llama.cpp's words in one of the two ways, all sixteen, and parts from them in
+# the other. So nothing is wrong with your file: two programs differ in more small things than two. Greedy decoding
+# takes the largest of numbers that lie next to each other, and whatever is small decides. Judge no format by one sentence.
 #
 # ### What llama.cpp computes
 #
