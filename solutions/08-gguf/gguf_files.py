@@ -67,7 +67,7 @@ for package in ("torch", "transformers", "tokenizers", "safetensors"):
     print(f"the package {package:16}{megabytes(home):9.1f} MB")
 
 # %% [markdown]
-# The weights in float32, four files that say how to use them, and more than the weights again in programs. A phone
+# The weights in float32, five files that say how to use them, and more than the weights again in programs. A phone
 # has no room for that, and a browser tab no Python.
 #
 # Here is the other way: one file. Everything in the folder above was made from it. (These cells are about the course's own
@@ -265,7 +265,7 @@ with exercise("tensor-bytes"):
 # %% [markdown]
 # Now predict, before you run the next cell.
 #
-# 1. How many bits does a weight take in each kind? Which two kinds cost the same?
+# 1. How many bits does a weight take in each kind? Which kinds cost the same?
 # 2. This model's linear layers have rows of 576, `down_proj` has rows of 1536. Which of them can be a K-quant?
 
 # %% tags=["for-real"]
@@ -1032,7 +1032,7 @@ if scoreboard.ready("tensor-bytes", "read-value", "read-header") and shipped:
     del theirs
 
 # %% [markdown]
-# Weights are nine tenths of the file, and you haven't looked at one of them yet. That is the point of such a head: two
+# The weights are 98 % of the file, and you haven't looked at one of them yet. That is the point of such a head: two
 # megabytes say where each weight lies.
 
 # %% [markdown]
