@@ -8,6 +8,7 @@ from fridge.pictures.flash_attention import (
     two_partial_results,
     two_ways_through_memory,
 )
+from fridge.pictures.gguf_file import gguf_file, perplexity_by_bits, tokens_by_format
 from fridge.pictures.gptq_awq import two_weights
 from fridge.pictures.kv_cache import repeated_work
 from fridge.pictures.memory_math import bits_of_a_group, what_fills_a_card, where_a_step_goes, where_the_rule_is_off
@@ -23,10 +24,12 @@ __all__ = [
     "block_table_steps",
     "elephants_and_fridge",
     "factors",
+    "gguf_file",
     "levels_on_weights",
     "occupancy",
     "one_round",
     "overlap",
+    "perplexity_by_bits",
     "published",
     "repeated_work",
     "reserved_and_used",
@@ -39,6 +42,7 @@ __all__ = [
     "teraflops",
     "tiles_behind_the_mask",
     "time_and_memory",
+    "tokens_by_format",
     "two_partial_results",
     "two_ways_through_memory",
     "two_weights",

@@ -1,1 +1,1 @@
-"""Units 02 and 07: quantized layers in a model, and the tools that people use for it."""
+"""Units 02, 07 and 08: quantized layers in a model, GGUF files, and the tools that people use for it."""

@@ -5,6 +5,8 @@ from fridge.testing.attention import exact_attention
 from fridge.testing.blocks import RecordingModel
 from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
+from fridge.testing.gguf_blocks import expect_blocks, pack_q4_k, pack_q6_k, random_blocks
+from fridge.testing.gguf_parts import GgufFile, TensorEntry, expect_file, gguf_value
 from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_tensor, token_ids, whole_numbers
 from fridge.testing.hbm import Hbm
 from fridge.testing.outcome import NotAttempted, Wrong, builds_on, exercise, needs
@@ -28,6 +30,7 @@ __all__ = [
     "Call",
     "ConcatCache",
     "CountingPool",
+    "GgufFile",
     "Hbm",
     "NotAttempted",
     "QuantizedLayer",
@@ -37,6 +40,7 @@ __all__ = [
     "ScriptedSpeaker",
     "SimulatedServer",
     "SpareAllocator",
+    "TensorEntry",
     "TightAllocator",
     "TokenTable",
     "Wrong",
@@ -48,20 +52,26 @@ __all__ = [
     "dense_attention",
     "exact_attention",
     "exercise",
+    "expect_blocks",
     "expect_close",
     "expect_columns",
     "expect_distribution",
     "expect_equal",
+    "expect_file",
     "expect_number",
     "expect_parts",
     "expect_raises",
     "expect_tensor",
     "expect_true",
+    "gguf_value",
     "held_bytes",
     "measured",
     "needs",
+    "pack_q4_k",
+    "pack_q6_k",
     "quantized_layer",
     "randn",
+    "random_blocks",
     "random_table",
     "speculated",
     "tiny_llama",
