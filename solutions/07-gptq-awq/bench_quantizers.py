@@ -32,11 +32,12 @@ PACKAGES = {
 }
 READS = "auto-round: reads our GPTQ"
 PEERS = (
+    READS,
+    "llm-compressor: GPTQ",
+    "llm-compressor: GPTQ, columns as they stand",
+    "llm-compressor: AWQ",
     "auto-round: AWQ",
     "auto-round: SignRound",
-    "llm-compressor: GPTQ",
-    "llm-compressor: AWQ",
-    READS,
 )
 
 

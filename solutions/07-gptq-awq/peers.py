@@ -46,7 +46,10 @@ def auto_round(model: Any, tokenizer: Any, task: dict[str, Any], algorithm: str)
 
 
 def llm_compressor(model: Any, _: Any, task: dict[str, Any], algorithm: str) -> Any:
-    """`algorithm`: gptq or awq, as their recipes are."""
+    """`algorithm`: gptq or awq, as their recipes are; or gptq-in-order, without the order that its recipe has.
+
+    That takes the columns with the loudest inputs first, each still on the grid of its group ("static" act-order).
+    """
     from datasets import Dataset
     from llmcompressor import oneshot
     from llmcompressor.modifiers.awq import AWQModifier
@@ -64,12 +67,17 @@ def llm_compressor(model: Any, _: Any, task: dict[str, Any], algorithm: str) -> 
         "config_groups": {"all": {"targets": ["Linear"], "weights": weights}},
         "ignore": ["lm_head"],
     }
+    recipes = {
+        "gptq": lambda: GPTQModifier(**groups),
+        "gptq-in-order": lambda: GPTQModifier(**groups, actorder=None),
+        "awq": lambda: AWQModifier(**groups),
+    }
     oneshot(
         model=model,
         dataset=Dataset.from_dict(
             {"input_ids": rows, "attention_mask": [[1] * len(row) for row in rows]}
         ),
-        recipe={"gptq": GPTQModifier, "awq": AWQModifier}[algorithm](**groups),
+        recipe=recipes[algorithm](),
         max_seq_length=len(rows[0]),
         num_calibration_samples=len(rows),
         shuffle_calibration_samples=False,
@@ -86,6 +94,11 @@ PEERS = {
     "auto-round: AWQ": ("auto-round", auto_round, "awq"),
     "auto-round: SignRound": ("auto-round", auto_round, "auto_round"),
     "llm-compressor: GPTQ": ("llmcompressor", llm_compressor, "gptq"),
+    "llm-compressor: GPTQ, columns as they stand": (
+        "llmcompressor",
+        llm_compressor,
+        "gptq-in-order",
+    ),
     "llm-compressor: AWQ": ("llmcompressor", llm_compressor, "awq"),
     "auto-round: reads our GPTQ": ("auto-round", none, ""),
 }

@@ -74,7 +74,7 @@ for package in ("torch", "transformers", "tokenizers", "safetensors"):
 # model. With `FRIDGE_MODEL` set, they wait.)
 
 # %% tags=["for-real"]
-shipped = embedded.gguf_file() if models.name() == embedded.NAME else None
+shipped = models.gguf() if models.name() == embedded.NAME else None
 shipped_bytes = shipped.read_bytes() if shipped else b""
 print(shipped.name if shipped else f"{embedded.NAME} isn't the model that is loaded here")
 print(f"{len(shipped_bytes) / 1e6:.1f} MB")

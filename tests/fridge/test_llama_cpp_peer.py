@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType, quants
 
+from fridge import models
 from fridge.quantization import llama_cpp_peer
 from fridge.testing import GgufFile
 from fridge.weights import embedded
@@ -34,9 +35,7 @@ def test_rows_that_do_not_fit_are_refused(installed):
 
 def test_it_goes_on_with_a_prompt(installed):
     """Guards against a release that renames a parameter; the shipped file, greedily, twice the same."""
-    file = embedded.gguf_file()
-    if file is None:
-        pytest.skip("the model isn't installed")
+    file = models.gguf()
     found = llama_cpp_peer.reply(file, [504, 3575, 282, 4649, 314], new=3, threads=2)
     assert len(found.tokens) == 3
     assert found.per_second > 0

