@@ -35,7 +35,6 @@ PEERS = (
     READS,
     "llm-compressor: GPTQ",
     "llm-compressor: GPTQ, columns as they stand",
-    "llm-compressor: AWQ",
     "auto-round: AWQ",
     "auto-round: SignRound",
 )

@@ -68,7 +68,7 @@ def test_a_model_there_and_back(tmp_path):
     (source / "tokenizer.json").write_text("{}")
     model = quantized.round_trip(tiny_llama(), lambda weight: grids.round_to_nearest(weight, 4, 8))
     packed.save(model, source, target, 4, 8)
-    found = packed.weights(target)
+    found = dict(packed.weights(target))
     assert found.keys() == {name for name, _ in quantized.linears(model)}
     for name, layer in quantized.linears(model):
         torch.testing.assert_close(found[name], layer.weight.detach(), rtol=1e-3, atol=0)

@@ -14,7 +14,7 @@ from fridge.pictures.kv_cache import repeated_work
 from fridge.pictures.memory_math import bits_of_a_group, what_fills_a_card, where_a_step_goes, where_the_rule_is_off
 from fridge.pictures.paging import block_table_steps, factors, occupancy, reserved_and_used, shares_of_memory
 from fridge.pictures.quantization import levels_on_weights, rulers, sizes_and_perplexities
-from fridge.pictures.quantizers import side_by_side
+from fridge.pictures.quantizers import by_grouping, side_by_side
 from fridge.pictures.speculation import one_round, overlap, shares, speedups
 from fridge.pictures.start import answers_by_turn, elephants_and_fridge
 
@@ -22,6 +22,7 @@ __all__ = [
     "answers_by_turn",
     "bits_of_a_group",
     "block_table_steps",
+    "by_grouping",
     "elephants_and_fridge",
     "factors",
     "gguf_file",

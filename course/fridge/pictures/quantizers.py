@@ -28,6 +28,26 @@ def side_by_side(rows: dict[str, dict[str, float]], title: str, best: float) -> 
     _plain_ticks(ax.xaxis, ax.get_xlim())
 
 
+def by_grouping(ways: dict[str, dict[str, dict[str, float]]], title: str, best: float) -> None:
+    """A line for each way, over how large the groups are, on a logarithmic axis.
+
+    Args:
+        ways: name -> grouping -> {"value", "low", "high"} of a perplexity; the groupings in the order of the axis.
+        best: the float model's, a dotted line.
+    """
+    ax = plots.axes(title, "weights that share a grid", "perplexity (lower is better)", size=(8.0, 4.4))
+    places = list(range(len(next(iter(ways.values())))))
+    plots.lines(ax, places, {name: [found["value"] for found in row.values()] for name, row in ways.items()})
+    for row in ways.values():
+        ax.vlines(
+            places, *zip(*((found["low"], found["high"]) for found in row.values()), strict=True), color="#777777"
+        )
+    ax.set_xticks(places, list(next(iter(ways.values()))))
+    ax.axhline(best, color=plots.INK, linewidth=0.9, linestyle=":")
+    ax.set_yscale("log")
+    _plain_ticks(ax.yaxis, ax.get_ylim())
+
+
 def _plain_ticks(axis: Any, limits: tuple[float, float]) -> None:
     ticks = [base * 10**power for power in range(7) for base in (1, 2, 5)]
     inside = [tick for tick in ticks if limits[0] <= tick <= limits[1]]

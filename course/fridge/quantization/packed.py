@@ -11,12 +11,14 @@ gives such a folder to auto-round, where that package is installed, and that mul
 
 import json
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
 from fridge.models.llama import Llama
@@ -141,18 +143,20 @@ def save(model: Llama, source: Path, target: Path, bits: int, group_size: int) -
 
 def layer_bytes(folder: Path) -> int:
     """Bytes of all codes, zero points and scales in a checkpoint."""
-    tensors = load_file(folder / "model.safetensors")
-    return sum(tensor.nbytes for name, tensor in tensors.items() if name.rpartition(".")[2] in NAMES)
+    return sum(tensor.nbytes for _, tensors in _layers(folder) for tensor in tensors.values())
 
 
-def weights(folder: Path) -> dict[str, Tensor]:
-    """The weight of each packed layer in a checkpoint, by the layer's name."""
+def weights(folder: Path) -> Iterator[tuple[str, Tensor]]:
+    """Name and weight of each packed layer in a checkpoint, one after another: all at once are a model in float32."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))["quantization_config"]
-    tensors = load_file(folder / "model.safetensors")
-    found = {}
-    for name in (full.removesuffix(".qweight") for full in tensors if full.endswith(".qweight")):
-        found[name] = weight_of({last: tensors[f"{name}.{last}"] for last in NAMES}, config["bits"])
-    return found
+    for name, tensors in _layers(folder):
+        yield name, weight_of(tensors, config["bits"])
+
+
+def _layers(folder: Path) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    with safe_open(folder / "model.safetensors", framework="pt") as file:
+        for name in (full.removesuffix(".qweight") for full in file.keys() if full.endswith(".qweight")):  # noqa: SIM118
+            yield name, {last: file.get_tensor(f"{name}.{last}") for last in NAMES}
 
 
 def _settings(bits: int, group_size: int) -> dict[str, Any]:
