@@ -320,7 +320,7 @@ def dot_q4_0_q8_0(weights, inputs):
         raise ValueError("rest")
     if len(weights) * 34 != len(inputs) * 18:
         raise ValueError("blocks")
-    sums, dot = [], np.float32(0)
+    sums, dot = [], np.float64(0)
     for w, x in zip(range(0, len(weights), 18), range(0, len(inputs), 34)):
         packed = np.frombuffer(weights, np.uint8, 16, w + 2).astype(np.int64)
         codes = np.frombuffer(inputs, np.int8, 32, x + 2).astype(np.int64)
