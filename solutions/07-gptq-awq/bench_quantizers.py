@@ -1,6 +1,6 @@
 """Measure what people quantize with on unit 07's texts: auto-round and llm-compressor. `make bench-quantizers` runs it.
 
-python solutions/07-gptq-awq/bench_quantizers.py --install    # first makes their environments: 8 GB, ten minutes
+python solutions/07-gptq-awq/bench_quantizers.py --install    # first makes their environments: 8 GB
 
 Three bits in groups of 64, each by its own recipe. And a checkpoint of the master's GPTQ, packed by the course, which
 transformers loads and auto-round multiplies. Rows go into the JSON that measure_quantizers.py keeps; those that it has
@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 from measure_quantizers import CLOSELY, PROMPT, ROOT, Contest, Ways, keep
+from peers import PEERS, READS
 
 from fridge import models
 from fridge.quantization import packed, quality, quantized
@@ -30,14 +31,6 @@ PACKAGES = {
         "llmcompressor==0.14.0.1",
     ),  # which brings a torch and a transformers of its own
 }
-READS = "auto-round: reads our GPTQ"
-PEERS = (
-    READS,
-    "llm-compressor: GPTQ",
-    "llm-compressor: GPTQ, columns as they stand",
-    "auto-round: AWQ",
-    "auto-round: SignRound",
-)
 
 
 def main() -> int:

@@ -2512,7 +2512,7 @@ for way, row in others.items():
 # *act-order*. The file is the same but for which of its values were chosen. It changes a few lines of your exercise 5, if you want
 # to try: fit all grids first, go through `h.diagonal().argsort(descending=True)`, and put the columns back at the end.
 #
-# auto-round's AWQ and yours differ by less than chance. (llm-compressor's needs a GPU.) And *auto-round: reads our GPTQ* is the packed file of the master's answers, loaded by
+# The ranges of auto-round's AWQ and yours overlap. (llm-compressor's needs a GPU.) And *auto-round: reads our GPTQ* is the packed file of the master's answers, loaded by
 # transformers, and multiplied by auto-round in 16 bits: your codes are the same model there.
 #
 # ### What nobody tells you about GPTQ

@@ -89,6 +89,7 @@ def none(model: Any, *_: Any) -> Any:
     return model
 
 
+READS = "auto-round: reads our GPTQ"
 PEERS = {
     "auto-round: AWQ": ("auto-round", auto_round, "awq"),
     "auto-round: SignRound": ("auto-round", auto_round, "auto_round"),
@@ -98,7 +99,7 @@ PEERS = {
         llm_compressor,
         "gptq-in-order",
     ),
-    "auto-round: reads our GPTQ": ("auto-round", none, ""),
+    READS: ("auto-round", none, ""),
 }
 
 

@@ -85,10 +85,7 @@ class Shipped:
 
     def __init__(self) -> None:
         self._own = answers()
-        file = embedded.gguf_file()
-        if file is None:
-            raise SystemExit("the model isn't installed: python -m fridge.models")
-        self._data = file.read_bytes()
+        self._data = models.gguf().read_bytes()
         self.metadata, self._tensors = self._own["read_header"](self._data)
 
     def written(self, kinds: dict[str, str]) -> dict[str, Raw]:

@@ -7,7 +7,6 @@ where it is missing.
 import ctypes
 import importlib.util
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from statistics import median
 import numpy as np
 
 from fridge.quantization.gguf_kinds import TENSOR_KINDS
+from fridge.workbench import measure
 
 SCRIPT = Path(__file__).with_name("llama_cpp_script.py")
 CONTEXT = 512  # tokens of prompt and reply
@@ -71,7 +71,7 @@ def reply(file: Path, prompt: Sequence[int], new: int = 24, repeats: int = 1, th
         "prompt": list(prompt),
         "new": new,
         "repeats": repeats,
-        "threads": threads or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "threads": threads or measure.processors(),
         "context": CONTEXT,
     }
     done = subprocess.run([sys.executable, SCRIPT], input=json.dumps(task), capture_output=True, text=True)

@@ -90,11 +90,16 @@ def resident_memory() -> int:
     return psutil.Process().memory_info().rss
 
 
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def machine() -> dict[str, str | int | float]:
     """What a measurement was taken on: written beside every number that is kept."""
     facts: dict[str, str | int | float] = {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        "cores": processors(),
         "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "python": platform.python_version(),
         "torch": torch.__version__,
