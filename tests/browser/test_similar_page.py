@@ -38,6 +38,8 @@ def address(tmp_path: Path) -> str:
 
 def test_clusters_come_first_and_marks_lead_to_each_other(page, address, artifacts):
     """What JPlag's users expect: groups, pairs, both texts with the common parts marked; by the keyboard, too."""
+    from playwright.sync_api import expect
+
     complaints, asked = [], []
     page.on("console", lambda message: complaints.append(message.text))
     page.on("pageerror", lambda error: complaints.append(str(error)))
@@ -53,15 +55,13 @@ def test_clusters_come_first_and_marks_lead_to_each_other(page, address, artifac
 
     page.locator("#clusters .cluster").nth(1).get_by_role("link").press("Enter")
     pair = page.locator("details.pair[open]")
-    assert pair.count() == 1, "a link into a folded pair opens it"
+    expect(pair, "a link into a folded pair opens it").to_have_count(1)
     left, right = pair.locator("pre").all()
     assert left.locator("mark").count() == right.locator("mark").count() == 1
     assert left.locator("mark").inner_text().lstrip("1") == right.locator("mark").inner_text().lstrip("1")
     assert "mine" not in "".join(pair.locator("mark").all_inner_texts())
     left.get_by_role("link").press("Enter")
-    assert page.evaluate("document.querySelector(':target').closest('pre').getAttribute('aria-label')") != (
-        left.get_attribute("aria-label")
-    )
+    expect(page.locator("pre:has(:target)")).to_have_attribute("aria-label", right.get_attribute("aria-label"))
 
     for theme in ("light", "dark"):
         page.emulate_media(color_scheme=theme)
