@@ -8,7 +8,6 @@ which Triton, on which machine and when; cards that aren't asked for stay in it 
 """
 
 import argparse
-import json
 from collections import Counter
 from dataclasses import asdict
 from importlib.metadata import version
@@ -20,7 +19,7 @@ from configs import CANDIDATES, RECORD, Config, candidates
 
 from fridge.attention.compiling import Compiled, Job, compile_all
 from fridge.attention.targets import TARGETS, Target
-from fridge.workbench import measure
+from fridge.workbench import measure, records
 
 KERNELS = Path(__file__).with_name("triton_flash.py")
 SIZES = {"queries": "i32", "keys": "i32", "scale": "fp32"}
@@ -75,17 +74,10 @@ def job(kernel: str, head_dim: int, config: Config, card: str) -> Job:
 
 
 def _write(out: Path, card: str, rows: list[dict[str, Any]]) -> None:
-    empty: dict[str, Any] = {"machines": {}, "rows": []}
-    record = json.loads(out.read_text(encoding="utf-8")) if out.exists() else empty
+    record = records.read(out, {"machines": {}, "rows": []})
     record["machines"][card] = {**measure.machine(), "triton": version("triton")}
     record["rows"] = [row for row in record["rows"] if row["card"] != card] + rows
-    out.write_text(_a_row_a_line(record), encoding="utf-8")
-
-
-def _a_row_a_line(record: dict[str, Any]) -> str:
-    machines = json.dumps(record["machines"], indent=1)
-    rows = ",\n".join(json.dumps(row) for row in record["rows"])
-    return f'{{"machines": {machines},\n"rows": [\n{rows}\n]}}\n'
+    records.keep(record, out)
 
 
 def _rows(kernel: str, head_dim: int, target: Target) -> list[dict[str, Any]]:

@@ -9,7 +9,6 @@ versions and when, is written after each: a rented machine that is taken away le
 """
 
 import argparse
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from triton_flash import attention
 from fridge.attention import bench, kernels, sweeps
 from fridge.attention.targets import TARGETS
 from fridge.memory.cards import CARDS
+from fridge.workbench import records
 
 TUNED = "Triton (tuned)"
 
@@ -88,10 +88,7 @@ def _keep(results: dict[str, Any], out: Path | None) -> None:
     if not gpu and not out:
         return
     path = out or sweeps.KEPT / f"{re.sub('[^a-z0-9]+', '-', gpu.lower()).strip('-')}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    new = path.with_suffix(".new")
-    new.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
-    new.replace(path)  # at any moment the file is whole
+    records.keep(results, path)
 
 
 def _dry(rows: list[sweeps.Row], card: str, seconds: float) -> None:

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measure_quantizers import CLOSELY, PROMPT, ROOT, Contest, Ways, keep
+from measure_quantizers import CLOSELY, PROMPT, ROOT, Contest, Ways
 from peers import PEERS, READS
 
 from fridge import models
 from fridge.quantization import packed, quality, quantized
-from fridge.workbench import environments
+from fridge.workbench import environments, records
 
 ENVIRONMENTS = ROOT / ".venv-quantizers"
 SCRIPT = Path(__file__).with_name("peers.py")
@@ -48,7 +48,7 @@ def main() -> int:
         elif peer not in there:
             row = _measured(python, peer, contest)
             record["rows"].append(row)
-            keep(record, options.out)
+            records.keep(record, options.out)
             print(
                 f"{peer:28}{row['perplexity']['value']:8.2f}{row['processor_seconds']:7.0f} s",
                 flush=True,

@@ -10,7 +10,6 @@ and when, is written after each: an interrupted run keeps what it has.
 
 import argparse
 import copy
-import json
 import math
 import time
 from collections.abc import Callable
@@ -21,14 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from autograder.course import find_units
-from autograder.notebooks import grade_id, is_exercise, read_master
+from autograder.authoring.answers import answers
 from fridge import models
 from fridge.models.caches import ConcatCache
 from fridge.models.llama import Llama
 from fridge.quantization import grids, quality, quantized, sharing
 from fridge.quantization.decoder import Block, blocks_of, embedded
-from fridge.workbench import measure, text
+from fridge.workbench import measure, records, text
 
 ROOT = Path(__file__).parents[2]
 CALIBRATION, WINDOW, SCORED = 16, 512, 17  # sequences, tokens of each, windows that are scored
@@ -39,16 +37,6 @@ PROMPT = "The capital of France is"
 Quantize = Callable[[nn.Linear, Tensor], None]
 
 
-def answers() -> dict[str, Any]:
-    """The master's functions and classes, by name: its exercises' cells, run one after another."""
-    unit = find_units(ROOT, ["07-gptq-awq"])[0]
-    found: dict[str, Any] = {"torch": torch, "grids": grids}
-    for cell in read_master(unit).cells:
-        if is_exercise(cell):
-            exec(compile(cell.source, grade_id(cell), "exec"), found)
-    return found
-
-
 class Ways:
     """Each way to round a whole model: `way(model, x, bits, group_size)` changes the model's weights.
 
@@ -56,7 +44,7 @@ class Ways:
     """
 
     def __init__(self) -> None:
-        self.own = answers()
+        self.own = answers(ROOT, "07-gptq-awq")
 
     def all(self) -> dict[str, Callable[[Llama, Tensor, int, int | None], None]]:
         """By the names that the figures have, in the order in which they are measured."""
@@ -203,7 +191,7 @@ class Contest:
 def main() -> None:
     """Measure what isn't there, print each row, write the file after it."""
     options = _options()
-    record = _record(options.out)
+    record = records.read(options.out, _empty())
     ways = Ways()
     contest = Contest(ways.own["quantize_model"])
     record["float"] = vars(quality.perplexity(contest.lost))
@@ -222,7 +210,7 @@ def main() -> None:
             continue
         row = {"bits": bits, "group_size": group, "way": name, **contest.row(way, bits, group)}
         record["rows"].append(row)
-        keep(record, options.out)
+        records.keep(record, options.out)
         found = row["perplexity"]
         print(
             f"{bits} bits, {group or 'row':>3}, {name:34} {found['value']:8.2f} "
@@ -240,9 +228,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _record(out: Path) -> dict[str, Any]:
-    if out.exists():
-        return json.loads(out.read_text(encoding="utf-8"))
+def _empty() -> dict[str, Any]:
     return {
         "machine": {**measure.machine(), "transformers": version("transformers")},
         "model": models.name(),
@@ -251,18 +237,6 @@ def _record(out: Path) -> dict[str, Any]:
         "prompt": PROMPT,
         "rows": [],
     }
-
-
-def keep(record: dict[str, Any], out: Path) -> None:
-    """Write the file, a line for each row."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    rows = ",\n".join(json.dumps(row) for row in record["rows"])
-    head = json.dumps(
-        {name: value for name, value in record.items() if name != "rows"}, indent=1
-    )
-    new = out.with_suffix(".new")
-    new.write_text(f'{head[:-2]},\n "rows": [\n{rows}\n]}}\n', encoding="utf-8")
-    new.replace(out)  # at any moment the file is whole
 
 
 if __name__ == "__main__":

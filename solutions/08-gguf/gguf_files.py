@@ -638,7 +638,8 @@ if scoreboard.ready("read-value") and shipped:
 #
 # And again: the file comes from a stranger, so the answer is there soon, and without memory for more than the file holds. Whoever believes its offsets reads another tensor's bytes, or none at all. So
 # each tensor's data have to lie within the file, and no two tensors share a byte. They may lie in any order, with gaps between
-# them.
+# them. A tensor without values has no byte to share, so it may begin within another. (Whether one that begins behind the file's end is
+# refused, nobody looks.)
 #
 # Your answers to exercises 1 and 2 do the larger part: `tensor_bytes` and `read_value`.
 #
@@ -1383,9 +1384,15 @@ with exercise("dequantize"):
 #
 # $$ \text{value}_i = d \cdot s_{\lfloor i / 16 \rfloor} \cdot (q_i - 32), \qquad q_i \text{ of six bits.} $$
 #
-# Where are the bits of $q_i$? The block has two halves of 128 values, and a half four quarters $k = 0 … 3$ of 32 values, so $i = 128 h + 32 k + j$. Its lower four
-# bits are in byte $64 h + 32 (k \bmod 2) + j$ of the first 128: quarters 0 and 1 in the lower half of a byte, 2 and 3 in the upper. Its upper two bits are in byte
-# $32 h + j$ of the next 64, at bits $2k$ and $2k + 1$.
+# Where are the bits of $q_i$? The block has two halves $h = 0, 1$ of 128 values, and a half has four quarters $k = 0 … 3$ of 32 values
+# $j$, so $i = 128 h + 32 k + j$. Its six bits stand in two bytes:
+#
+# | $k$ | its lower four bits: byte of the first 128 | which half of that byte | its upper two bits: byte of the next 64 | which bits of that byte (0 counts 1) |
+# |---|---|---|---|---|
+# | 0 | $64 h + j$ | lower | $32 h + j$ | 0 and 1 |
+# | 1 | $64 h + 32 + j$ | lower | $32 h + j$ | 2 and 3 |
+# | 2 | $64 h + j$ | upper | $32 h + j$ | 4 and 5 |
+# | 3 | $64 h + 32 + j$ | upper | $32 h + j$ | 6 and 7 |
 #
 # **`Q4_K`**, 144 bytes: $d$ and $d_{min}$ (float16), 12 bytes with eight small scales $s$ and eight small minima $m$ of six bits, 128 with the codes. There are
 # 8 parts of 32 values.
@@ -1636,8 +1643,8 @@ with exercise("k-quants"):
 # ### Exercise 6 · Numbers into blocks (5 points)
 #
 # The way back, for two kinds. There are many ways to choose codes (units 02 and 07). A file that calls itself `Q4_0` may use any, but these
-# are what everybody's tools do, so that two tools make the same file. All steps are in **float32**, in this order. $x$ are the 32 values
-# of a block:
+# are what everybody's tools do, so that two tools make the same file. All steps are in **float32**, in this order. Each is rounded by
+# itself: $x \cdot r + 8.5$ is two steps. $x$ are the 32 values of a block:
 #
 # | | `Q8_0` | `Q4_0` |
 # |---|---|---|
@@ -1670,7 +1677,7 @@ def quantize(kind, values):
     Args:
         kind: "Q8_0" or "Q4_0".
         values: an array of float32 of one to four dimensions; each is 0, of either sign, or
-            from 1e-20 to 1e4 in size. There may be no rows.
+            from 1e-20 to 1e4 in size. There may be no rows, or rows of no values.
 
     Returns:
         bytes: the blocks of all rows, one after another.
@@ -1754,7 +1761,7 @@ with exercise("quantize"):
     #   rounds, has only below its normal numbers, or hasn't got at all; one loud value, and
     #   large ones; rows that aren't whole blocks; other kinds.
     # Stated by: "All steps are in **float32**, in this order." | "an array of float32 of one to
-    #   four dimensions" | "the blocks of all rows, one after another" | "There may be no rows." | "A block of zeros has the codes of 0" | "the
+    #   four dimensions" | "the blocks of all rows, one after another" | "There may be no rows, or rows of no values." | "A block of zeros has the codes of 0" | "the
     #   first of those" | "halves away from 0" | "*before* that is rounded to float16" | "from
     #   1e-20 to 1e4 in size" | "that aren't whole blocks of 32" | "another kind"
     # Right because: the same steps in the same order round in the same way, wherever they are
@@ -1888,8 +1895,11 @@ with exercise("quantize"):
 #
 # - Metadata and tensors stand in the order of their dicts.
 # - The data of each tensor begin at the next multiple of the alignment behind the tensor before it; the first begins where the data begin.
-#   All bytes between are 0. Nothing stands behind the last tensor. A file without tensors ends with its metadata.
+#   All bytes between are 0. Nothing stands behind the last tensor. A file without tensors ends with its metadata. A tensor without values
+#   has a place as any other has, the padding before it included.
 # - The alignment is what the metadata say, as in exercise 3, and 32 if they don't. Nothing is added to them.
+#
+# How many bytes a kind and a shape ask for, your `tensor_bytes` of exercise 1 knows.
 #
 # <details><summary>Hint 1</summary>A function that turns (kind, value) into bytes, and calls itself for an array's elements.</details>
 # <details><summary>Hint 2</summary>The table has each tensor's offset, so go through the sizes before you write the data. The length of the
@@ -2102,6 +2112,15 @@ with exercise("write-gguf"):
             f"two equal tensors, general.alignment 64 as the {where} entry",
             {"a": b"abcdef", "b": b"abcdef"},
         )
+    expect_written(
+        GgufFile(
+            [],
+            [TensorEntry("a", F16, (3,), 0), TensorEntry("nothing", F32, (4, 0), 32)],
+            b"abcdef" + bytes(26),
+        ),
+        "two tensors, the last one empty",
+        {"a": b"abcdef"},
+    )
     aligned = bytes(range(64))
     expect_written(
         GgufFile(
@@ -2182,7 +2201,8 @@ with exercise("write-gguf"):
 # %% [markdown]
 # ### Exercise 8 · Names and rows (4 points)
 #
-# Two worlds have two names for everything. Here `N` is a layer's number, from 0 on:
+# Two worlds have two names for everything. Here `N` is a layer's number, from 0 on, in digits; the letter itself stands in no name.
+# (Whether 07 is such a number, nobody looks.)
 #
 # | GGUF | Hugging Face |
 # |---|---|
@@ -2221,11 +2241,13 @@ def to_hugging_face(name, array, heads, kv_heads):
     Args:
         name: in the GGUF file.
         array: [rows] or [rows, columns], of any dtype.
-        heads, kv_heads: of queries; of keys and values. A head's rows are an even number.
+        heads, kv_heads: of queries; of keys and values. Each head has as many rows as the
+            next, an even number.
 
     Returns:
         (name, array): the other name, and the array with its rows in the other order where
-            they differ; the same shape, the same values.
+            they differ; the same shape, the same values. Where no row moves, it may be the
+            array itself.
 
     Raises:
         ValueError: the name is none of the table's.
@@ -2538,8 +2560,8 @@ def dot_q4_0_q8_0(weights, inputs):
         inputs: bytes, as many blocks of Q8_0, whose codes may be any int8.
 
     Returns:
-        (sums, dot): the whole number S of each block, [blocks]; and the sum of the blocks'
-        d_w d_x S, a number, with an error of at most 1e-5 of the sum of their sizes.
+        (sums, dot): the whole number S of each block, an array [blocks]; and the sum of the
+        blocks' d_w d_x S, a number, with an error of at most 1e-5 of the sum of their sizes.
 
     Raises:
         ValueError: bytes that aren't whole blocks, or not as many blocks of one as of the

@@ -9,14 +9,10 @@ which machine and when, is written after each: an interrupted run keeps what it 
 """
 
 import argparse
-import json
 import math
-import re
-import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -25,20 +21,17 @@ import torch
 from gguf import GGMLQuantizationType, quants
 from torch import Tensor
 
-from autograder.course import find_units
-from autograder.notebooks import grade_id, is_exercise, read_master
+from autograder.authoring.answers import answers
 from fridge import models
 from fridge.models.llama import Llama
 from fridge.quantization import (
     formats,
-    gguf_kinds,
     gguf_models,
-    gguf_names,
     llama_cpp_peer,
     quality,
 )
 from fridge.weights import embedded
-from fridge.workbench import measure, text
+from fridge.workbench import measure, records, text
 
 ROOT = Path(__file__).parents[2]
 WINDOW, SCORED = 512, 17  # tokens of a window, windows that are scored
@@ -63,28 +56,11 @@ OF_DOWN_PROJ = ("Q4_0", "Q2_K", "Q4_K", "Q3_K", "Q6_K", "Q5_0", "Q8_0", "Q5_K", 
 Raw = tuple[str, tuple[int, ...], bytes]  # kind, shape, data
 
 
-def answers() -> dict[str, Any]:
-    """The master's functions, by name: its exercises' cells, run one after another."""
-    unit = find_units(ROOT, ["08-gguf"])[0]
-    found: dict[str, Any] = {
-        "np": np,
-        "math": math,
-        "re": re,
-        "struct": struct,
-        "pairwise": pairwise,
-    }
-    found |= {"gguf_kinds": gguf_kinds, **vars(gguf_kinds), "NAMES": gguf_names.NAMES}
-    for cell in read_master(unit).cells:
-        if is_exercise(cell):
-            exec(compile(cell.source, grade_id(cell), "exec"), found)
-    return found
-
-
 class Shipped:
     """The course's file, and the files that are made of it."""
 
     def __init__(self) -> None:
-        self._own = answers()
+        self._own = answers(ROOT, "08-gguf")
         self._data = models.gguf().read_bytes()
         self.metadata, self._tensors = self._own["read_header"](self._data)
 
@@ -173,7 +149,7 @@ class Contest:
 def main() -> None:
     """Measure what isn't there, print each row, write the file after it."""
     options = _options()
-    record = _record(options.out)
+    record = records.read(options.out, _empty())
     shipped = Shipped()
     if options.only in ("", "quality"):
         _quality(shipped, record, options.out)
@@ -202,7 +178,7 @@ def _quality(shipped: Shipped, record: dict[str, Any], out: Path) -> None:
             **contest.quality(tensors),
         }
         record["rows"].append(row)
-        _keep(record, out)
+        records.keep(record, out)
         found = row["perplexity"]
         print(f"{changed:20}{name:28}{row['bits']:7.3f} bits {found['value']:8.2f}", flush=True)
 
@@ -232,7 +208,7 @@ def _speed(shipped: Shipped, record: dict[str, Any], out: Path) -> None:
                     flush=True,
                 )
     record["speed"] = list(found.values())
-    _keep(record, out)
+    records.keep(record, out)
 
 
 def _options() -> argparse.Namespace:
@@ -244,9 +220,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _record(out: Path) -> dict[str, Any]:
-    if out.exists():
-        return json.loads(out.read_text(encoding="utf-8"))
+def _empty() -> dict[str, Any]:
     return {
         "machine": {
             **measure.machine(),
@@ -260,18 +234,6 @@ def _record(out: Path) -> dict[str, Any]:
         "speed": [],
         "rows": [],
     }
-
-
-def _keep(record: dict[str, Any], out: Path) -> None:
-    out.parent.mkdir(parents=True, exist_ok=True)
-    lists = {name: ",\n".join(map(json.dumps, record[name])) for name in ("speed", "rows")}
-    head = json.dumps(
-        {name: value for name, value in record.items() if name not in lists}, indent=1
-    )[:-2]
-    tail = ",\n".join(f' "{name}": [\n{rows}\n]' for name, rows in lists.items())
-    new = out.with_suffix(".new")
-    new.write_text(f"{head},\n{tail}\n}}\n", encoding="utf-8")
-    new.replace(out)  # at any moment the file is whole
 
 
 if __name__ == "__main__":
