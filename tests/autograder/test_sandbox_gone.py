@@ -1,5 +1,6 @@
 """A sandbox that is ended while it grades, for want of memory say: no grade, for nothing is known of the answer."""
 
+import contextlib
 import copy
 import os
 import signal
@@ -77,8 +78,8 @@ def test_a_sandbox_that_ends_while_its_time_is_asked_for_gives_no_grade(sandbox)
 
 def test_a_sandbox_that_does_not_answer_is_gone(sandbox, monkeypatch):
     """Guards against a limit that is told from a use of nothing."""
-    monkeypatch.setattr(sandbox_module, "START_SECONDS", 0.5)
     sandbox.learner()
+    monkeypatch.setattr(sandbox_module, "START_SECONDS", 0.5)
     for process in psutil.Process(sandbox._process.pid).children(recursive=True):
         process.suspend()
     with pytest.raises(SandboxGone, match="doesn't say what"):
@@ -93,7 +94,8 @@ def test_a_warm_process_that_ended_is_not_alive_while_bubblewrap_is(sandbox):
     assert sandbox.alive()
     outer.suspend()
     for process in reversed(inner):
-        process.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):  # one goes with another
+            process.kill()
     wait_until(lambda: not sandbox.alive())
     outer.resume()
 
