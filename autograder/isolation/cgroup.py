@@ -58,10 +58,15 @@ class ControlGroup:
 
     def memory(self) -> int:
         """Bytes that the group has now, without pages of files that would be dropped first: as Kubernetes counts."""
-        used, dropped = "memory.usage_in_bytes", "total_inactive_file"
-        if self._unified:
-            used, dropped = "memory.current", "inactive_file"
-        return self._number(used) - self._number("memory.stat", dropped)
+        used = "memory.current" if self._unified else "memory.usage_in_bytes"
+        return self._number(used) - self._files("inactive_file")
+
+    def read_files(self) -> int:
+        """Bytes of it that are pages of files in use, a model's say: dropped only where nothing else is left."""
+        return self._files("active_file")
+
+    def _files(self, kind: str) -> int:
+        return self._number("memory.stat", kind if self._unified else f"total_{kind}")
 
     def killed(self) -> int:
         """How many of its processes the kernel ended for want of memory."""

@@ -61,8 +61,8 @@ def test_a_host_without_groups_says_so(mini, monkeypatch):
 def test_the_table_has_what_both_took(root):
     """Guards against a kernel's memory that passes for the pod's."""
     unit = find_units(root)[0]
-    said = table([Confined(unit, 12.4, 123_000_000, 1_234_000_000, 0)], BINDER)
-    assert said.split("\n")[1].split() == [unit.name, "12", "123", "1234"]
+    said = table([Confined(unit, 12.4, 123_000_000, 1_234_000_000, 456_000_000, 0)], BINDER)
+    assert said.split("\n")[1].split() == [unit.name, "12", "123", "1234", "456"]
     assert said.split("\n")[0].endswith("of 2147 MB")
 
 
