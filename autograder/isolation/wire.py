@@ -1,13 +1,14 @@
 """The closed format in which values cross between the grader and a learner's process. They travel over `channel`.
 
 None, bool, int, float, fractions, str, bytes, list, tuple, dict, tensors and arrays (dtype, shape, little-endian
-bytes), dtypes by name, and references: numbers for objects that stay where they are, as all else does. Scalars and
-containers are MessagePack. There is no pickle, and nothing that a peer sends is looked up as an attribute, imported or
-evaluated. Sizes, keys and codes are checked before anything is built: `_measure` walks over a message's tags first.
+bytes, how they lie in memory), dtypes by name, and references: numbers for objects that stay where they are, as all
+else does. Scalars and containers are MessagePack. There is no pickle, and nothing that a peer sends is looked up as an
+attribute, imported or evaluated. Sizes, keys and codes are checked before anything is built: `_measure` walks over a
+message's tags first.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
@@ -32,6 +33,7 @@ HUGE = 2**16_384  # stands for any whole number beyond, of which Python doesn't 
 LOOKS = 4096  # elements between two looks at the time
 
 _TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT, _FRACTION = range(1, 8)
+_DENSE, _ROWS, _SCATTERED = range(3)  # a tensor's elements side by side, its innermost rows, or nothing
 _TORCH_DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -174,8 +176,9 @@ def _pack_big_int(value: int) -> bytes:
 def _pack_array(array: np.ndarray, to_reference: ToReference, depth: int) -> Any:
     native = array.dtype.newbyteorder("=")
     if type(array) is np.ndarray and str(native) in _NUMPY_DTYPES:
-        raw = array.astype(native, copy=False).tobytes()
-        return msgpack.ExtType(_ARRAY, msgpack.packb([str(native), list(array.shape), raw]))
+        order, between = _layout(array.shape, [step // array.itemsize for step in array.strides])
+        raw = array.astype(native, copy=False).transpose(order).tobytes()
+        return msgpack.ExtType(_ARRAY, msgpack.packb([str(native), list(array.shape), raw, order, between]))
     if array.size > MAX_ITEMS:
         raise WireError(f"an array of {array.dtype} with {array.size} elements is too large")
     return _pack(array.tolist(), to_reference, depth)  # which is what an expectation reads in it
@@ -186,9 +189,29 @@ def _pack_tensor(tensor: torch.Tensor) -> bytes:
     if size > MAX_FRAME:  # before it is copied: an expanded one may be of any size
         raise WireError(f"a tensor of {size} bytes is too large; the limit is {MAX_FRAME}")
     plain = torch.Tensor.detach(tensor).cpu().resolve_conj().resolve_neg()
-    flat = plain.reshape(-1).clone(memory_format=torch.contiguous_format)  # a side of 1 may have any stride before
+    order, between = _layout(plain.shape, plain.stride())
+    flat = plain.permute(order).reshape(-1)
+    flat = flat.clone(memory_format=torch.contiguous_format)  # a side of 1 may have any stride before
     raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
-    return msgpack.packb([_name(plain.dtype), list(plain.shape), raw])
+    return msgpack.packb([_name(plain.dtype), list(plain.shape), raw, order, between])
+
+
+def _layout(shape: Sequence[int], strides: Sequence[int]) -> tuple[list[int], int]:
+    """The dimensions as they lie in memory, the one of the largest steps first, and what lies between (`_DENSE` …).
+
+    So a transpose or a slice is one on the other side, too, and what takes memory as it lies (`.view`) does there as in
+    a notebook.
+    """
+    wide = [side for side, size in enumerate(shape) if size > 1]  # a side of 1 may have any step
+    if any(strides[side] <= 0 for side in wide):
+        return list(range(len(shape))), _SCATTERED  # expanded, or backwards
+    wide.sort(key=lambda side: -strides[side])
+    places = iter(wide)
+    order = [next(places) if size > 1 else side for side, size in enumerate(shape)]
+    steps = [math.prod(shape[inner] for inner in wide[place + 1 :]) for place in range(len(wide))]
+    if 0 in shape or steps == [strides[side] for side in wide]:
+        return order, _DENSE
+    return order, _ROWS if strides[wide[-1]] == 1 else _SCATTERED
 
 
 # What follows each tag of MessagePack: (bytes of a length field, further bytes, elements for each unit of the length).
@@ -346,37 +369,62 @@ def _reference(fields: list) -> Reference:
 
 
 def _tensor(fields: list) -> torch.Tensor:
-    name, shape, raw = _buffer(fields)
+    name, shape, raw, order, between = _buffer(fields)
     dtype = _known(_TORCH_DTYPES, name)
     _check_size(shape, torch.empty((), dtype=dtype).element_size(), raw)
     _check_truth(name, raw)
     try:
         if not raw:
             return torch.empty(shape, dtype=dtype)
-        return torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype).reshape(shape)
+        flat = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype)
+        return _laid_out(flat.reshape([shape[side] for side in order]), between, torch.empty, dtype).permute(
+            _back(order)
+        )
     except RuntimeError as error:  # an empty shape with sides that overflow
         raise WireError(f"a tensor of shape {shape}") from error
 
 
 def _array(fields: list) -> np.ndarray:
-    name, shape, raw = _buffer(fields)
+    name, shape, raw, order, between = _buffer(fields)
     if name not in _NUMPY_DTYPES:
         raise WireError("an array of an unknown dtype")
     _check_size(shape, np.dtype(name).itemsize, raw)
     _check_truth(name, raw)
     try:
-        return np.frombuffer(bytearray(raw), dtype=name).reshape(shape) if raw else np.empty(shape, name)
+        if not raw:
+            return np.empty(shape, name)
+        lying = np.frombuffer(bytearray(raw), dtype=name).reshape([shape[side] for side in order])
+        return _laid_out(lying, between, np.empty, name).transpose(_back(order))
     except ValueError as error:
         raise WireError(f"an array of shape {shape}") from error
 
 
-def _buffer(fields: list) -> tuple[str, list[int], bytes]:
-    if [type(field) for field in fields] != [str, list, bytes]:
+def _buffer(fields: list) -> tuple[str, list[int], bytes, list[int], int]:
+    if [type(field) for field in fields] != [str, list, bytes, list, int]:
         raise WireError("not a tensor")
-    name, shape, raw = fields
+    name, shape, raw, order, between = fields
     if len(shape) > MAX_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
         raise WireError("not a shape")
-    return name, shape, raw
+    if not all(type(side) is int for side in order) or sorted(order) != list(range(len(shape))):
+        raise WireError("not an order of dimensions")
+    if between not in (_DENSE, _ROWS, _SCATTERED):
+        raise WireError("not a way to lie in memory")
+    return name, shape, raw, order, between
+
+
+def _laid_out(lying: Any, between: int, empty: Callable[..., Any], dtype: Any) -> Any:
+    if between == _DENSE or not lying.ndim:
+        return lying
+    if between == _ROWS:  # with a place more at the end of each
+        wider = empty([*lying.shape[:-1], lying.shape[-1] + 1], dtype=dtype)[..., :-1]
+    else:
+        wider = empty([*lying.shape, 2], dtype=dtype)[..., 0]
+    wider[...] = lying
+    return wider
+
+
+def _back(order: list[int]) -> list[int]:
+    return [order.index(side) for side in range(len(order))]
 
 
 def _check_size(shape: list[int], itemsize: int, raw: bytes) -> None:

@@ -1,6 +1,7 @@
 """The format in which values cross, and the framing: round trips, and bytes from a hostile peer."""
 
 import contextlib
+import itertools
 import math
 import socket
 import struct
@@ -282,6 +283,8 @@ EXTENSIONS = st.builds(
                 st.integers(-(2**63), 2**64 - 1),
             ),
             st.one_of(st.binary(max_size=20), st.text(max_size=5)),
+            st.one_of(st.permutations(range(3)), st.lists(st.integers(-2, 70), max_size=4), st.booleans()),
+            st.one_of(st.booleans(), st.integers(-1, 3)),
         ),
     ),
 )
@@ -311,6 +314,11 @@ def test_a_changed_byte_raises_nothing_but_wire_errors(data):
         decode(bytes(message), lambda reference: reference)
 
 
+def raw_tensor(name, shape, raw=b"", order=None, between=0):
+    """A tensor's or an array's fields, right or wrong."""
+    return msgpack.packb([name, shape, raw, list(range(len(shape))) if order is None else order, between])
+
+
 BOMBS = {
     "empty maps": b"\xdd\x00\xff\xff\xff" + b"\x80" * (2**24 - 1),
     "empty lists": b"\xdd\x00\xff\xff\xff" + b"\x90" * (2**24 - 1),
@@ -319,8 +327,8 @@ BOMBS = {
     "a tower": b"\x91" * 2**24 + b"\xc0",
     "a tower of extensions": b"",
     "short texts": b"\xdd\x00\x55\x55\x55" + b"\xa2ab" * 0x555555,
-    "a giant shape": msgpack.packb(msgpack.ExtType(2, msgpack.packb(["float32", [2**39], b""]))),
-    "an empty giant": msgpack.packb(msgpack.ExtType(2, msgpack.packb(["int8", [0, 2**39, 2**39, 2**39], b""]))),
+    "a giant shape": msgpack.packb(msgpack.ExtType(2, raw_tensor("float32", [2**39]))),
+    "an empty giant": msgpack.packb(msgpack.ExtType(2, raw_tensor("int8", [0, 2**39, 2**39, 2**39]))),
 }
 _tower = b"x" * 2**22
 for _ in range(40):
@@ -345,7 +353,7 @@ def test_a_truth_value_of_two_is_refused(name):
     """Guards against a bool that is neither True nor False, whose comparisons are undefined."""
     code = {"torch": 2, "numpy": 3}[name]
     with pytest.raises(WireError, match="neither"):
-        decode(msgpack.packb(msgpack.ExtType(code, msgpack.packb(["bool", [1], b"\x02"]))), no_reference)
+        decode(msgpack.packb(msgpack.ExtType(code, raw_tensor("bool", [1], b"\x02"))), no_reference)
 
 
 def test_timestamps_and_unknown_extensions_are_refused():
@@ -413,9 +421,9 @@ def test_decoding_has_an_end_in_time():
 def test_an_empty_tensor_of_many_rows_is_refused(code, shape):
     """Guards against 25 bytes that are 2 GB as a list, and a test that is called broken for want of memory."""
     with pytest.raises(WireError, match="empty tensor"):
-        decode(msgpack.packb(msgpack.ExtType(code, msgpack.packb(["float32", shape, b""]))), no_reference)
+        decode(msgpack.packb(msgpack.ExtType(code, raw_tensor("float32", shape))), no_reference)
     for fine in ([0], [0, 64], [64, 0, 64], [2, 4096, 0]):
-        got = decode(msgpack.packb(msgpack.ExtType(code, msgpack.packb(["float32", fine, b""]))), no_reference)
+        got = decode(msgpack.packb(msgpack.ExtType(code, raw_tensor("float32", fine))), no_reference)
         assert list(got.shape) == fine
 
 
@@ -492,3 +500,51 @@ def test_a_peer_that_is_gone_is_gone(pair):
     peer.close()
     with pytest.raises(PeerGone):
         channel.receive(within(1))
+
+
+LAYOUTS = {
+    "a transpose": lambda x: x.T,
+    "a part of each row": lambda x: x[:, 1:4],
+    "every other row": lambda x: x[::2],
+    "a part of a transpose": lambda x: x.T[1:3],
+    "a column": lambda x: x[:, 2],
+    "a column with a side of one": lambda x: x[:, 2:3],
+    "as it is": lambda x: x,
+    "three dimensions, the middle one last": lambda x: x.reshape(2, 2, 6).swapaxes(1, 2),
+    "a row, repeated": lambda x: torch.broadcast_to(x[:1], (5, 6)) if isinstance(x, torch.Tensor) else x[::-1],
+    "no dimension": lambda x: x[0, 0] if isinstance(x, torch.Tensor) else np.array(x[0, 0]),
+    "no rows": lambda x: x[:0].T,
+}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+@pytest.mark.parametrize("kind", ["torch", "numpy"])
+def test_what_takes_memory_as_it_lies_does_so_on_the_other_side(kind, name):
+    """Guards against `.view` on a transpose: an error in a notebook, fine in grading, its bytes in another order."""
+    numbers = torch.arange(24.0).reshape(4, 6)
+    sent = LAYOUTS[name](numbers if kind == "torch" else numbers.numpy())
+    got = cross(sent)
+    assert got.shape == sent.shape
+    if kind == "torch":
+        assert torch.equal(got, sent)
+        for turned in itertools.permutations(range(sent.ndim)):
+            assert got.permute(turned).is_contiguous() == sent.permute(turned).is_contiguous()
+    else:
+        assert np.array_equal(got, sent)
+        assert got.flags.c_contiguous == sent.flags.c_contiguous
+        assert got.flags.f_contiguous == sent.flags.f_contiguous
+
+
+@pytest.mark.parametrize("code", [2, 3])
+@pytest.mark.parametrize("order", [[0, 0], [1], [0, 2], [0, 1, 2], [True, False], [-1, 0], [0.0, 1], 5])
+def test_dimensions_in_no_order_are_refused(code, order):
+    """Guards against a shape that isn't the one whose size was checked."""
+    with pytest.raises(WireError, match=r"not an order|not a tensor"):
+        decode(msgpack.packb(msgpack.ExtType(code, raw_tensor("int8", [2, 3], bytes(6), order))), no_reference)
+
+
+@pytest.mark.parametrize("between", [3, -1, True, None, 2**60])
+def test_a_way_to_lie_that_there_is_not_is_refused(between):
+    """Guards against a number that somebody makes memory of."""
+    with pytest.raises(WireError, match=r"not a way|not a tensor"):
+        decode(msgpack.packb(msgpack.ExtType(2, raw_tensor("int8", [2, 3], bytes(6), [0, 1], between))), no_reference)
