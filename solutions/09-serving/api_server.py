@@ -229,7 +229,7 @@ with exercise("latencies"):
                 expect_equal(found, wanted, f"{what}: {name}", causes[name])
             else:
                 wanted = torch.tensor(wanted, dtype=torch.float64)
-                expect_close(as_tensor(mine), wanted, f"{what}: {name}", causes[name], 1e-9)
+                expect_close(as_tensor(mine), wanted, f"{what}: {name}", causes[name], 1e-4)
 
     reply = {"scheduled": 10.0, "sent": 10.0, "tokens": [12.0, 12.5, 14.0], "finished": True}
     expect_waits(
@@ -274,7 +274,7 @@ with exercise("latencies"):
     #   token and the last is cut into one gap fewer than there are tokens.
     draw = random.Random(1)
     for count in (2, 3, 40, 500):
-        due = draw.uniform(0, 1000)
+        due = draw.uniform(0, 100)
         sent = due + draw.choice([0.0, 3.25])
         gaps = [draw.choice([0.0, 0.01, 0.3, 2.0]) for _ in range(count - 1)]
         tokens = [sent + 0.5]
@@ -337,7 +337,7 @@ with exercise("goodput"):
 
     def good(records, expected, what, cause="", duration=10.0, ttft=2.0, tpot=0.25):
         got = as_tensor(goodput(records, duration, ttft, tpot))
-        expect_close(got, torch.tensor(expected, dtype=torch.float64), what, cause, 1e-9)
+        expect_close(got, torch.tensor(expected, dtype=torch.float64), what, cause, 1e-6)
 
     def reply(wait, *gaps, late=0.0, finished=True):
         """A record, due at 4, sent `late`, whose first token comes after `wait`."""
@@ -415,8 +415,8 @@ with exercise("goodput"):
         "goodput with TTFT and TPOT just at their limits",
         at_the_limit,
     )
-    good([reply(2.0 + 1e-6, 0.25)], 0.0, "goodput with a TTFT just above its limit")
-    good([reply(1.0, 0.25 + 1e-6)], 0.0, "goodput with a TPOT just above its limit")
+    good([reply(2.0 + 1e-3, 0.25)], 0.0, "goodput with a TTFT just above its limit")
+    good([reply(1.0, 0.25 + 1e-3)], 0.0, "goodput with a TPOT just above its limit")
     good(
         [reply(1.0)],
         0.1,
@@ -425,9 +425,9 @@ with exercise("goodput"):
     )
     good([reply(5.0)], 0.0, "goodput of a late reply of one token", "its TTFT counts")
     good(
-        [reply(1.0, 0.125, 0.375, 0.25)],
+        [reply(1.0, 0.0, 0.375, 0.375)],
         0.1,
-        "goodput of a reply with gaps 0.125, 0.375, 0.25",
+        "goodput of a reply with gaps 0, 0.375, 0.375",
         "TPOT is the mean of the gaps, 0.25; not each gap has to keep the limit",
     )
     good(
@@ -601,10 +601,10 @@ from fridge.testing import as_tensor, exercise, expect_close
 with exercise("token-probabilities"):
 
     def keeps(logits, expected, what, cause="", atol=1e-5, **wishes):
-        logits = torch.as_tensor(logits, dtype=torch.float32)
-        got = as_tensor(token_probabilities(logits, **wishes))
-        expected = torch.as_tensor(expected, dtype=torch.float64)
         said = ", ".join(f"{name}={value}" for name, value in wishes.items())
+        logits = torch.as_tensor(logits, dtype=torch.float32)
+        expected = torch.as_tensor(expected, dtype=torch.float64)
+        got = as_tensor(token_probabilities(logits, **wishes))
         expect_close(got, expected / expected.sum(), f"{what}: {said}", cause, atol)
 
     logs = torch.tensor([4.0, 3.0, 2.0, 1.0]).log()
@@ -1115,10 +1115,11 @@ with exercise("detokenizer"):
             cause,
         )
 
+    complete = "a letter is told as soon as it is complete, and not before"
     for letter in "é€大🐘\ufffd\ufeff\x00":
         raw = f"a{letter}b".encode()
         for cut in range(1, len(raw)):
-            tells_bytes([raw[:cut], raw[cut:]], f"{letter!r}, cut behind byte {cut}")
+            tells_bytes([raw[:cut], raw[cut:]], f"{letter!r}, cut behind byte {cut}", complete)
         tells_bytes(
             [raw[n : n + 1] for n in range(len(raw))],
             f"{letter!r}, a byte a token",
@@ -1203,7 +1204,7 @@ with exercise("detokenizer"):
     for _ in range(50):
         long.push(0)
     took = []
-    for token in (1, 2, 3, 1, 2, 3):
+    for token in (1, 1, 1, 1):
         _, size = allocated(long.push, token)
         took.append(size)
     expect_true(
@@ -1225,6 +1226,7 @@ with exercise("detokenizer"):
 #   `c`: and shows `xa`.) If more than one is complete with the same letter, the longest counts.
 # - Nothing of it may have been shown before. So text is **held back** while it may be a stop string's beginning: the longest end of what has
 #   come that some stop string begins with. Nothing more is held back: a reader waits for each letter.
+# - Letters count as they are: `STOP` isn't `stop`.
 # - How the text is cut into pieces changes neither what is shown in the end nor where it stops.
 #
 # The trap: after `aa`, with the stop `aab`, comes another `a`. One `a` is free now, and two are held back again.
@@ -1315,7 +1317,7 @@ with exercise("stop-matcher"):
         ["Hi###"],
         ["Hi", ""],
         True,
-        cause="neither the stop string nor what is behind it is shown",
+        cause="neither the stop string, nor its beginning, nor what is behind it is shown",
     )
     shows(
         ["###"],
@@ -1341,12 +1343,12 @@ with exercise("stop-matcher"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: stop strings that overlap themselves; two stops of which one is in the other, complete
-    #   at the same letter or earlier; pieces after the stop; a stop at the beginning; no stops, and
+    #   at the same letter or earlier; pieces after the stop; capitals; a stop at the beginning; no stops, and
     #   equal ones; empty pieces; stops of one letter; line breaks and letters of four bytes; whole
     #   texts in one piece and letter by letter; random texts of two letters; two matchers; a long
     #   reply's work.
     # Stated by: "the longest end of what has come that some stop string begins with" | "the longest
-    #   counts" | "Nothing once it has stopped" | "Nothing of it may have been shown before" | "there may
+    #   counts" | "Nothing once it has stopped" | "Letters count as they are: `STOP` isn't `stop`" | "Nothing of it may have been shown before" | "there may
     #   be none in it" | "Take a piece of text, maybe an empty one" | "The reply ends at the first letter
     #   with which **some** stop string is complete" | "`stop=["\n\n"]`" | "How the text is cut into pieces
     #   changes neither what is shown in the end nor where it stops" | "Nothing more is held back" |
@@ -1383,6 +1385,11 @@ with exercise("stop-matcher"):
         whole, stopped = reference(stops, "".join(pieces))
         shows(stops, pieces, [*expected, whole[len(before) :]], stopped, what, cause)
 
+    after = "once it has stopped, nothing is shown any more"
+    shows(["."], ["a.b", "c", ".", ""], ["a", "", "", "", ""], True, cause=after)
+    shows(
+        ["stop"], ["Stop, STOP"], ["Stop, STOP", ""], False, cause="letters count as they are"
+    )
     first = "the first letter with which some stop string is complete ends the reply, wherever that one began"
     shows(["abcd", "bc"], ["xabcd"], ["xa", ""], True, cause=first)
     shows(["abcd", "bc"], list("xabcd"), ["x", "", "", "a", "", ""], True, cause=first)
@@ -1392,8 +1399,6 @@ with exercise("stop-matcher"):
     shows(["aab", "b"], ["xa", "ab"], ["x", "", ""], True, cause=longest)
     shows(["b", "aab"], ["xab"], ["xa", ""], True, cause="'aab' isn't there: 'b' alone")
     shows(["ab", "abc"], ["abc"], ["", ""], True, cause="'ab' is complete before 'abc' is")
-    after = "once it has stopped, nothing is shown any more"
-    shows(["."], ["a.b", "c", ".", ""], ["a", "", "", "", ""], True, cause=after)
     shows(
         ["stop"],
         ["stop"],
@@ -1460,7 +1465,7 @@ with exercise("stop-matcher"):
     for _ in range(50):
         long.push("x" * 2_000)
     took = []
-    for text in ("y", "\n", "z", "#", "y", "z"):
+    for text in ("y", "z", "y", "z"):
         _, size = allocated(long.push, text)
         took.append(size)
     expect_true(
@@ -1829,6 +1834,7 @@ with exercise("dispatcher"):
         sorted(engine.running),
         sorted([numbers["ann"], numbers["bob"]]),
         "who runs when eve's and dan's pipes have raised",
+        "who has raised is cancelled; of all others each token counts: one request's error is nobody else's",
     )
     steps(desk, 2)
     others = "one request's error is nobody else's"
@@ -1863,7 +1869,10 @@ with exercise("dispatcher"):
     ann = submit(desk, [1, 2])
     refused = "what engine.add raises is the caller's to hear, and nothing has changed"
     expect_raises(
-        RuntimeError, lambda: submit(desk, [3]), "a request when the engine is full", refused
+        RuntimeError,
+        lambda: desk.submit(prompt=[3], max_new_tokens=1),
+        "a request when the engine is full",
+        refused,
     )
     expect_equal(
         [desk.open, len(engine.running)],
@@ -1872,7 +1881,10 @@ with exercise("dispatcher"):
         refused,
     )
     expect_raises(
-        ValueError, lambda: submit(desk, []), "a request with an empty prompt", refused
+        ValueError,
+        lambda: desk.submit(prompt=[], max_new_tokens=1),
+        "a request with an empty prompt",
+        refused,
     )
     expect_equal(
         [desk.open, len(engine.running)],
@@ -1885,7 +1897,7 @@ with exercise("dispatcher"):
     first = "what text_of raises leaves no request behind in the engine: make the pipe before you add"
     expect_raises(
         ValueError,
-        lambda: submit(desk, [1, 2], stops=["?"]),
+        lambda: desk.submit(["?"], prompt=[1, 2], max_new_tokens=2),
         "stops that text_of refuses",
         first,
     )
@@ -2103,8 +2115,8 @@ def chat_chunks(identity, pieces, finish, usage=None):
         usage: tokens of the prompt and of the reply, a pair; None if the client didn't ask.
 
     Returns:
-        A list of dicts. Further fields of the API are allowed in chunks and choices, and none
-        in a delta.
+        A list of dicts. Further fields of the API are allowed in chunks, choices and the
+        usage, and none in a delta.
     """
     ### BEGIN SOLUTION
     asked = {} if usage is None else {"usage": None}
@@ -2196,12 +2208,9 @@ with exercise("chat-chunks"):
                     "completion_tokens": completion,
                     "total_tokens": prompt + completion,
                 }
-                expect_fields(
-                    chunk,
-                    {"choices": [], "usage": numbers},
-                    where,
-                    "the usage comes by itself: no choices, and the sum",
-                )
+                alone = "the usage comes by itself, behind all: no choices, and the sum"
+                expect_fields(chunk, {"choices": []}, where, alone)
+                expect_fields(chunk.get("usage"), numbers, f"{where}, its usage", alone)
                 continue
             if usage is None:
                 expect_equal(
@@ -2467,6 +2476,12 @@ with exercise("sse-parser"):
         "all that are complete",
     )
     reads(
+        [b"data: a\n\n", b"data: b\n\n"],
+        [["a"], ["b"]],
+        "two events in two pieces",
+        "each event is returned once",
+    )
+    reads(
         [b"data: hel", b"lo\n", b"\n"],
         [[], [], ["hello"]],
         "one event in three pieces",
@@ -2647,7 +2662,7 @@ with exercise("sse-parser"):
     for _ in range(50):
         long.feed(b"data: 0123456789012345678901234567890123456789\n\n" * 400)
     took = []
-    for piece in (b"da", b"ta: x\n", b"\n", b": y\n"):
+    for piece in [b"data: x\n\n"] * 4:
         _, size = allocated(long.feed, piece)
         took.append(size)
     expect_true(
@@ -2752,6 +2767,8 @@ with exercise("largest-rate"):
         got = largest_rate(server, low, high, precision, **verify)
         if expected is None:
             expect_equal(got, None, what, cause)
+        elif got is None:
+            expect_equal("None: no rate", expected, what, cause)
         else:
             expect_close(
                 as_tensor(got), torch.tensor(expected, dtype=torch.float64), what, cause, 1e-6
@@ -2797,7 +2814,7 @@ with exercise("largest-rate"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: many knees; a knee at a rate that is run; fine and coarse precisions, and one that is met from the beginning;
-    #   luck in the search, at one rate and at several; nothing that stands verification; no verification, and more of it;
+    #   luck in the search, at one rate and at several, once and more often; nothing that stands verification; no verification, and more of it;
     #   verify left out; luck at high; wide ranges; rates of a thousandth.
     # Stated by: "as long as they are more than `precision` apart" | "The candidate is the largest rate that was met" | "how near
     #   together the search ends" | "the next smaller rate that was met in the search takes its place" | "If there is none
@@ -2806,9 +2823,9 @@ with exercise("largest-rate"):
     # Right because: a halving needs one run for each bit, whatever the server; and a rate that has to meet again and again
     #   isn't there by luck.
 
-    def searched(knee, lucky, low, high, precision, verify):
+    def searched(knee, lucky, low, high, precision, verify, times=1):
         """(the answer, runs) of the procedure as the text has it."""
-        server = KneeServer(knee, lucky)
+        server = KneeServer(knee, lucky, times)
         met, missed = ([low] if server(low) else []), high
         if met and server(high):
             met.append(high)
@@ -2822,20 +2839,19 @@ with exercise("largest-rate"):
         return None, len(server.runs)
 
     def as_stated(
-        knee, what, cause="", lucky=-math.inf, low=1.0, high=16.0, precision=1.0, verify=5
+        knee,
+        what,
+        cause="",
+        lucky=-math.inf,
+        low=1.0,
+        high=16.0,
+        precision=1.0,
+        verify=5,
+        times=1,
     ):
-        expected, runs = searched(knee, lucky, low, high, precision, verify)
-        finds(
-            KneeServer(knee, lucky),
-            expected,
-            runs,
-            what,
-            cause,
-            low,
-            high,
-            precision,
-            verify=verify,
-        )
+        expected, runs = searched(knee, lucky, low, high, precision, verify, times)
+        server = KneeServer(knee, lucky, times)
+        finds(server, expected, runs, what, cause, low, high, precision, verify=verify)
 
     for at in (1.0, 1.2, 2.875, 4.75, 8.4999, 8.5, 11.0, 15.9, 15.99999):
         as_stated(at, f"a knee at {at}, searched from 1 to 16 to a precision of 1")
@@ -2847,6 +2863,9 @@ with exercise("largest-rate"):
             precision=precision,
         )
     out = "a rate that fails a further run is out; the next smaller one that was met takes its place"
+    for times in (2, 4, 5):
+        luck = f"a knee at 6, and {times} lucky runs at each rate up to 7"
+        as_stated(6.0, luck, out, lucky=7.0, times=times)
     as_stated(6.0, "a knee at 6, and luck up to 7", out, lucky=7.0)
     as_stated(6.0, "a knee at 6, and luck up to 14", out, lucky=14.0)
     as_stated(

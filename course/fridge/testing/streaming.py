@@ -223,7 +223,8 @@ class KneeServer:
 
     Args:
         knee: the largest rate that it always meets.
-        lucky: up to this rate the first run meets the limits, too, and no other.
+        lucky: up to this rate the first runs meet the limits, too.
+        times: how many do.
 
     Attributes:
         runs: (rate, whether it met them), in order.
@@ -232,8 +233,8 @@ class KneeServer:
 
     learner_may = ("__call__",)
 
-    def __init__(self, knee: float, lucky: float = -math.inf):
-        self.knee, self.lucky = knee, lucky
+    def __init__(self, knee: float, lucky: float = -math.inf, times: int = 1):
+        self.knee, self.lucky, self.times = knee, lucky, times
         self.runs: list[tuple[float, bool]] = []
 
     def __call__(self, rate: Any) -> bool:
@@ -244,8 +245,8 @@ class KneeServer:
             raise wrong("the rate of a run", "a number", rate)
         if len(self.runs) >= MOST_RUNS:
             raise wrong("runs of the server", f"fewer than {MOST_RUNS}", InWords("more"))
-        first = all(rate != own for rate, _ in self.runs)
-        met = own <= self.knee or (first and own <= self.lucky)
+        before = sum(rate == own for rate, _ in self.runs)
+        met = own <= self.knee or (before < self.times and own <= self.lucky)
         self.runs.append((float(own), met))
         return met
 
