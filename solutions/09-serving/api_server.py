@@ -42,6 +42,7 @@ import torch
 from fridge import models, pictures
 from fridge.notebook import scoreboard
 from fridge.serving import virtual
+from fridge.workbench import busy
 
 # %% [markdown]
 # ## 1 · The pain: the third in the queue
@@ -72,9 +73,10 @@ def first_and_last(places):
     numbers = [engine.add(prompt, max_new_tokens=16) for prompt in asked]
     times = {number: [] for number in numbers}
     began = time.perf_counter()
-    while engine.busy:
-        for output in engine.step():
-            times[output.request].append(time.perf_counter() - began)
+    with busy.watched():
+        while engine.busy:
+            for output in engine.step():
+                times[output.request].append(time.perf_counter() - began)
     return [(times[number][0], times[number][-1]) for number in numbers]
 
 
@@ -2962,12 +2964,235 @@ if scoreboard.ready("latencies", "goodput", "largest-rate"):
 #
 # ## 5 · For real
 #
+# `fridge.serving.api` is a whole server, made of these parts: HTTP, a thread that steps the engine, limits, a page to chat on. It has parts of its own,
+# and takes yours in their place. From here on every token of a reply goes through what you wrote. (Token choice alone stays the engine's own, which
+# makes it for the whole batch.)
+
+# %% tags=["for-real"]
+from contextlib import ExitStack
+
+from fridge.serving import api
+
+house, parts = (
+    ExitStack(),
+    (
+        "detokenizer",
+        "stop-matcher",
+        "dispatcher",
+        "chat-chunks",
+        "error-body",
+        "event-stream",
+        "sse-parser",
+    ),
+)
+engine = Engine(model, num_blocks=256, max_sequences=8, max_waiting=16, make_linear=Int8Linear)
+url = ""
+if scoreboard.ready(*parts):
+    mine = api.Parts(
+        detokenizer=Detokenizer,
+        stops=StopMatcher,
+        dispatcher=Dispatcher,
+        chunks=chat_chunks,
+        error=error_body,
+    )
+    try:
+        url = house.enter_context(api.running(engine, mine))
+        print(f"your server: {url}")
+    except api.Missing as missing:
+        print(missing)
+
+# %% [markdown]
+# A client of twenty lines: it posts JSON, and your `SSEParser` reads what comes back, at most 64 bytes at a time.
+
+
+# %% tags=["for-real"]
+import urllib.error
+import urllib.request
+
+
+def chat(text, **wishes):
+    """The chunks of a streamed reply, as they come."""
+    body = {"model": "any", "messages": [{"role": "user", "content": text}], "stream": True}
+    request = urllib.request.Request(
+        f"{url}/v1/chat/completions",
+        json.dumps(body | {"temperature": 0, "max_tokens": 40} | wishes).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        reader = SSEParser()
+        while data := answer.read1(64):
+            for event in reader.feed(data):
+                if event != "[DONE]":
+                    yield json.loads(event)
+
+
+def show(chunks):
+    """Print a reply's pieces with a mark between them, and why it ended."""
+    for chunk in chunks:
+        for choice in chunk["choices"]:
+            print(choice["delta"].get("content") or "", end="|", flush=True)
+            if choice["finish_reason"]:
+                print(f"\nfinish: {choice['finish_reason']}")
+
+
+if url:
+    show(chat("What is the capital of France?"))
+    show(chat("Repeat this: 🐘🐘🐘 大象"))
+    show(chat("Count from one to ten.", stop=["5", "five"]))
+
+# %% [markdown]
+# Each `|` is the end of a chunk. Elephants come whole, and nothing of the stop string is to be seen.
+#
+# What happens when a client asks for something impossible, and when one hangs up in the middle?
+
+# %% tags=["for-real"]
+if url:
+    try:
+        next(chat("Hello", temperature=-1))
+    except urllib.error.HTTPError as refusal:
+        print(refusal.code, refusal.read().decode())
+
+    reply = chat("Tell me a very long story about a fridge.", max_tokens=400)
+    for _ in range(5):
+        next(reply)
+    allocator = engine.scheduler.allocator
+    print(f"while it is told: {allocator.num_blocks - allocator.num_free} blocks have an owner")
+    reply.close()  # the connection, too
+    time.sleep(2)
+    print(
+        f"after the client hung up: {allocator.num_blocks - allocator.num_free} blocks, engine busy: {engine.busy}"
+    )
+
+# %% [markdown]
+# A server that doesn't notice goes on for the rest of 400 tokens, in a place of the batch that somebody else is waiting for.
+#
+# ### Somebody else's client
+#
+# OpenAI's own client knows nothing of this course. (`pip install openai`; the cell is skipped where it isn't installed.) It reads your chunks with its own
+# models, and says so if a field is missing.
+
+# %% tags=["for-real"]
+import importlib.util
+
+if url and importlib.util.find_spec("openai"):
+    import openai
+
+    client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
+    stream = client.chat.completions.create(
+        model="any",
+        messages=[{"role": "user", "content": "Name three animals."}],
+        max_tokens=24,
+        stream=True,
+        stream_options={"include_usage": True},
+    )
+    for chunk in stream:
+        if chunk.choices:
+            print(chunk.choices[0].delta.content or "", end="")
+        else:
+            print(
+                f"\n{type(chunk).__name__}: {chunk.usage.prompt_tokens} + {chunk.usage.completion_tokens} tokens"
+            )
+    try:
+        client.chat.completions.create(
+            model="any", messages=[{"role": "user", "content": "Hi"}], max_tokens=10**6
+        )
+    except openai.BadRequestError as error:
+        print(type(error).__name__, error.body)
+
+# %% [markdown]
+# ### How fast does it feel?
+#
+# Now the load generator: an open loop with Poisson arrivals, against your server, through HTTP. Short prompts and replies of 16 tokens, so that
+# the cell takes a minute; the promise is a first token within two seconds and five tokens a second from then on. (On a machine that does something else besides,
+# the numbers are that machine's, not the server's.)
+
+# %% tags=["for-real"]
+from fridge.serving.bench import load
+from fridge.serving.traces import Request
+
+promise = {"ttft": 2.0, "tpot": 0.2}
+
+
+def measured_run(rate, count=24):
+    """(seconds, records) of a run against the server."""
+    wanted = [Request(prompt[:24], 16) for prompt in asked * (count // len(asked))]
+    found = load.run(
+        url, "any", wanted, load.poisson_arrivals(rate, count, seed=int(100 * rate))
+    )
+    records = [
+        {
+            "scheduled": one.scheduled,
+            "sent": one.sent,
+            "tokens": one.arrivals,
+            "finished": not one.failure,
+        }
+        for one in found
+    ]
+    return max(one.ended for one in found), records
+
+
+if url and scoreboard.ready("latencies", "goodput"):
+    print(
+        f"{'rate':>5}{'TTFT p50':>12}{'p95':>8}{'TPOT p50':>12}{'p95':>8}{'good a second':>16}"
+    )
+    for rate in (0.5, 1.0, 2.0, 4.0):
+        with busy.watched():
+            seconds, records = measured_run(rate)
+        ttft, tpot, _, _ = zip(*map(latencies, records))
+        row = [percentile(list(values), q) for values in (ttft, tpot) for q in (50, 95)]
+        print(
+            f"{rate:5.1f}{row[0]:10.2f} s{row[1]:6.2f} s{1000 * row[2]:9.0f} ms{1000 * row[3]:5.0f} ms",
+            end="",
+        )
+        print(f"{goodput(records, seconds, **promise):14.2f}")
+
+# %% tags=["for-real"]
+house.close()
+
+# %% [markdown]
+# Read it from the top. As long as requests come more slowly than they are served, TTFT is little more than a prompt's own step. From some rate
+# on the queue grows while the run lasts: TTFT is then a matter of how long the run was, and no number to quote. TPOT rises before that, because
+# the batch is wider.
+#
+# ### For use
+#
+# `fridge serve` in a terminal starts the same server with the library's own parts, `fridge serve --int8` with integer weights. Open the address in
+# a browser, and talk to your engine; the page shows TTFT, tokens per second and the block table as it fills. Any program that knows OpenAI's API or Ollama's can use it.
+# For more than yourself, take vLLM, SGLang or llama.cpp's server: several processes and cards, many models and adapters, structured output, tools, authentication,
+# years of other people's bugs.
+#
 # ## 6 · What others report, what we measured
+#
+# | claim | source | here |
+# |---|---|---|
+# | a server's number is the largest Poisson rate at which p99 keeps its limits: TTFT 2 s and TPOT 200 ms for Llama-2-70B | MLPerf Inference, loadgen's mlperf.conf | the promise of the last table; a notebook's run has 24 requests, MLPerf's lasts ten minutes at least |
+# | latency counts from when a query was scheduled | MLPerf's rules | section 3: the same run with both clocks |
+# | what clients report from their own sending can be off by any factor | Tene, *How NOT to measure latency*, 2013 | ten seconds of stall, a p95 of a fifth of a second |
+# | goodput, and not throughput, is what a deployment should be sized by; 7.4 times more requests within the limits from the same cards | Zhong and others, 2024 (DistServe) | the knee in exercise 8: throughput stays, goodput falls to nothing |
+# | min-p keeps text sensible at high temperatures | Nguyen and others, 2024 | the list below exercise 2: what is left at temperature 1.5. That people prefer it is disputed (Schaeffer and others, 2025) |
+#
+# Where the numbers part from a product's: one process does everything here, and Python's lock is shared by the engine's thread and the event loop. What that
+# costs wasn't measured. Products have a process for each.
 #
 # ## 7 · What this unit doesn't claim
 #
+# - **That it is safe to put on the internet.** It has limits and a key. It has no users, no quota, no encryption, and has been attacked by its own tests only.
+# - **Fairness.** First come, first served: who sends a hundred requests has a hundred places in the queue. Products count by user.
+# - **That streams are always right.** Ours tell nothing that is taken back; and a filter that has to see a whole sentence can't work on a stream at all.
+# - **Exact percentiles.** p99 of 24 requests is the largest of them. For a p99 that means something, MLPerf asks for 270 336 queries.
+# - Tools, structured output, log-probabilities of a stream's pieces, images: all of them are more fields in the same chunks.
+#
+# Three things to read next:
+#
+# 1. *Server-sent events*, in WHATWG's HTML standard, section 9.2: the grammar of exercise 7 on two pages.
+# 2. Reddi and others, *MLPerf Inference Benchmark*, 2020 (arXiv 1911.02549): why scenarios, and why rates are searched.
+# 3. Zhong and others, *DistServe: Disaggregating Prefill and Decoding for Goodput-optimized LLM Serving*, 2024 (arXiv 2401.09670): what you do when TTFT and TPOT
+#    are in each other's way.
+#
 # ## What stays
 #
+# A reply is a stream of certainties: what was shown stays. "Fast" is a promise to each user, counted from when they wished to ask; and the rate at which it is kept is
+# searched, and then verified.
 
 # %% tags=["for-real"]
 from fridge.notebook import recall
