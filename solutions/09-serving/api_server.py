@@ -202,8 +202,8 @@ def goodput(records, duration, ttft, tpot):
     """
     ### BEGIN SOLUTION
     waits = [latencies(record)[:2] for record in records]
-    good = [1 for first, each in waits if first <= ttft and (each is None or each <= tpot)]
-    return len(good) / duration
+    good = sum(first <= ttft and (each is None or each <= tpot) for first, each in waits)
+    return good / duration
     ### END SOLUTION
 
 
@@ -824,6 +824,22 @@ with exercise("token-probabilities"):
             f"200 tokens in no order, of which {count} are kept",
             **wishes,
         )
+    halves = torch.tensor([2.0, -0.5, 1.0], dtype=torch.float64)
+    got = as_tensor(token_probabilities(halves, seen=[0, 1], penalty=2.0))
+    expected = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64).softmax(0)
+    expect_close(
+        got,
+        expected,
+        "logits 2, -0.5, 1 in float64: seen=[0, 1], penalty=2.0",
+        "a positive logit is divided, a negative one multiplied",
+    )
+    keeps(
+        torch.zeros(3000),
+        [1.0] * 500 + [0.0] * 2500,
+        "three thousand equal logits",
+        lower,
+        top_k=500,
+    )
     fine = torch.tensor([0.0, 1e-9, 0.0], dtype=torch.float64)
     got = as_tensor(token_probabilities(fine, temperature=0))
     expect_close(
@@ -1567,8 +1583,6 @@ class Dispatcher:
         """One step of the engine; its tokens become events in the boxes."""
         ### BEGIN SOLUTION
         for number, token, finish in self.engine.step():
-            if number not in self.pipes:
-                continue
             try:
                 text, ended = self.through(self.pipes[number], token, finish)
             except Exception:
@@ -2574,6 +2588,7 @@ with exercise("sse-parser"):
     )
     reads([b"data: a\n" + bom + b"data: b\n\n"], [["a"]], "a BOM in the middle", at_the_start)
     reads([b"data: " + bom + b"a\n\n"], [["\ufeffa"]], "a BOM in a value", at_the_start)
+    reads([b"\n" + bom + b"data: a\n\n"], [[]], "a BOM behind a blank line", at_the_start)
     reads([bom + b"\n\ndata: a\n\n"], [["a"]], "a BOM before a blank line", at_the_start)
     reads(
         [b"data: \xff\xc3\n\ndata: \xe2\x82", b"\xac\n\n"],
