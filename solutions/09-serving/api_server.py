@@ -381,7 +381,7 @@ with exercise("goodput"):
     draw = random.Random(2)
     for count in (1, 2, 3, 7, 20, 100, 101, 1000):
         values = [round(draw.uniform(0, 9), 6) for _ in range(count)]
-        for q in (1, 5, 33, 50, 90, 95, 99, 100):
+        for q in (1, 5, 7, 33, 50, 55, 90, 95, 99, 100):
             least = next(
                 v for v in sorted(values) if sum(x <= v for x in values) * 100 >= q * count
             )
@@ -390,7 +390,7 @@ with exercise("goodput"):
                 q,
                 least,
                 f"p{q} of {count} values",
-                "the smallest value that at least q percent of all are no larger than; it is one of them",
+                "the smallest value that at least q percent of all are no larger than; it is one of them, and counted in whole numbers: 0.55 * 100 is a little more than 55",
             )
     rank([2.0, 2.0, 2.0, 1.0], 50, 2.0, "p50 of 2, 2, 2, 1")
     rank(
@@ -2971,8 +2971,9 @@ if scoreboard.ready("latencies", "goodput", "largest-rate"):
     )
 
 # %% [markdown]
-# *In words: over the rate of requests two curves. Both follow the diagonal up to the knee. Then the requests served a second stay where they
-# are, and goodput falls to nothing. A dashed line marks the rate that was found, a little before the knee.*
+# *In words: over the rate of requests two curves. The requests served a second follow the diagonal up to seven and then stay where they are.
+# Goodput leaves the diagonal much earlier, and is next to nothing where the other curve is at its height. A dashed line marks the rate that was
+# found: there both are still on the diagonal.*
 #
 # Throughput says nothing about what users feel: at 12 requests a second this server is busier than ever. And look where the limit that breaks
 # first comes from: at full width a step takes 40 + 16 · 4 = 104 ms, and the promise was 83. The batch of unit 04 that makes a server efficient
