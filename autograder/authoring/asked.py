@@ -204,7 +204,7 @@ class _Reader:
     def _builtin(self, node: ast.Call, name: str, kinds: list[Any]) -> Any:
         if name == "expect_parts":
             return HOLDS if kinds and _holds(kinds[0]) else PLAIN
-        if name == "measured":
+        if name in ("measured", "allocated"):
             return (GIVEN, PLAIN)  # what the function gave, and the test's own account of its work
         if name in ("expect_close", "expect_equal") and GIVEN in kinds[1:2]:
             self._find(node, "a learner's answer is what another one is compared with: expect_tensor or expect_number")

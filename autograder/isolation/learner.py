@@ -24,7 +24,7 @@ from autograder.isolation.patience import endless
 from autograder.isolation.wire import Reference, decode, encode
 from fridge.testing.changed import Change, watched
 from fridge.testing.outcome import LIBRARIES
-from fridge.testing.work import held_bytes, measured
+from fridge.testing.work import allocated, held_bytes, measured
 from fridge.workbench.arguments import kind_of
 
 MAX_TEXT = 200_000  # characters of output kept per cell; the grader has limits of its own
@@ -145,6 +145,9 @@ class Server:
     def _do_measured(self, target: Any, positional: list, named: dict) -> tuple[Any, list[int]]:
         value, work = measured(target, *positional, **named)
         return value, list(astuple(work))
+
+    def _do_allocated(self, target: Any, positional: list, named: dict) -> tuple[Any, int]:
+        return allocated(target, *positional, **named)
 
     def _do_held(self, target: Any) -> int:
         return held_bytes(target)

@@ -83,7 +83,7 @@ class Session:
         return self._request("call", target, list(positional), named)
 
     def ask(self, action: str, *arguments: Any) -> Any:
-        """One of "get", "len", "item", "iterate", "next", "measured", "held"."""
+        """One of "get", "len", "item", "iterate", "next", "measured", "allocated", "held"."""
         return self._request(action, *arguments)
 
     def begin_test(self, seconds: float) -> None:
@@ -258,6 +258,13 @@ class Remote:
         """Call it as `fridge.testing.measured` does; what it returns, and the numbers of its `Work`."""
         answer = self._session.ask("measured", self, list(positional), named)
         if type(answer) is not tuple or len(answer) != 2 or not _are_numbers(answer[1], len(fields(Work))):
+            raise LearnerLost("the answer to a measured call was not one")
+        return answer
+
+    def __allocated__(self, positional: tuple, named: dict[str, Any]) -> tuple[Any, int]:
+        """Call it as `fridge.testing.allocated` does; what it returns, and the bytes that it took."""
+        answer = self._session.ask("allocated", self, list(positional), named)
+        if type(answer) is not tuple or len(answer) != 2 or not _are_numbers([answer[1]], 1):
             raise LearnerLost("the answer to a measured call was not one")
         return answer
 

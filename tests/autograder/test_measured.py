@@ -14,6 +14,11 @@ CALL = """
     value, work = measured({0}, torch.ones(2, 3), b=torch.ones(3, 4))
     expect_equal([value, work.flops, work.largest, work.launches], [[[3.0] * 4] * 2, 48, 32, 0], 'work')
 """
+TOOK = """
+    from fridge.testing import allocated, expect_true
+    value, size = allocated({0}, 3, b=4)
+    expect_true(100_000 <= size < 120_000, 'bytes taken', '100 000', size)
+"""
 HELD = "    expect_equal(held_bytes({0}(3, 4)), 48, 'bytes held')\n"
 
 
@@ -23,6 +28,8 @@ HELD = "    expect_equal(held_bytes({0}(3, 4)), 48, 'bytes held')\n"
         (CALL, "def one(a, b):\n    return a @ b", 2),
         (CALL, "def one(a, b):\n    a @ b\n    return a @ b", 0),
         (CALL, "def one(a, b):\n    return (a[..., None] * b).sum(1)", 0),
+        (TOOK, "def one(a, b):\n    return len(bytes(100_000))", 2),
+        (TOOK, "def one(a, b):\n    return len(bytes(200_000))", 0),
         (HELD, "import torch\nclass one:\n    def __init__(self, a, b):\n        self.x = torch.ones(a, b)", 2),
         (HELD, "import torch\nclass one:\n    def __init__(self, a, b):\n        self.x = [torch.ones(a, b)] * 2", 2),
         (
@@ -73,6 +80,15 @@ def test_odd_numbers_are_no_answer(grade, numbers):
     pair = msgpack.ExtType(1, msgpack.packb([3, numbers]))
     answer = RAW.format(message=f"msgpack.unpackb({msgpack.packb(['ok', pair, []])!r})")
     graded = grade(test=TEST + CALL, answers={"one": answer})
+    assert points(graded) == [0, 2, 2]
+    assert "your code was stopped: the answer to a measured call" in graded.verdicts["one-test"].message
+
+
+@pytest.mark.parametrize("size", [-1, 1.5, True, "48", None])
+def test_odd_sizes_are_no_answer(grade, size):
+    pair = msgpack.ExtType(1, msgpack.packb([3, size]))
+    answer = RAW.format(message=f"msgpack.unpackb({msgpack.packb(['ok', pair, []])!r})")
+    graded = grade(test=TEST + TOOK, answers={"one": answer})
     assert points(graded) == [0, 2, 2]
     assert "your code was stopped: the answer to a measured call" in graded.verdicts["one-test"].message
 

@@ -7,7 +7,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fridge.serving.engine import BlockAllocator, Engine, OutOfBlocks, Scheduler, Sequence
+from fridge.serving.engine import BlockAllocator, Engine, OutOfBlocks, QueueFull, Sampling, Scheduler, Sequence
 from fridge.serving.engine.linears import Int8Linear, PackedLinear
 from fridge.testing import ConcatCache, tiny_llama
 
@@ -43,28 +43,135 @@ def crowds(draw):
     return requests, num_blocks, block_size, sequences, sequences + draw(st.integers(0, 12))
 
 
+def assert_counts(engine: Engine) -> None:
+    """Each block has as many owners as block tables name it."""
+    owned = [block for sequence in engine.scheduler.running for block in sequence.block_table]
+    allocator = engine.scheduler.allocator
+    assert allocator.ref_count == [owned.count(block) for block in range(allocator.num_blocks)]
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(crowds())
-def test_every_reply_is_what_it_is_alone_and_no_block_is_lost(crowd):
+@given(crowds(), st.lists(st.tuples(st.integers(0, 20), st.integers(0, 6)), max_size=6))
+def test_every_reply_is_what_it_is_alone_and_no_block_is_lost(crowd, cancels):
     """Guards against keys of a neighbour, of a former owner or of a wrong prefix, and against blocks that leak.
 
-    The cache is small, so sequences are preempted, prompts cut into chunks and shared blocks evicted.
+    The cache is small, so sequences are preempted, prompts cut into chunks and shared blocks evicted. Between steps
+    somebody cancels requests: waiting, running, preempted, ended, or not there yet.
     """
     requests, num_blocks, block_size, sequences, budget = crowd
     engine = Engine(MODEL, num_blocks, block_size, sequences, budget)
     for prompt, new in requests:
         engine.add(prompt, new, STOP)
-    replies = {}
-    for _ in range(2000):
-        for finished in engine.step():
-            replies[finished.request] = finished.tokens
-        owned = [block for sequence in engine.scheduler.running for block in sequence.block_table]
-        counts = [owned.count(block) for block in range(num_blocks)]
-        assert engine.scheduler.allocator.ref_count == counts
-        if len(replies) == len(requests):
+    replies, gone = {number: [] for number in range(len(requests))}, set()
+    for number in range(2000):
+        for request in (request for when, request in cancels if when == number):
+            if engine.cancel(request):
+                gone.add(request)
+            assert not engine.cancel(request), "twice is harmless"
+            assert_counts(engine)
+        for output in engine.step():
+            assert output.request not in gone
+            if output.finish != "stop":
+                replies[output.request].append(output.token)
+        assert_counts(engine)
+        if not engine.busy:
             break
-    assert [replies.get(number) for number in range(len(requests))] == [greedy(*request) for request in requests]
+    for request, reply in replies.items():
+        alone = greedy(*requests[request])
+        assert reply == (alone[: len(reply)] if request in gone else alone)
     assert engine.scheduler.allocator.num_free == num_blocks
+    assert engine.step() == [], "nobody is left"
+
+
+def test_tokens_come_one_by_one_and_the_last_says_why():
+    """Guards against replies that come in one piece, and against a stop token that looks like a part of the reply."""
+    engine = Engine(MODEL)
+    alone = greedy([3, 4, 5], 12)
+    engine.add([3, 4, 5], 12, stop_token=alone[4])
+    engine.add([3, 4, 5], 3)
+    outputs = [output for _ in range(12) for output in engine.step()]
+    first = alone.index(alone[4])
+    assert [(one.token, one.finish) for one in outputs if one.request == 0] == [
+        *[(token, None) for token in alone[:first]],
+        (alone[4], "stop"),
+    ]
+    assert [(one.token, one.finish) for one in outputs if one.request == 1] == [
+        (alone[0], None),
+        (alone[1], None),
+        (alone[2], "length"),
+    ]
+
+
+def test_a_cancelled_request_gives_its_blocks_back_at_once():
+    """Guards against a reader who has gone and still holds memory: the next in the queue runs in the same step."""
+    engine = Engine(MODEL, num_blocks=4, block_size=4, max_sequences=4, token_budget=16)
+    holder = engine.add([1] * 12, 5)
+    engine.step()
+    waiting = engine.add([2] * 12, 5)
+    assert [output.request for output in engine.step()] == [holder]
+    assert engine.cancel(holder)
+    assert engine.scheduler.allocator.num_free == 4
+    assert [output.request for output in engine.step()] == [waiting]
+    assert engine.cancel(waiting)
+    assert not engine.cancel(waiting)
+    assert not engine.cancel(99)
+    assert not engine.busy
+
+
+def test_a_full_queue_says_so():
+    """Guards against a queue that grows for ever, and against one that forgets that somebody has left."""
+    engine = Engine(MODEL, max_sequences=1, max_waiting=2)
+    first, second = (engine.add([number], 2) for number in (1, 2))
+    with pytest.raises(QueueFull, match="2 requests wait"):
+        engine.add([3], 2)
+    engine.step()  # the first runs
+    engine.add([3], 2)
+    with pytest.raises(QueueFull):
+        engine.add([4], 2)
+    engine.cancel(second)
+    engine.add([4], 2)
+    assert {finished.request for finished in engine.run()} == {first, 2, 3}
+
+
+def test_a_seed_means_the_same_tokens_in_any_company():
+    """Guards against one source of random numbers for all, whose order depends on who else is there.
+
+    It can't fail by chance: prompts and seeds are fixed, and the tiny model's draws are far from the edges that a
+    batch's other order of sums moves.
+    """
+    wish = Sampling(temperature=1.5, top_p=0.95, seed=11)
+
+    def reply(before: int, behind: int, num_blocks: int) -> list[int]:
+        engine = Engine(MODEL, num_blocks, 4, max_sequences=8, token_budget=24)
+        for number in range(before):
+            engine.add([number + 1] * 5, 9, sampling=Sampling(temperature=1.0, seed=number))
+        mine = engine.add([9, 8, 7], 16, sampling=wish)
+        for number in range(behind):
+            engine.add([number + 20] * 6, 12)
+        return next(finished.tokens for finished in engine.run() if finished.request == mine)
+
+    alone = reply(0, 0, 64)
+    assert len(set(alone)) > 4
+    assert reply(3, 2, 64) == reply(0, 5, 7) == alone, "also when it has to leave and start over"
+    engine = Engine(MODEL)
+    numbers = [engine.add([9, 8, 7], 16, sampling=Sampling(temperature=1.5, seed=seed)) for seed in (None, None, 11)]
+    replies = {finished.request: finished.tokens for finished in engine.run()}
+    assert len({tuple(replies[number]) for number in numbers}) == 3, "without a seed, other tokens each time"
+
+
+def test_log_probabilities_are_the_models_own():
+    """Guards against log-probabilities of what temperature and filters left."""
+    engine = Engine(MODEL)
+    engine.add([5, 6], 3, sampling=Sampling(temperature=2.0, top_k=1, logprobs=4))
+    engine.add([5, 6], 3)
+    outputs = [output for _ in range(3) for output in engine.step()]
+    [first, *_] = [one for one in outputs if one.request == 0]
+    expected = MODEL(torch.tensor([[5, 6]]), ConcatCache())[0, -1].log_softmax(0)
+    values, ids = expected.topk(4)
+    assert [token for token, _ in first.likeliest] == ids.tolist()
+    assert [value for _, value in first.likeliest] == pytest.approx(values.tolist(), abs=1e-4)
+    assert first.logprob == pytest.approx(float(expected[first.token]), abs=1e-4)
+    assert {(one.logprob, len(one.likeliest)) for one in outputs if one.request == 1} == {(None, 0)}
 
 
 def test_a_tight_cache_preempts_and_still_answers():

@@ -1,6 +1,7 @@
 """What a learner's code does out of a test's sight is measured as it is, neither more nor less."""
 
 import importlib.util
+import tracemalloc
 import weakref
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from fridge.testing import held_bytes, measured
+from fridge.testing import allocated, held_bytes, measured
 from fridge.testing.work import Work
 
 A, B = torch.ones(8, 16), torch.ones(16, 32)
@@ -191,3 +192,24 @@ class Deep:
 )
 def test_what_an_object_holds(thing, held):
     assert held_bytes(thing) == held
+
+
+@pytest.mark.parametrize(
+    ("function", "least", "most"),
+    [
+        (lambda: b"x" * 500_000, 500_000, 510_000),
+        (lambda: len(b"x" * 500_000), 500_000, 510_000),  # soon gone, and made all the same
+        (lambda: float(np.ones(50_000).sum()), 400_000, 420_000),
+        (lambda: len(BIG), 0, 10_000),
+    ],
+)
+def test_what_a_call_takes_at_its_peak(function, least, most):
+    value, size = allocated(function)
+    assert value == function()
+    assert least <= size < most
+
+
+def test_an_error_in_a_measured_call_comes_out_and_nothing_is_traced_any_more():
+    with pytest.raises(ZeroDivisionError):
+        allocated(lambda: 1 / 0)
+    assert not tracemalloc.is_tracing()

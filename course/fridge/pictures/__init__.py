@@ -15,6 +15,7 @@ from fridge.pictures.memory_math import bits_of_a_group, what_fills_a_card, wher
 from fridge.pictures.paging import block_table_steps, factors, occupancy, reserved_and_used, shares_of_memory
 from fridge.pictures.quantization import levels_on_weights, rulers, sizes_and_perplexities
 from fridge.pictures.quantizers import by_grouping, side_by_side
+from fridge.pictures.serving import goodput_over_rate, server_pipeline, waits
 from fridge.pictures.speculation import one_round, overlap, shares, speedups
 from fridge.pictures.start import answers_by_turn, elephants_and_fridge
 
@@ -26,6 +27,7 @@ __all__ = [
     "elephants_and_fridge",
     "factors",
     "gguf_file",
+    "goodput_over_rate",
     "levels_on_weights",
     "occupancy",
     "one_round",
@@ -35,6 +37,7 @@ __all__ = [
     "repeated_work",
     "reserved_and_used",
     "rulers",
+    "server_pipeline",
     "shares",
     "shares_of_memory",
     "side_by_side",
@@ -47,6 +50,7 @@ __all__ = [
     "two_partial_results",
     "two_ways_through_memory",
     "two_weights",
+    "waits",
     "what_fills_a_card",
     "where_a_step_goes",
     "where_the_rule_is_off",

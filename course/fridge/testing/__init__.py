@@ -22,8 +22,17 @@ from fridge.testing.speculation import (
     random_table,
     speculated,
 )
+from fridge.testing.streaming import (
+    KneeServer,
+    ScriptedEngine,
+    ScriptedPipes,
+    expect_fields,
+    expect_json,
+    stream_events,
+    told,
+)
 from fridge.testing.tiny import TINY, randn, tiny_llama
-from fridge.testing.work import held_bytes, measured
+from fridge.testing.work import allocated, held_bytes, measured
 
 __all__ = [
     "TINY",
@@ -32,11 +41,14 @@ __all__ = [
     "CountingPool",
     "GgufFile",
     "Hbm",
+    "KneeServer",
     "NotAttempted",
     "QuantizedLayer",
     "RecordingModel",
     "RewindableCache",
+    "ScriptedEngine",
     "ScriptedModel",
+    "ScriptedPipes",
     "ScriptedSpeaker",
     "SimulatedServer",
     "SpareAllocator",
@@ -46,6 +58,7 @@ __all__ = [
     "Wrong",
     "accepted_law",
     "agreed",
+    "allocated",
     "as_tensor",
     "brain_surgeon",
     "builds_on",
@@ -57,7 +70,9 @@ __all__ = [
     "expect_columns",
     "expect_distribution",
     "expect_equal",
+    "expect_fields",
     "expect_file",
+    "expect_json",
     "expect_number",
     "expect_parts",
     "expect_raises",
@@ -74,7 +89,9 @@ __all__ = [
     "random_blocks",
     "random_table",
     "speculated",
+    "stream_events",
     "tiny_llama",
     "token_ids",
+    "told",
     "whole_numbers",
 ]

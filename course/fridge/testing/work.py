@@ -1,11 +1,13 @@
 """What a learner's code does out of a test's sight, measured where it runs: in the notebook here, in grading by the
 learner's own process.
 
-Products by PyTorch's FlopCounterMode, tensors by its dispatch, kernels where Triton launches them.
+Products by PyTorch's FlopCounterMode, tensors by its dispatch, kernels where Triton launches them, Python's memory by
+tracemalloc.
 """
 
 import gc
 import importlib.util
+import tracemalloc
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -63,6 +65,27 @@ def measured(function: Callable[..., Any], *positional: Any, **named: Any) -> tu
     with _launches() as launches, flops, tensors:
         value = function(*positional, **named)
     return value, Work(flops.get_total_flops(), tensors.largest, len(launches))
+
+
+def allocated(function: Callable[..., Any], *positional: Any, **named: Any) -> tuple[Any, int]:
+    """Call a learner's function; what it returns, and the most bytes that Python's and NumPy's objects took in it.
+
+    Those that were there before don't count. A copy of all that came before shows in it, however soon it is gone.
+    """
+    elsewhere = getattr(type(function), "__allocated__", None)
+    if elsewhere is not None:
+        return elsewhere(function, positional, named)
+    was_tracing = tracemalloc.is_tracing()
+    if not was_tracing:
+        tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        tracemalloc.reset_peak()
+        value = function(*positional, **named)
+        return value, max(0, tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        if not was_tracing:
+            tracemalloc.stop()
 
 
 def held_bytes(thing: Any) -> int:

@@ -11,6 +11,11 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from fridge.serving.engine.blocks import BlockAllocator
+from fridge.serving.engine.sampling import GREEDY, Sampler
+
+
+class QueueFull(RuntimeError):
+    """As many requests wait as may: come back later."""
 
 
 @dataclass(eq=False)
@@ -18,6 +23,7 @@ class Sequence:
     """One request on its way.
 
     Attributes:
+        sampler: chooses its tokens.
         tokens: the prompt and what has been generated so far.
         computed: how many of them have keys and values in the cache.
         block_table: the blocks that hold those, in order; the last may be partly filled.
@@ -26,6 +32,7 @@ class Sequence:
     prompt: list[int]
     max_new_tokens: int
     stop_token: int | None = None
+    sampler: Sampler = field(default_factory=lambda: Sampler(GREEDY))
     tokens: list[int] = field(init=False)
     computed: int = 0
     block_table: list[int] = field(default_factory=list)
@@ -38,15 +45,16 @@ class Sequence:
     def reply(self) -> list[int]:
         """What has been generated so far, without the stop token."""
         generated = self.tokens[len(self.prompt) :]
-        return generated[:-1] if self._stopped else generated
+        return generated[:-1] if self.stopped else generated
 
     @property
     def finished(self) -> bool:
         """Whether the reply is complete."""
-        return self._stopped or len(self.tokens) - len(self.prompt) >= self.max_new_tokens
+        return self.stopped or len(self.tokens) - len(self.prompt) >= self.max_new_tokens
 
     @property
-    def _stopped(self) -> bool:
+    def stopped(self) -> bool:
+        """Whether its last token is the one that ends a reply."""
         return len(self.tokens) > len(self.prompt) and self.tokens[-1] == self.stop_token
 
     def keys(self, start: int, end: int, block_size: int) -> list[bytes]:
@@ -66,15 +74,24 @@ class Scheduler:
         block_size: tokens in a block.
         max_sequences: largest number that run at once.
         token_budget: largest number of tokens in a step; a prompt longer than what is left of it is cut into chunks.
+        max_waiting: largest number that may wait; None lets any number.
     """
 
-    def __init__(self, allocator: BlockAllocator, block_size: int, max_sequences: int, token_budget: int):
+    def __init__(
+        self,
+        allocator: BlockAllocator,
+        block_size: int,
+        max_sequences: int,
+        token_budget: int,
+        max_waiting: int | None = None,
+    ):
         if not 1 <= max_sequences <= token_budget:
             raise ValueError(f"{max_sequences} sequences of a token each don't fit a budget of {token_budget} tokens")
         self.allocator = allocator
         self.block_size = block_size
         self.max_sequences = max_sequences
         self.token_budget = token_budget
+        self.max_waiting = max_waiting
         self.waiting: deque[Sequence] = deque()
         self.running: list[Sequence] = []  # oldest first
         self.preemptions = 0
@@ -84,12 +101,15 @@ class Scheduler:
 
         Raises:
             ValueError: it is longer than the whole cache, and would wait for ever.
+            QueueFull: as many wait already as may.
         """
         length = len(sequence.prompt) + sequence.max_new_tokens - 1  # the last token is never fed
         if not sequence.prompt or sequence.max_new_tokens < 1:
             raise ValueError("a request needs a prompt of at least one token, and asks for at least one")
         if self._blocks_for(length) > self.allocator.num_blocks:
             raise ValueError(f"{length} tokens don't fit into {self.allocator.num_blocks} blocks of {self.block_size}")
+        if self.max_waiting is not None and len(self.waiting) >= self.max_waiting:
+            raise QueueFull(f"{len(self.waiting)} requests wait already; come back later")
         self.waiting.append(sequence)
 
     def schedule(self) -> list[tuple[Sequence, int]]:
@@ -115,8 +135,11 @@ class Scheduler:
             self.allocator.remember(block, key)
 
     def finish(self, sequence: Sequence) -> None:
-        """A sequence is complete: it leaves at once, and so do its blocks."""
-        self.running.remove(sequence)
+        """A sequence is complete, or nobody wants it any more: it leaves at once, and so do its blocks."""
+        if sequence in self.running:
+            self.running.remove(sequence)
+        else:
+            self.waiting.remove(sequence)
         self._release(sequence)
 
     def _admit(self, budget: int) -> list[tuple[Sequence, int]]:
