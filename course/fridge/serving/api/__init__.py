@@ -33,7 +33,12 @@ class Missing(RuntimeError):
 
 
 # What needs the extra `serve` is imported when it is asked for, so that the rest can be had without.
-_LATER = {"running": "fridge.serving.api.server", "Limits": "fridge.serving.api.limits"}
+_LATER = {
+    "running": "fridge.serving.api.server",
+    "Limits": "fridge.serving.api.limits",
+    "serve": "fridge.serving.api.command",
+    "ServeOptions": "fridge.serving.api.command",
+}
 
 __all__ = [
     "Detokenizer",
@@ -54,7 +59,7 @@ def __getattr__(name: str) -> Any:
         try:
             return getattr(import_module(_LATER[name]), name)
         except ModuleNotFoundError as error:
-            if error.name in ("starlette", "uvicorn"):
+            if (error.name or "").partition(".")[0] in ("starlette", "uvicorn"):
                 raise Missing("The server needs two more packages. Type `pip install starlette uvicorn`.") from error
             raise
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

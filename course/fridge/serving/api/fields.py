@@ -92,7 +92,8 @@ class Fields:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise Refused(400, f"{self._inside}{name} holds half a surrogate pair, no text", name) from error
+            name = self._inside + name
+            raise Refused(400, f"{name} holds half a surrogate pair, which is no text", name) from error
         return value
 
     def neutral(self, **values: tuple[Any, ...]) -> None:

@@ -55,7 +55,7 @@ class Guard:
     def _knows_key(self, headers: Mapping[str, str]) -> bool:
         key = self._service.key
         shown = headers.get("authorization", "")
-        return key is None or hmac.compare_digest(shown.encode(), f"Bearer {key}".encode())
+        return key is None or hmac.compare_digest(shown.encode("latin-1"), f"Bearer {key}".encode())
 
 
 def form_of(path: str) -> type[Form]:

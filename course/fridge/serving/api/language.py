@@ -7,6 +7,8 @@ from typing import Protocol
 from tokenizers import AddedToken
 from transformers import PreTrainedTokenizerBase
 
+from fridge import models
+
 
 class Language(Protocol):
     """What the server asks of a tokenizer.
@@ -35,16 +37,24 @@ class Language(Protocol):
 class ModelLanguage:
     """A tokenizer of transformers'. Attributes and methods as `Language`'s.
 
+    Args:
+        context: positions that the model was trained for, if that is known.
+
     Raises:
         ValueError: its tokens are neither byte-level (GPT-2's way) nor SentencePiece's, so their bytes aren't known.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerBase):
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, context: int | None = None):
         self._tokenizer = tokenizer
         self.vocabulary = token_bytes(tokenizer)
         self.stop_token = tokenizer.eos_token_id
-        longest = tokenizer.model_max_length
-        self.context = longest if longest < 10**9 else None  # transformers' way to say that it isn't known: 10**30
+        self.context = context
+
+    @classmethod
+    def of_chosen_model(cls) -> "ModelLanguage":
+        """The chosen model's. Raises as `models.load_tokenizer` does, and ValueError as above."""
+        config = json.loads((models.folder() / "config.json").read_text(encoding="utf-8"))
+        return cls(models.load_tokenizer(), config.get("max_position_embeddings"))
 
     def encode(self, text: str) -> list[int]:
         """The tokens of a text that is to be continued."""

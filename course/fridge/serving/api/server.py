@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import uvicorn
@@ -22,6 +23,9 @@ from fridge.serving.api.service import Service
 from fridge.serving.engine import Engine
 
 BACKLOG = 1024  # connections that the kernel keeps until they are taken
+UNREAD = (
+    256 * 1024
+)  # bytes that it keeps of what a reader hasn't taken; left alone, it would let that grow to megabytes
 LAST_SECONDS = 5  # for answers that are cut short to be written
 
 
@@ -42,8 +46,8 @@ def running(
         language, name: default the chosen model's tokenizer and name.
         key: that clients have to show; None lets all in.
     """
-    language = language or ModelLanguage(models.load_tokenizer())
-    service = Service(engine, language, name or models.name(), parts, limits, key)
+    language = language or ModelLanguage.of_chosen_model()
+    service = Service(engine, language, name or model_name(), parts, limits, key)
     listener = listen("127.0.0.1", 0)
     server = Server(service, local=True)
     thread = threading.Thread(target=server.run, args=([listener],), name="fridge-server", daemon=True)
@@ -53,6 +57,12 @@ def running(
     finally:
         server.ask_to_stop(farewell_seconds=0)
         thread.join()
+
+
+def model_name() -> str:
+    """The chosen model as clients call it: a hub's id, or the name of its folder alone."""
+    name = models.name()
+    return Path(name).expanduser().resolve().name if Path(name).expanduser().is_dir() else name
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -65,6 +75,7 @@ def listen(host: str, port: int) -> socket.socket:
     listener = socket.socket(family, kind, protocol)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # also while old connections' ends linger
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, UNREAD)  # each connection inherits it
         listener.bind(address)
         listener.listen(BACKLOG)
     except OSError:
