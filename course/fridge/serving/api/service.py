@@ -67,6 +67,7 @@ class Service:
         """What the engine holds: name -> what it is, and its value. Single numbers, read while it runs."""
         scheduler, allocator = self._scheduler, self._scheduler.allocator
         return {
+            "requests_active": ("requests that are being answered, whatever the engine knows of them", self.active),
             "num_requests_running": ("requests in the batch", len(scheduler.running)),
             "num_requests_waiting": ("requests in the queue", len(scheduler.waiting)),
             "kv_cache_usage_perc": ("share of blocks with owners", 1 - allocator.num_free / allocator.num_blocks),
