@@ -14,7 +14,7 @@ from fridge.serving import api
 from fridge.serving.bench import api as bench
 from fridge.serving.bench import soak
 from fridge.serving.bench.api_servers import Running
-from fridge.serving.bench.latencies import Objective, percentiles, summary
+from fridge.serving.bench.latencies import Objective, kept, percentiles, summary, told, written
 from fridge.serving.bench.load import Record, poisson_arrivals, run
 from fridge.serving.traces import Request
 
@@ -37,10 +37,20 @@ def test_goodput_counts_failures_against_the_server():
     strict = Objective("x", ttft=1.0, tpot=0.1)
     records = [record(0, [1.0, 1.05], 2), record(0, [1.0], 1), record(0, [1.1], 1), record(0, [0.5, 0.8], 2)]
     assert [strict.met(one) for one in [*records, record(0, [], 0, "refused")]] == [True, True, False, False, False]
-    told = summary([*records, record(0, [], 0, "refused")])
-    assert (told["failed"], told["failures"], told["seconds"]) == (1, ["refused"], 9.0)
-    assert told["share_good"]["brisk"] == 2 / 5
-    assert told["goodput"]["brisk"] == pytest.approx(2 / 9)
+    found = summary([*records, record(0, [], 0, "refused")])
+    assert (found["failed"], found["failures"], found["seconds"]) == (1, ["refused"], 9.0)
+    assert found["share_good"]["brisk"] == 2 / 5
+    assert found["goodput"]["brisk"] == pytest.approx(2 / 9)
+
+
+def test_a_kept_record_is_what_the_exercises_take():
+    """Guards against a token without a time, and against a file that nobody can scroll through: a line a request."""
+    entries = [kept(record(1.0, [2.0, 2.01, 2.5], 4)), kept(record(1.0, [], 0, "Error: {x}"))]
+    assert told(entries[0]) == {"scheduled": 1.0, "sent": 1.5, "tokens": [2.0, 2.01, 2.5, 2.5], "finished": True}
+    assert told(entries[1]) == {"scheduled": 1.0, "sent": 1.5, "tokens": [], "finished": False}
+    text = written({"a": {"records": entries[:1] * 3}})
+    assert json.loads(text) == {"a": {"records": entries[:1] * 3}}
+    assert len(text.splitlines()) == 9
 
 
 def test_percentiles_are_values_that_occurred():

@@ -149,8 +149,9 @@ def test_errors_reach_the_client_as_its_own(client):
     with pytest.raises(openai.NotFoundError) as caught:
         client.chat.completions.create(**chat(model="gpt"))
     assert caught.value.code == "model_not_found"
-    with pytest.raises(openai.BadRequestError, match="5000"):
+    with pytest.raises(openai.BadRequestError, match="5000") as caught:
         client.completions.create(model=NAME, prompt="a" * 5000)
+    assert caught.value.code == "context_length_exceeded"
     with pytest.raises(openai.BadRequestError, match="somebody"):
         client.chat.completions.create(**chat(messages=[{"role": "system", "content": "x"}]))
 

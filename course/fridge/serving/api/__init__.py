@@ -25,7 +25,7 @@ from fridge.serving.api.stops import StopMatcher
 
 if TYPE_CHECKING:
     from fridge.serving.api.limits import Limits
-    from fridge.serving.api.server import running
+    from fridge.serving.api.server import model_name, running
 
 
 class Missing(RuntimeError):
@@ -35,6 +35,7 @@ class Missing(RuntimeError):
 # What needs the extra `serve` is imported when it is asked for, so that the rest can be had without.
 _LATER = {
     "running": "fridge.serving.api.server",
+    "model_name": "fridge.serving.api.server",
     "Limits": "fridge.serving.api.limits",
     "serve": "fridge.serving.api.command",
     "ServeOptions": "fridge.serving.api.command",
@@ -50,6 +51,7 @@ __all__ = [
     "StopMatcher",
     "chat_chunks",
     "error_body",
+    "model_name",
     "running",
 ]
 

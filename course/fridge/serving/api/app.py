@@ -14,6 +14,7 @@ from starlette.routing import Route
 
 import fridge
 from fridge.serving.api import metrics, ollama_forms, openai_format
+from fridge.serving.api.asked import NO_MODEL
 from fridge.serving.api.endpoint import Endpoint, refusal
 from fridge.serving.api.guard import Guard, form_of
 from fridge.serving.api.openai_forms import ChatForm, TextForm
@@ -114,7 +115,7 @@ class _About:
 
     def _known(self, name: str) -> None:
         if name.removesuffix(":latest") != self._service.name:
-            raise Refused(404, f"there is no model {name[:100]!r} here, but {self._service.name!r}", "model")
+            raise Refused(404, f"there is no model {name[:100]!r} here, but {self._service.name!r}", "model", NO_MODEL)
 
 
 def state(engine: Engine) -> dict[str, Any]:

@@ -8,6 +8,8 @@ from fridge.serving.api.limits import Limits
 from fridge.serving.api.refusal import Refused
 from fridge.serving.engine import Output, Sampling
 
+NO_MODEL = "model_not_found"
+
 
 @dataclass(frozen=True)
 class Asked:
@@ -100,4 +102,4 @@ def known_model(fields: Fields, name: str) -> None:
     """
     wanted = fields.text("model")
     if wanted.removesuffix(":latest") != name:  # Ollama's clients may add that
-        raise Refused(404, f"there is no model {wanted[:100]!r} here, but {name!r}", "model")
+        raise Refused(404, f"there is no model {wanted[:100]!r} here, but {name!r}", "model", NO_MODEL)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from starlette.responses import JSONResponse, Response
 from starlette.types import Message, Receive, Scope, Send
 
-from fridge.serving.api import fields, openai_format
+from fridge.serving.api import fields
 from fridge.serving.api.asked import Asked, Reply, Timing
 from fridge.serving.api.body import read_body
 from fridge.serving.api.parts import Parts
@@ -35,7 +35,7 @@ class Form(Protocol):
     def __init__(self, service: Service, fields: fields.Fields): ...
 
     @staticmethod
-    def error(parts: Parts, status: int, message: str, parameter: str | None = None) -> tuple[int, dict[str, Any]]: ...  # noqa: D102
+    def error(parts: Parts, refused: Refused) -> tuple[int, dict[str, Any]]: ...  # noqa: D102
 
     def whole(self, replies: Sequence[Reply], timing: Timing) -> dict[str, Any]: ...  # noqa: D102
 
@@ -192,10 +192,9 @@ def patient(send: Send, seconds: float, scope: Scope) -> Send:
 
 def refusal(parts: Parts, form: type[Form], refused: Refused) -> Response:
     """The answer that says why a request isn't served."""
-    said = refused.status, refused.message, refused.parameter
     try:
-        status, body = form.error(parts, *said)
+        status, body = form.error(parts, refused)
         return JSONResponse(body, status, refused.headers)
     except Exception:  # a learner's part; the client is to read of its own mistake nevertheless
-        status, body = openai_format.error_body(*said)
+        status, body = form.error(Parts(), refused)
         return JSONResponse(body, status, refused.headers)

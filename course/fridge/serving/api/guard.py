@@ -47,7 +47,9 @@ class Guard:
         if not _same_site(headers):
             return Refused(403, "a page of another site may not use this server")
         if scope["path"].startswith(KEYED) and not self._knows_key(headers):
-            return Refused(401, "the API key is missing or another one: send `Authorization: Bearer KEY`")
+            return Refused(
+                401, "the API key is missing or another one: send `Authorization: Bearer KEY`", code="invalid_api_key"
+            )
         if scope["method"] == "POST" and self._service.draining:
             return Refused(STOPPING, "the server is stopping")
         return None

@@ -63,9 +63,9 @@ class OllamaForm:
         )
 
     @staticmethod
-    def error(parts: Parts, status: int, message: str, parameter: str | None = None) -> tuple[int, dict[str, Any]]:
+    def error(parts: Parts, refused: Refused) -> tuple[int, dict[str, Any]]:
         """Status and body of an answer that says what is wrong."""
-        return status, {"error": message}
+        return refused.status, {"error": refused.message}
 
     def broken(self, message: str) -> bytes:
         """The last line of a stream that can't go on."""

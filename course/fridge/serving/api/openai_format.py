@@ -8,20 +8,21 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 Json = dict[str, Any]
+Usage = tuple[int, int]  # tokens of the prompts and of the replies
 
 # https://platform.openai.com/docs/guides/error-codes; what isn't here is the server's fault or the request's.
 TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
 def chat_chunks(
-    identity: Mapping[str, Any], pieces: Iterable[str], finish: str, usage: Mapping[str, int] | None = None
+    identity: Mapping[str, Any], pieces: Iterable[str], finish: str, usage: Usage | None = None
 ) -> list[Json]:
     """A streamed chat reply: who speaks, its pieces, why it ends; with `usage` a last chunk that counts tokens.
 
     Args:
         identity: "id", "created" and "model", the same in all chunks.
         finish: "stop" or "length".
-        usage: "prompt_tokens" and "completion_tokens", if it was asked for; then all other chunks say that it is null.
+        usage: tokens of the prompt and of the reply, if they were asked for; then all other chunks say null.
     """
     deltas = [{"role": "assistant", "content": ""}, *({"content": piece} for piece in pieces), {}]
     ends = [None] * (len(deltas) - 1) + [finish]
@@ -32,17 +33,17 @@ def chat_chunks(
     chunks = [{**identity, "object": "chat.completion.chunk", "choices": choice} for choice in choices]
     if usage is None:
         return chunks
-    last = {**identity, "object": "chat.completion.chunk", "choices": [], "usage": with_total(usage)}
+    last = {**identity, "object": "chat.completion.chunk", "choices": [], "usage": counted(usage)}
     return [*({**chunk, "usage": None} for chunk in chunks), last]
 
 
 def error_body(status: int, message: str, parameter: str | None = None) -> tuple[int, Json]:
     """The status as it is, and the body that says what was wrong, and with which parameter."""
     kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
-    return status, {"error": {"message": message, "type": kind, "param": parameter, "code": _code(status, parameter)}}
+    return status, {"error": {"message": message, "type": kind, "param": parameter, "code": None}}
 
 
-def chat_completion(identity: Mapping[str, Any], choices: Sequence[Json], usage: Mapping[str, int]) -> Json:
+def chat_completion(identity: Mapping[str, Any], choices: Sequence[Json], usage: Usage) -> Json:
     """A whole chat reply. A choice has "text", "finish" and "logprobs", as `chat_logprobs` gives them, or None."""
     return {
         **identity,
@@ -56,11 +57,11 @@ def chat_completion(identity: Mapping[str, Any], choices: Sequence[Json], usage:
             }
             for index, choice in enumerate(choices)
         ],
-        "usage": with_total(usage),
+        "usage": counted(usage),
     }
 
 
-def text_completion(identity: Mapping[str, Any], choices: Sequence[Json], usage: Mapping[str, int] | None) -> Json:
+def text_completion(identity: Mapping[str, Any], choices: Sequence[Json], usage: Usage | None) -> Json:
     """A whole text completion, or a chunk of one, which looks alike. Choices as above, maybe with their "index"."""
     return {
         **identity,
@@ -74,7 +75,7 @@ def text_completion(identity: Mapping[str, Any], choices: Sequence[Json], usage:
             }
             for index, choice in enumerate(choices)
         ],
-        "usage": usage and with_total(usage),
+        "usage": usage and counted(usage),
     }
 
 
@@ -88,12 +89,7 @@ def model(name: str, created: int) -> Json:
     return {"id": name, "object": "model", "created": created, "owned_by": "fridge"}
 
 
-def with_total(usage: Mapping[str, int]) -> Json:
+def counted(usage: Usage) -> Json:
     """Both counts and their sum."""
-    return {**usage, "total_tokens": usage["prompt_tokens"] + usage["completion_tokens"]}
-
-
-def _code(status: int, parameter: str | None) -> str | None:
-    if status == 401:
-        return "invalid_api_key"
-    return "model_not_found" if (status, parameter) == (404, "model") else None
+    prompt, completion = usage
+    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}

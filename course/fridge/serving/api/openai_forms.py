@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fridge.serving.api import openai_format, sse
@@ -10,6 +10,7 @@ from fridge.serving.api.asked import Asked, Reply, Timing, known_model, stop_str
 from fridge.serving.api.fields import Fields
 from fridge.serving.api.limits import Limits
 from fridge.serving.api.logprobs import chat_logprobs, text_logprobs
+from fridge.serving.api.openai_format import Usage
 from fridge.serving.api.parts import Parts
 from fridge.serving.api.refusal import Refused
 from fridge.serving.api.service import Service
@@ -61,16 +62,17 @@ class OpenAIForm:
         fields.neutral(**UNKNOWN)
 
     @staticmethod
-    def error(parts: Parts, status: int, message: str, parameter: str | None = None) -> tuple[int, dict[str, Any]]:
+    def error(parts: Parts, refused: Refused) -> tuple[int, dict[str, Any]]:
         """Status and body of an answer that says what is wrong."""
-        return parts.error(status, message, parameter)
+        status, body = parts.error(refused.status, refused.message, refused.parameter)
+        return status, {**body, "error": {**body["error"], "code": refused.code}}
 
     def broken(self, message: str) -> bytes:
         """The last event of a stream that can't go on; without [DONE] behind it."""
         return sse.event(self._parts.error(500, message)[1])
 
-    def _usage(self, generated: int) -> dict[str, int]:
-        return {"prompt_tokens": self.asked.prompt_tokens, "completion_tokens": generated}
+    def _usage(self, generated: int) -> Usage:
+        return self.asked.prompt_tokens, generated
 
 
 class ChatForm(OpenAIForm):
@@ -166,7 +168,7 @@ class TextForm(OpenAIForm):
         counted = self._event([], self._usage(_tokens(replies))) if self.asked.usage else b""
         return counted + sse.DONE
 
-    def _event(self, choices: Sequence[dict[str, Any]], usage: Mapping[str, int] | None) -> bytes:
+    def _event(self, choices: Sequence[dict[str, Any]], usage: Usage | None) -> bytes:
         chunk = openai_format.text_completion(self._identity, choices, usage)
         if not self.asked.usage:
             del chunk["usage"]

@@ -2,11 +2,18 @@
 
 
 class Refused(Exception):
-    """It isn't served. Attributes: HTTP's status, a sentence for whoever asked, the parameter that is wrong."""
+    """It isn't served.
 
-    def __init__(self, status: int, message: str, parameter: str | None = None):
+    Attributes:
+        status: HTTP's.
+        message: a sentence for whoever asked.
+        parameter: that is wrong, if it is one.
+        code: OpenAI's word for what programs tell from other errors of this status, if it has one.
+    """
+
+    def __init__(self, status: int, message: str, parameter: str | None = None, code: str | None = None):
         super().__init__(message)
-        self.status, self.message, self.parameter = status, message, parameter
+        self.status, self.message, self.parameter, self.code = status, message, parameter, code
 
     @property
     def headers(self) -> dict[str, str]:

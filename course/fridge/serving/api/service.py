@@ -14,6 +14,8 @@ from fridge.serving.api.pump import Pump
 from fridge.serving.api.refusal import Refused
 from fridge.serving.engine import Engine
 
+TOO_LONG = "context_length_exceeded"
+
 Made = TypeVar("Made")
 
 
@@ -103,10 +105,12 @@ class Service:
         longest = max(map(len, prompts))
         left = self.context - longest
         if left < 1:
-            raise Refused(400, f"the prompt has {longest} tokens; with its reply at most {self.context} fit", "prompt")
+            message = f"the prompt has {longest} tokens; with its reply at most {self.context} fit"
+            raise Refused(400, message, "prompt", TOO_LONG)
         wanted = min(default, left) if asked_for is None else asked_for
         if wanted > left:
-            raise Refused(400, f"after a prompt of {longest} tokens there is room for {left}, not {wanted}", parameter)
+            message = f"after a prompt of {longest} tokens there is room for {left}, not {wanted}"
+            raise Refused(400, message, parameter, TOO_LONG)
         return wanted
 
     async def aside(self, call: Callable[..., Made], *arguments: Any) -> Made:

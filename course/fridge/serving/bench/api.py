@@ -5,7 +5,6 @@ rate is the largest at which nine in ten requests meet an objective.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -17,14 +16,14 @@ import torch
 from fridge import models
 from fridge.serving.bench import peers
 from fridge.serving.bench.api_servers import CONTESTANTS, Contestant, Running, running, there
-from fridge.serving.bench.latencies import OBJECTIVES, summary
+from fridge.serving.bench.latencies import OBJECTIVES, kept, summary, written
 from fridge.serving.bench.load import poisson_arrivals, run
 from fridge.serving.traces import Request, serving_trace
 from fridge.workbench import measure
 from fridge.workbench.terminal import allow_any_letter
 
 RATES = (0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)  # requests in a second
-COUNT = 100  # requests at each rate
+COUNT = 60  # requests at each rate
 ENOUGH = 0.9  # of the requests
 
 
@@ -50,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             continue
         results["servers"][contestant.name] = _measured(contestant, options, threads)
         options.out.parent.mkdir(parents=True, exist_ok=True)
-        options.out.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(written(results), encoding="utf-8")
     return 0
 
 
@@ -82,7 +81,7 @@ def _measured(contestant: Contestant, options: argparse.Namespace, threads: int)
 
 def _at(server: Running, rate: float, requests: Sequence[Request], seed: int) -> dict:
     records = run(server.url, server.model, requests, poisson_arrivals(rate, len(requests), seed))
-    return summary(records) | {"records": [_short(record) for record in map(asdict, records)]}
+    return summary(records) | {"records": list(map(kept, records))}
 
 
 def largest_rates(rates: dict[str, dict]) -> dict[str, float | None]:
@@ -95,16 +94,6 @@ def largest_rates(rates: dict[str, dict]) -> dict[str, float | None]:
                 break
             found[objective.name] = float(rate)
     return found
-
-
-def _short(record: dict) -> dict:
-    # What the percentiles are made of, without each token's time.
-    arrivals = record.pop("arrivals")
-    first, last = (arrivals[0], arrivals[-1]) if arrivals else (None, None)
-    return {name: value if isinstance(value, str) else round(value, 4) for name, value in record.items()} | {
-        "first": first and round(first, 4),
-        "last": last and round(last, 4),
-    }
 
 
 def _row(name: str, rate: float, result: dict) -> str:

@@ -4,14 +4,18 @@ Goodput counts the requests that meet every objective (Zhong et al. 2024, DistSe
 what has no tokens, is no good one, and the rate is over the whole run, to the last answer.
 """
 
+import json
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from fridge.serving.bench.load import Record
 
 PERCENTILES = (50, 95, 99)
+_RECORD = re.compile(r'\{\s+"scheduled":[^{}]*\}')
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,37 @@ def summary(records: Sequence[Record]) -> dict:
         "goodput": {one.name: sum(map(one.met, records)) / duration for one in OBJECTIVES},
         "share_good": {one.name: statistics.fmean(map(one.met, records)) for one in OBJECTIVES},
     }
+
+
+def kept(record: Record) -> dict:
+    """What a file keeps of a record: the times of its tokens as milliseconds between them, which are short."""
+    times = record.arrivals
+    return {
+        "scheduled": round(record.scheduled, 4),
+        "sent": round(record.sent, 4),
+        "first": round(times[0], 4) if times else None,
+        "gaps_ms": [round(1000 * (later - earlier)) for earlier, later in pairwise(times)],
+        "tokens": record.tokens,
+        "failure": record.failure,
+    }
+
+
+def told(entry: dict) -> dict:
+    """A kept record as unit 09's exercises take it: "scheduled", "sent", "tokens" (a time for each), "finished".
+
+    Where one event brought several tokens, they have the time of the last event; so the last token's time is right.
+    """
+    times = [] if entry["first"] is None else [entry["first"]]
+    for gap in entry["gaps_ms"]:
+        times.append(times[-1] + gap / 1000)
+    times += times[-1:] * (entry["tokens"] - len(times))
+    return {"scheduled": entry["scheduled"], "sent": entry["sent"], "tokens": times, "finished": not entry["failure"]}
+
+
+def written(results: dict) -> str:
+    """Results as JSON, with a line for each request."""
+    text = json.dumps(results, indent=1, ensure_ascii=False)
+    return _RECORD.sub(lambda found: json.dumps(json.loads(found.group()), ensure_ascii=False), text) + "\n"
 
 
 def percentiles(values: Sequence[float]) -> dict[str, float] | None:

@@ -12,6 +12,7 @@ import json
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -64,7 +65,8 @@ def poisson_arrivals(rate: float, count: int, seed: int) -> list[float]:
 
 def run(url: str, model: str, requests: Sequence[Request], arrivals: Sequence[float]) -> list[Record]:
     """Ask for each request's tokens at its time; one record a request, in their order."""
-    return asyncio.run(_run(url, model, requests, arrivals))
+    with ThreadPoolExecutor(1) as pool:  # a notebook's own thread has an event loop already
+        return pool.submit(asyncio.run, _run(url, model, requests, arrivals)).result()
 
 
 async def _run(url: str, model: str, requests: Sequence[Request], arrivals: Sequence[float]) -> list[Record]:
