@@ -11,6 +11,7 @@ from typing import Any
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 PROBE_AFTER, PROBE_EVERY, PROBES = 30, 10, 3  # seconds of silence, seconds between questions, unanswered ones
+UNTAKEN_MS = 60_000  # for which bytes may lie unacknowledged, or a reader's window stay closed
 
 
 class Connection(H11Protocol):
@@ -63,10 +64,12 @@ class Connection(H11Protocol):
 
 
 def ask_now_and_then(connection: socket.socket | None) -> None:
-    """Let the kernel ask a silent peer whether it is still there (TCP keepalive), where it knows how."""
+    """Let the kernel ask a silent peer whether it is still there, and give one up that takes nothing (RFC 5482)."""
     if connection is None or connection.family not in (socket.AF_INET, socket.AF_INET6):
         return
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (("TCP_KEEPIDLE", PROBE_AFTER), ("TCP_KEEPINTVL", PROBE_EVERY), ("TCP_KEEPCNT", PROBES)):
-        if hasattr(socket, name):  # macOS calls the first one otherwise
+    wishes = {"TCP_KEEPIDLE": PROBE_AFTER, "TCP_KEEPINTVL": PROBE_EVERY, "TCP_KEEPCNT": PROBES}
+    wishes["TCP_USER_TIMEOUT"] = UNTAKEN_MS
+    for name, value in wishes.items():
+        if hasattr(socket, name):  # macOS calls some of them otherwise
             connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
