@@ -442,6 +442,19 @@ def test_a_learners_part_that_raises_ends_its_own_request():
         assert ask(url, body, TEXT).status_code == 200
 
 
+def test_a_learners_chunks_that_raise_end_their_stream(caplog):
+    """Guards against a stream that is cut without a word, and a log that doesn't say why."""
+
+    def chunks(identity, pieces, finish, usage=None):
+        return api.chat_chunks(identity, pieces, finish, usage)[: None if not pieces else 1]  # a piece has none
+
+    with served(parts=api.Parts(chunks=chunks, error=lambda *_: 1 / 0)) as url:
+        events = [json.loads(one[6:]) for one in ask(url, chat(stream=True)).text.strip().split("\n\n")]
+        assert [one.get("object") for one in events] == ["chat.completion.chunk", None]
+        assert "log" in events[-1]["error"]["message"]
+    assert "a chunk can't be made" in caplog.text
+
+
 def test_a_learners_parts_are_the_ones_that_run():
     """Guards against a notebook that shows the library's answers for the learner's own."""
 

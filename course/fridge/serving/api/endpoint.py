@@ -5,6 +5,7 @@ which it puts into the same queue. So a reader who has gone is noticed at once, 
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,6 +22,8 @@ from fridge.serving.api.pump import Ticket, Told
 from fridge.serving.api.refusal import BUSY, Broken, Gone, Refused
 from fridge.serving.api.service import Service
 from fridge.serving.engine import Output, QueueFull
+
+log = logging.getLogger(__name__)
 
 GONE = Told(0, "", "gone", [])
 NANO = 1_000_000_000
@@ -157,6 +160,11 @@ async def _in_pieces(form: Form, heard: _Heard, send: Send) -> None:
         last = form.closing(heard.replies, heard.timing)
     except Broken as broken:
         last = form.broken(broken.message)
+    except Gone:
+        raise
+    except Exception:
+        log.exception("a chunk can't be made; its stream ends here")
+        last = form.broken("an error in the server; its log says which")
     await send(_part(last, more=False))
 
 
@@ -192,9 +200,5 @@ def patient(send: Send, seconds: float, scope: Scope) -> Send:
 
 def refusal(parts: Parts, form: type[Form], refused: Refused) -> Response:
     """The answer that says why a request isn't served."""
-    try:
-        status, body = form.error(parts, refused)
-        return JSONResponse(body, status, refused.headers)
-    except Exception:  # a learner's part; the client is to read of its own mistake nevertheless
-        status, body = form.error(Parts(), refused)
-        return JSONResponse(body, status, refused.headers)
+    status, body = form.error(parts, refused)
+    return JSONResponse(body, status, refused.headers)

@@ -1,5 +1,6 @@
 """OpenAI's two kinds of completions: what a request's JSON asks for, and what its answers look like on the wire."""
 
+import logging
 import secrets
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from fridge.serving.api.parts import Parts
 from fridge.serving.api.refusal import Refused
 from fridge.serving.api.service import Service
 from fridge.serving.engine import Output, Sampling
+
+log = logging.getLogger(__name__)
 
 HOTTEST = 2.0  # temperature
 COMPLETION = 16  # tokens, as the API documents for text completions
@@ -63,13 +66,18 @@ class OpenAIForm:
 
     @staticmethod
     def error(parts: Parts, refused: Refused) -> tuple[int, dict[str, Any]]:
-        """Status and body of an answer that says what is wrong."""
-        status, body = parts.error(refused.status, refused.message, refused.parameter)
-        return status, {**body, "error": {**body["error"], "code": refused.code}}
+        """Status and body of an answer that says what is wrong; the library's if a learner's part can't make one."""
+        said = refused.status, refused.message, refused.parameter
+        try:
+            status, body = parts.error(*said)
+            return status, {**body, "error": {**body["error"], "code": refused.code}}
+        except Exception:
+            log.exception("error_body failed; the client is to read of its own mistake nevertheless")
+            return openai_format.error_body(*said)
 
     def broken(self, message: str) -> bytes:
         """The last event of a stream that can't go on; without [DONE] behind it."""
-        return sse.event(self._parts.error(500, message)[1])
+        return sse.event(self.error(self._parts, Refused(500, message))[1])
 
     def _usage(self, generated: int) -> Usage:
         return self.asked.prompt_tokens, generated
