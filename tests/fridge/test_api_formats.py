@@ -80,8 +80,8 @@ def test_metrics_are_read_by_prometheus_rules():
         "x_sum 7.6",
         "x_count 3",
     ]
-    written = Metrics(ended={"stop": 2}).text({"blocks": ("that are free", 7)})
-    assert '\nfridge_request_success_total{finish="stop"} 2\n' in written
+    written = Metrics(ended={"stop": 2}).text({"blocks": ("gauge", "that are free", 7)})
+    assert '\nfridge_request_success_total{finished_reason="stop"} 2\n' in written
     assert "# TYPE fridge_blocks gauge\nfridge_blocks 7\n" in written
     families = [line.split()[2] for line in written.splitlines() if line.startswith("# TYPE")]
     assert len(families) == len(set(families))

@@ -78,7 +78,7 @@ def test_a_client_that_hangs_up_costs_nothing_further(stream):
                 assert b"200 OK" in link.recv(65536)
         until(lambda: engine.allow() or not engine.busy)
         assert engine.taken < 3000
-        until(lambda: metric(url, 'fridge_request_success_total{finish="gone"}') == 1)
+        until(lambda: metric(url, 'fridge_request_success_total{finished_reason="gone"}') == 1)
 
 
 def test_hanging_up_in_the_queue_gives_the_place_to_another():
@@ -174,7 +174,7 @@ def test_a_reader_who_takes_nothing_is_cut_off():
         # Twenty log-probabilities beside each token: megabytes, more than the kernel keeps for a reader.
         body = LONG | {"stream": True, "n": 8, "max_tokens": 500, "logprobs": True, "top_logprobs": 20}
         stuck.sendall(raw_request(CHAT, json.dumps(body).encode()))
-        until(lambda: metric(url, 'fridge_request_success_total{finish="gone"}') == 1)
+        until(lambda: metric(url, 'fridge_request_success_total{finished_reason="gone"}') == 1)
         assert b"[DONE]" not in everything(stuck)
         assert ask(url, chat()).status_code == 200
 
@@ -384,7 +384,7 @@ def test_two_hundred_connections_at_once():
                 assert answer.text.count('"delta":{"content"') == 3 + number % 5
             else:
                 assert answer.json()["usage"]["completion_tokens"] == 3 + number % 5
-        assert metric(url, 'fridge_request_success_total{finish="length"}') == 200
+        assert metric(url, 'fridge_request_success_total{finished_reason="length"}') == 200
         assert metric(url, "fridge_num_requests_running") == 0
 
 

@@ -105,7 +105,7 @@ class _About:
         return JSONResponse({"status": "ok" if healthy else "stopping"}, 200 if healthy else 503)
 
     async def metrics(self, request: Request) -> Response:
-        return Response(self._service.metrics.text(self._service.gauges()), media_type=metrics.TYPE)
+        return Response(self._service.metrics.text(self._service.numbers()), media_type=metrics.TYPE)
 
     async def state(self, request: Request) -> Response:
         service = self._service

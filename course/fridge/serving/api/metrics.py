@@ -78,18 +78,23 @@ class Metrics:
         if longest > 1:
             self.each.observe((timing.ended - timing.first) / NANO / (longest - 1))
 
-    def text(self, gauges: Mapping[str, tuple[str, float]]) -> str:
+    def text(self, numbers: Mapping[str, tuple[str, str, float]]) -> str:
         """Everything in Prometheus's format.
 
         Args:
-            gauges: what the engine holds at the moment: name -> what it is, and its value.
+            numbers: of the engine: name -> kind, what it is, its value.
         """
         families = [
-            _family("request_success_total", "counter", "replies by how they ended", _labelled("finish", self.ended)),
+            _family(
+                "request_success_total",
+                "counter",
+                "replies by how they ended",
+                _labelled("finished_reason", self.ended),
+            ),
             _family("request_refused_total", "counter", "requests not served", _labelled("status", self.refused)),
             _family("prompt_tokens_total", "counter", "tokens of prompts", [f" {self.prompt_tokens}"]),
             _family("generation_tokens_total", "counter", "tokens of replies", [f" {self.generated_tokens}"]),
-            *(_family(name, "gauge", what, [f" {value}"]) for name, (what, value) in gauges.items()),
+            *(_family(name, kind, what, [f" {value}"]) for name, (kind, what, value) in numbers.items()),
             _histogram("time_to_first_token_seconds", "from arrival to the first text", self.first),
             _histogram("time_per_output_token_seconds", "for each token after the first", self.each),
             _histogram("e2e_request_latency_seconds", "from arrival to the end", self.whole),

@@ -65,16 +65,24 @@ class Service:
         """Whether a request would be served."""
         return self.pump.alive and not self.draining
 
-    def gauges(self) -> dict[str, tuple[str, float]]:
-        """What the engine holds: name -> what it is, and its value. Single numbers, read while it runs."""
+    def numbers(self) -> dict[str, tuple[str, str, float]]:
+        """Of the engine: name -> Prometheus's kind, what it is, its value. Single numbers, read while it runs."""
         scheduler, allocator = self._scheduler, self._scheduler.allocator
         return {
-            "requests_active": ("requests that are being answered, whatever the engine knows of them", self.active),
-            "num_requests_running": ("requests in the batch", len(scheduler.running)),
-            "num_requests_waiting": ("requests in the queue", len(scheduler.waiting)),
-            "kv_cache_usage_perc": ("share of blocks with owners", 1 - allocator.num_free / allocator.num_blocks),
-            "num_preemptions": ("sequences that had to start over", scheduler.preemptions),
-            "engine_steps": ("steps so far", self.pump.steps),
+            "requests_active": (
+                "gauge",
+                "requests that are being answered, whatever the engine knows of them",
+                self.active,
+            ),
+            "num_requests_running": ("gauge", "requests in the batch", len(scheduler.running)),
+            "num_requests_waiting": ("gauge", "requests in the queue", len(scheduler.waiting)),
+            "kv_cache_usage_perc": (
+                "gauge",
+                "share of blocks with owners",
+                1 - allocator.num_free / allocator.num_blocks,
+            ),
+            "num_preemptions_total": ("counter", "sequences that had to start over", scheduler.preemptions),
+            "engine_steps_total": ("counter", "steps so far", self.pump.steps),
         }
 
     def conversation(self, messages: Sequence[Mapping[str, str]]) -> list[int]:
