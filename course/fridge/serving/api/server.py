@@ -45,6 +45,9 @@ def running(
         parts: the library's own, or yours.
         language, name: default the chosen model's tokenizer and name.
         key: that clients have to show; None lets all in.
+
+    Raises:
+        ModelUnavailable, ValueError: the tokenizer can't be had or used.
     """
     language = language or ModelLanguage.of_chosen_model()
     service = Service(engine, language, name or model_name(), parts, limits, key)
@@ -53,6 +56,10 @@ def running(
     thread = threading.Thread(target=server.run, args=([listener],), name="fridge-server", daemon=True)
     thread.start()
     try:
+        while not server.started:
+            if not thread.is_alive():
+                raise RuntimeError("the server couldn't start; what it printed says why")
+            time.sleep(0.005)
         yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.ask_to_stop(farewell_seconds=0)
