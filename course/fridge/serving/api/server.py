@@ -23,9 +23,8 @@ from fridge.serving.api.service import Service
 from fridge.serving.engine import Engine
 
 BACKLOG = 1024  # connections that the kernel keeps until they are taken
-UNREAD = (
-    256 * 1024
-)  # bytes that it keeps of what a reader hasn't taken; left alone, it would let that grow to megabytes
+# Bytes that the kernel keeps of what a reader hasn't taken. Left alone, it would let that grow to megabytes a reader.
+UNREAD = 256 * 1024
 LAST_SECONDS = 5  # for answers that are cut short to be written
 
 
