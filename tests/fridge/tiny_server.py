@@ -72,7 +72,7 @@ def tiny_engine(kind: type[Engine] = Engine, **changes) -> Engine:
 
 
 @contextmanager
-def served(engine: Engine | None = None, parts: Parts | None = None, **options) -> Iterator[str]:
+def served(engine: Engine | None = None, parts: Parts | None = None, language=None, **options) -> Iterator[str]:
     """A server's address; after it the law: no block, no number, no thread and no open port is left."""
     engine = engine or tiny_engine()
     before, hubs = set(threading.enumerate()), []
@@ -84,7 +84,7 @@ def served(engine: Engine | None = None, parts: Parts | None = None, **options) 
 
     try:
         with api.running(
-            engine, replace(parts or Parts(), dispatcher=dispatcher), TinyLanguage(), NAME, **options
+            engine, replace(parts or Parts(), dispatcher=dispatcher), language or TinyLanguage(), NAME, **options
         ) as url:
             try:
                 yield url
@@ -97,7 +97,7 @@ def served(engine: Engine | None = None, parts: Parts | None = None, **options) 
     assert engine.scheduler.allocator.num_free == engine.scheduler.allocator.num_blocks
     assert [hub.open for hub in hubs] == [0]
     new = {thread.name for thread in set(threading.enumerate()) - before}
-    assert not [name for name in new if name.startswith(("fridge", "asyncio"))], "clients may keep theirs"
+    assert not [name for name in new if name.startswith("fridge")], "clients and browsers may keep theirs"
     with socket.socket() as late, pytest.raises(ConnectionRefusedError):
         late.connect(place(url))
 

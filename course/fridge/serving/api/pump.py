@@ -68,13 +68,15 @@ class Pump:
     def start(self) -> None:
         """Start the thread; what it has to tell goes to the event loop that runs here."""
         self._loop = asyncio.get_running_loop()
+        self._ended = asyncio.Event()
         self._thread.start()
 
     async def stop(self) -> None:
         """Cancel what runs, telling each reader so, and end the thread. Takes a step at most."""
         self._stopping = True  # so that no command comes behind this one, which nobody would obey
         self._inbox.put(self._end)
-        await asyncio.to_thread(self._thread.join)
+        await self._ended.wait()
+        self._thread.join()
 
     async def submit(self, wishes: Sequence[dict[str, Any]]) -> Ticket:
         """Queue a request's choices: all of them or none.
@@ -122,6 +124,12 @@ class Pump:
     # Below: in the engine's thread.
 
     def _run(self) -> None:
+        try:
+            self._step_on()
+        finally:
+            self._in_loop(self._ended.set)
+
+    def _step_on(self) -> None:
         while self._going:
             self._obey(wait=not self._engine.busy)
             if not (self._going and self._engine.busy):

@@ -9,6 +9,7 @@ const BUSY_MS = 250, IDLE_MS = 1500; // between two looks at the engine
 const $ = (id) => document.getElementById(id);
 let conversation = []; // {role, content}, as the server is asked
 let running = null; // AbortController of the reply that is on its way
+let next = 0; // the timer of the next look at the engine
 
 // The conversation.
 
@@ -107,6 +108,7 @@ async function ask(text) {
 function working(is) {
   $("send").disabled = is;
   $("stop").disabled = !is;
+  lookIn(BUSY_MS);
 }
 
 // What a user feels: the wait for the first token, then the pace.
@@ -208,7 +210,12 @@ async function look() {
   } catch (error) {
     $("about").textContent = `no answer: ${error.message}`;
   }
-  setTimeout(look, running ? BUSY_MS : wait);
+  lookIn(running ? BUSY_MS : wait);
+}
+
+function lookIn(milliseconds) {
+  clearTimeout(next);
+  next = setTimeout(look, milliseconds);
 }
 
 // The form.
