@@ -30,6 +30,10 @@ def test_goodput_names_the_best_and_orders_rates_as_numbers():
     line = next(one for one in ax.lines if one.get_label() == "ours")
     assert (list(line.get_xdata()), list(line.get_ydata())) == ([0.5, 2.0, 10.0], [0.5, 1.5, 0.1])
     assert "1 s, then 100 ms" in ax.get_ylabel()
+    slots = {"theirs, 8 slots": [0.5, 0.9, 0.9], "theirs, 32 slots": [0.5, 0.9, 1.9]}
+    api_figures.goodput(results(ours=[0.5, 0.1, 1.5], **slots))
+    assert plt.gca().get_title(loc="left") == "theirs, 32 slots keeps 1.9 good requests in a second, ours 1.5"
+    assert "theirs, 8 slots" not in [one.get_label() for one in plt.gca().lines]
     api_figures.goodput(results(ours=[0.5, 0.1, 1.5]))
     assert plt.gca().get_title(loc="left") == "ours keeps 1.5 good requests in a second"
 

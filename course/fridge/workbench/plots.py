@@ -15,7 +15,6 @@ STYLES = (
     {"color": "#4393c3", "linestyle": "--", "marker": "s"},
     {"color": "#f4a582", "linestyle": "-.", "marker": "^"},
     {"color": "#1a1a1a", "linestyle": ":", "marker": "D"},
-    {"color": "#878787", "linestyle": "-", "marker": "v"},
 )
 _LARGE, _SMALL = 10, 16  # letters to an inch of a title, and of the words beneath a figure
 INK, ACCENT, SECOND, PALE = "#1a1a1a", "#b2182b", "#4393c3", "#e0e0e0"

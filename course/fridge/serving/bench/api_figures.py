@@ -14,10 +14,10 @@ def kept() -> dict:
 
 
 def goodput(results: dict, objective: str = "brisk") -> None:
-    """Good requests in a second over those that arrive, a line a server; the best of each in the title's order."""
+    """Good requests in a second over those that arrive, a line a server; of llama.cpp's the better one."""
     [limit] = [one for one in results["objectives"] if one["name"] == objective]
     rates = sorted({float(rate) for server in results["servers"].values() for rate in server["rates"]})
-    series = {name: _by_rate(server, objective) for name, server in results["servers"].items()}
+    series = {name: _by_rate(server, objective) for name, server in _shown(results, objective).items()}
     best = {name: max(values) for name, values in series.items()}
     first, *others = sorted(best, key=lambda name: best[name], reverse=True)
     behind = f", {others[0]} {best[others[0]]:.1f}" if others else ""
@@ -32,12 +32,12 @@ def goodput(results: dict, objective: str = "brisk") -> None:
     ax.set(xlim=(0, None), ylim=(0, None))
 
 
-def first_tokens(results: dict, percent: str = "p95") -> None:
+def first_tokens(results: dict, percent: str = "p95", objective: str = "brisk") -> None:
     """Seconds to the first token, that so many of a hundred requests don't exceed, over the rate of arrivals."""
     rates = sorted({float(rate) for server in results["servers"].values() for rate in server["rates"]})
     series = {
         name: [found["ttft"][percent] if found["ttft"] else float("nan") for _, found in _ordered(server)]
-        for name, server in results["servers"].items()
+        for name, server in _shown(results, objective).items()
     }
     at_first = {name: values[0] for name, values in series.items()}
     first = min(at_first, key=lambda name: at_first[name])
@@ -55,6 +55,18 @@ def where(results: dict) -> str:
     machine = results["machine"]
     note = f". {results['note']}" if results["note"] else ""
     return f"{machine['cpu']}, {machine['threads']} threads, torch {machine['torch']}, {machine['date']}{note}"
+
+
+def _shown(results: dict, objective: str) -> dict[str, dict]:
+    # One of each kind: of servers that differ in their slots alone, the one with the best goodput.
+    best: dict[str, str] = {}
+    for name, server in results["servers"].items():
+        kind = name.partition(",")[0] if name.endswith("slots") else name
+        if kind not in best or max(_by_rate(server, objective)) > max(
+            _by_rate(results["servers"][best[kind]], objective)
+        ):
+            best[kind] = name
+    return {name: results["servers"][name] for name in best.values()}
 
 
 def _by_rate(server: dict, objective: str) -> list[float]:
