@@ -14,7 +14,7 @@ TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 unexport PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 JUPYTER = .venv/bin/python binder/start.py $(if $(PORT),--port=$(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
 
-.PHONY: help lab setup formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving bench-quantizers lint lock clean for-learners for-instructors for-all
+.PHONY: help lab setup formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving bench-api bench-quantizers soak lint lock clean for-learners for-instructors for-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -55,6 +55,12 @@ bench-scaling: for-instructors ## classes of 10 to 500, one worker and two; JSON
 # The peer vLLM needs an environment of its own (4 GB): make bench-serving VLLM=--install-vllm, once.
 bench-serving: for-all ## the serving engine and its peers on one trace; JSON in course/fridge/serving/measurements/
 	.venv/bin/python -m fridge.serving.bench --out course/fridge/serving/measurements/serving.json $(VLLM)
+
+bench-api: for-all ## the API servers under the same arrivals; three quarters of an hour; JSON in course/fridge/serving/measurements/
+	.venv/bin/python -m fridge.serving.bench.api --out course/fridge/serving/measurements/api.json $(VLLM)
+
+soak: for-all ## half an hour of clients, well-behaved and not: nothing may be left of it
+	.venv/bin/python -m fridge.serving.bench.soak --out course/fridge/serving/measurements/soak.json
 
 # auto-round and llm-compressor have environments of their own (8 GB): make bench-quantizers QUANTIZERS=--install, once.
 bench-quantizers: for-all ## what others make of the model at three bits, beside unit 07's; JSON in course/fridge/quantization/measurements/

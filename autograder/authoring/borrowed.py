@@ -27,11 +27,12 @@ from autograder.submissions.paper import Paper
 from autograder.submissions.verdict import Verdict
 
 RECORD = Path("solutions/borrowed.json")  # unit -> exercise's function or class -> the library's -> why it stays
-# Parts of the library that are about notebooks, files, machines and figures: calling them with a test's arguments could
-# only do something to this machine.
+# Parts of the library that are about notebooks, files, sockets, machines and figures: calling them with a test's
+# arguments could only do something to this machine. Some need packages that graders lack.
 _EFFECTS = re.compile(
     r"fridge\.(notebook|pictures|weights|models\.loading|memory\.probe|quantization\.(bitsandbytes_peer|on_a_card)"
-    r"|serving\.bench|attention\.compiling|workbench\.(busy|measure|plots|terminal))\b"
+    r"|serving\.(bench|api\.(app|body|command|connection|endpoint|guard|pump|server|service))"
+    r"|attention\.compiling|workbench\.(busy|measure|plots|terminal))\b"
 )
 
 

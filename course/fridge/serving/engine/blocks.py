@@ -38,6 +38,11 @@ class BlockAllocator:
         """Blocks that `allocate` can still give."""
         return len(self._empty) + len(self._kept)
 
+    @property
+    def kept(self) -> list[int]:
+        """Blocks without owners that still hold something, the longest unused first."""
+        return list(self._kept)
+
     def allocate(self, count: int) -> list[int]:
         """Give `count` blocks to a first owner.
 

@@ -1,7 +1,8 @@
 """The loop: schedule a step, compute it, choose a token for each sequence that has reached its end, repeat."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Literal
 
 import torch
@@ -82,6 +83,11 @@ class Engine:
     def busy(self) -> bool:
         """Whether anybody waits or runs."""
         return bool(self._sequences)
+
+    @property
+    def sequences(self) -> Mapping[int, Sequence]:
+        """Who waits or runs, by number: to look at."""
+        return MappingProxyType(self._sequences)
 
     def add(
         self, prompt: list[int], max_new_tokens: int, stop_token: int | None = None, sampling: Sampling = GREEDY
