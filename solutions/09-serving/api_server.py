@@ -3031,7 +3031,11 @@ import urllib.request
 
 def chat(text, **wishes):
     """The chunks of a streamed reply, as they come."""
-    body = {"model": "any", "messages": [{"role": "user", "content": text}], "stream": True}
+    body = {
+        "model": api.model_name(),
+        "messages": [{"role": "user", "content": text}],
+        "stream": True,
+    }
     request = urllib.request.Request(
         f"{url}/v1/chat/completions",
         json.dumps(body | {"temperature": 0, "max_tokens": 40} | wishes).encode(),
@@ -3098,7 +3102,7 @@ if url and importlib.util.find_spec("openai"):
 
     client = openai.OpenAI(base_url=f"{url}/v1", api_key="none")
     stream = client.chat.completions.create(
-        model="any",
+        model=api.model_name(),
         messages=[{"role": "user", "content": "Name three animals."}],
         max_tokens=24,
         stream=True,
@@ -3113,7 +3117,9 @@ if url and importlib.util.find_spec("openai"):
             )
     try:
         client.chat.completions.create(
-            model="any", messages=[{"role": "user", "content": "Hi"}], max_tokens=10**6
+            model=api.model_name(),
+            messages=[{"role": "user", "content": "Hi"}],
+            max_tokens=10**6,
         )
     except openai.BadRequestError as error:
         print(type(error).__name__, error.body)
@@ -3136,7 +3142,7 @@ def measured_run(rate, count=24):
     """(seconds, records) of a run against the server."""
     wanted = [Request(prompt[:24], 16) for prompt in asked * (count // len(asked))]
     found = load.run(
-        url, "any", wanted, load.poisson_arrivals(rate, count, seed=int(100 * rate))
+        url, api.model_name(), wanted, load.poisson_arrivals(rate, count, seed=int(100 * rate))
     )
     records = [
         {
@@ -3173,6 +3179,52 @@ house.close()
 # on the queue grows while the run lasts: TTFT is then a matter of how long the run was, and no number to quote. TPOT rises before that, because
 # the batch is wider.
 #
+# ### Beside others
+#
+# And the same from outside, as an operator would do it: the course's server (with the library's own parts), llama.cpp's and vLLM's, one after the other on one machine, under
+# the same open loop with prompts and replies of mixed lengths. `make bench-api` measures it; it takes an hour, so its raw figures are kept. Every request's times are
+# among them, and your functions read them.
+
+# %% tags=["for-real"]
+from fridge.serving.bench import api_figures
+from fridge.serving.bench.latencies import told
+
+try:
+    results = api_figures.kept()
+    print(api_figures.where(results))
+except FileNotFoundError:
+    results = None
+    print(
+        "No figures have come with the course: `python -m fridge.serving.bench.api` makes some."
+    )
+
+# %% tags=["for-real"]
+if results and scoreboard.ready("latencies", "goodput"):
+    brisk = next(one for one in results["objectives"] if one["name"] == "brisk")
+    print(
+        f"good: a first token in {brisk['ttft']:g} s, then {1000 * brisk['tpot']:g} ms for each\n"
+    )
+    print(f"{'server':28}{'rate':>6}{'TTFT p95':>12}{'TPOT p95':>12}{'good a second':>16}")
+    for name, server in results["servers"].items():
+        for rate, found in server["rates"].items():
+            records = [told(entry) for entry in found["records"]]
+            ttft, tpot, _, _ = zip(*map(latencies, records))
+            each = [value for value in tpot if value is not None]
+            good = goodput(records, found["seconds"], brisk["ttft"], brisk["tpot"])
+            print(f"{name:28}{rate:>6}{percentile(list(ttft), 95):10.2f} s", end="")
+            print(f"{1000 * percentile(each, 95):9.0f} ms{good:16.2f}")
+
+# %% tags=["for-real"]
+if results:
+    api_figures.goodput(results)
+
+# %% [markdown]
+# *In words: over the rate at which requests arrive, for each server a curve of how many a second were good ones. A pale diagonal is where all are good. Each curve leaves
+# it at a rate of its own, and comes down from there.*
+#
+# Where servers compute with different numbers (float32, integers of eight bits, four bits), that is part of the difference, and the names say so. One machine, one model of
+# 135 million weights: on a card of yours the order may be another.
+#
 # ### For use
 #
 # `fridge serve` in a terminal starts the same server with the library's own parts, `fridge serve --int8` with integer weights. Open the address in
@@ -3199,7 +3251,7 @@ house.close()
 # - **Fairness.** First come, first served: who sends a hundred requests has a hundred places in the queue. Products count by user.
 # - **That streams are always right.** Ours tell nothing that is taken back; and a filter that has to see a whole sentence can't work on a stream at all.
 # - **Exact percentiles.** p99 of 24 requests is the largest of them. For a p99 that means something, MLPerf asks for 270 336 queries.
-# - Tools, structured output, log-probabilities of a stream's pieces, images: all of them are more fields in the same chunks.
+# - Tools, structured output, images: all of them are more fields in the same messages.
 #
 # Three things to read next:
 #
