@@ -969,7 +969,8 @@ if scoreboard.ready("token-probabilities"):
             f"{tokenizer.decode([token])} {float(chances[token]):.2f}" for token in best
         )
         kept = int((chances > 0).sum())
-        print(f"{wishes or 'as it is'!s:40}{kept:6} tokens: {words}, others {rest:.2f}")
+        name = ", ".join(f"{wish} {value}" for wish, value in wishes.items()) or "as it is"
+        print(f"{name:28}{kept:6} tokens: {words}, others {rest:.2f}")
 
 # %% [markdown]
 # `temperature` alone never takes a token out: at 1.5 most of the probability belongs to tokens that hardly anybody would say, some thousands of them
