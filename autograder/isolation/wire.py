@@ -33,7 +33,6 @@ HUGE = 2**16_384  # stands for any whole number beyond, of which Python doesn't 
 LOOKS = 4096  # elements between two looks at the time
 
 _TUPLE, _TENSOR, _ARRAY, _DTYPE, _REFERENCE, _BIG_INT, _FRACTION = range(1, 8)
-_DENSE, _ROWS, _SCATTERED = range(3)  # a tensor's elements side by side, its innermost rows, or nothing
 _TORCH_DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -176,9 +175,9 @@ def _pack_big_int(value: int) -> bytes:
 def _pack_array(array: np.ndarray, to_reference: ToReference, depth: int) -> Any:
     native = array.dtype.newbyteorder("=")
     if type(array) is np.ndarray and str(native) in _NUMPY_DTYPES:
-        order, between = _layout(array.shape, [step // array.itemsize for step in array.strides])
+        order = _memory_order(array.shape, array.strides)
         raw = array.astype(native, copy=False).transpose(order).tobytes()
-        return msgpack.ExtType(_ARRAY, msgpack.packb([str(native), list(array.shape), raw, order, between]))
+        return msgpack.ExtType(_ARRAY, msgpack.packb([str(native), list(array.shape), raw, order]))
     if array.size > MAX_ITEMS:
         raise WireError(f"an array of {array.dtype} with {array.size} elements is too large")
     return _pack(array.tolist(), to_reference, depth)  # which is what an expectation reads in it
@@ -189,29 +188,23 @@ def _pack_tensor(tensor: torch.Tensor) -> bytes:
     if size > MAX_FRAME:  # before it is copied: an expanded one may be of any size
         raise WireError(f"a tensor of {size} bytes is too large; the limit is {MAX_FRAME}")
     plain = torch.Tensor.detach(tensor).cpu().resolve_conj().resolve_neg()
-    order, between = _layout(plain.shape, plain.stride())
+    order = _memory_order(plain.shape, plain.stride())
     flat = plain.permute(order).reshape(-1)
     flat = flat.clone(memory_format=torch.contiguous_format)  # a side of 1 may have any stride before
     raw = flat.view(torch.uint8).numpy().tobytes() if flat.numel() else b""
-    return msgpack.packb([_name(plain.dtype), list(plain.shape), raw, order, between])
+    return msgpack.packb([_name(plain.dtype), list(plain.shape), raw, order])
 
 
-def _layout(shape: Sequence[int], strides: Sequence[int]) -> tuple[list[int], int]:
-    """The dimensions as they lie in memory, the one of the largest steps first, and what lies between (`_DENSE` …).
+def _memory_order(shape: Sequence[int], strides: Sequence[int]) -> list[int]:
+    """The dimensions as they lie in memory, the one of the largest steps first.
 
-    So a transpose or a slice is one on the other side, too, and what takes memory as it lies (`.view`) does there as in
-    a notebook.
+    So a transpose is one on the other side, too, and what takes memory as it lies (`.view`) does there as in a
+    notebook. What lies between a slice's rows doesn't cross: such a tensor can do more there, and nothing less.
     """
-    wide = [side for side, size in enumerate(shape) if size > 1]  # a side of 1 may have any step
-    if any(strides[side] <= 0 for side in wide):
-        return list(range(len(shape))), _SCATTERED  # expanded, or backwards
-    wide.sort(key=lambda side: -strides[side])
-    places = iter(wide)
-    order = [next(places) if size > 1 else side for side, size in enumerate(shape)]
-    steps = [math.prod(shape[inner] for inner in wide[place + 1 :]) for place in range(len(wide))]
-    if 0 in shape or steps == [strides[side] for side in wide]:
-        return order, _DENSE
-    return order, _ROWS if strides[wide[-1]] == 1 else _SCATTERED
+    # A side of 1, or one that is expanded, has steps that say nothing, and stays where it is.
+    moved = [side for side, size in enumerate(shape) if size > 1 and strides[side]]
+    places = iter(sorted(moved, key=lambda side: -abs(strides[side])))
+    return [next(places) if side in moved else side for side in range(len(shape))]
 
 
 # What follows each tag of MessagePack: (bytes of a length field, further bytes, elements for each unit of the length).
@@ -369,23 +362,21 @@ def _reference(fields: list) -> Reference:
 
 
 def _tensor(fields: list) -> torch.Tensor:
-    name, shape, raw, order, between = _buffer(fields)
+    name, shape, raw, order = _buffer(fields)
     dtype = _known(_TORCH_DTYPES, name)
     _check_size(shape, torch.empty((), dtype=dtype).element_size(), raw)
     _check_truth(name, raw)
     try:
         if not raw:
             return torch.empty(shape, dtype=dtype)
-        flat = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype)
-        return _laid_out(flat.reshape([shape[side] for side in order]), between, torch.empty, dtype).permute(
-            _back(order)
-        )
+        lying = torch.frombuffer(bytearray(raw), dtype=torch.uint8).view(dtype).reshape([shape[side] for side in order])
+        return lying.permute(_back(order))
     except RuntimeError as error:  # an empty shape with sides that overflow
         raise WireError(f"a tensor of shape {shape}") from error
 
 
 def _array(fields: list) -> np.ndarray:
-    name, shape, raw, order, between = _buffer(fields)
+    name, shape, raw, order = _buffer(fields)
     if name not in _NUMPY_DTYPES:
         raise WireError("an array of an unknown dtype")
     _check_size(shape, np.dtype(name).itemsize, raw)
@@ -394,33 +385,20 @@ def _array(fields: list) -> np.ndarray:
         if not raw:
             return np.empty(shape, name)
         lying = np.frombuffer(bytearray(raw), dtype=name).reshape([shape[side] for side in order])
-        return _laid_out(lying, between, np.empty, name).transpose(_back(order))
+        return lying.transpose(_back(order))
     except ValueError as error:
         raise WireError(f"an array of shape {shape}") from error
 
 
-def _buffer(fields: list) -> tuple[str, list[int], bytes, list[int], int]:
-    if [type(field) for field in fields] != [str, list, bytes, list, int]:
+def _buffer(fields: list) -> tuple[str, list[int], bytes, list[int]]:
+    if [type(field) for field in fields] != [str, list, bytes, list]:
         raise WireError("not a tensor")
-    name, shape, raw, order, between = fields
+    name, shape, raw, order = fields
     if len(shape) > MAX_DIMENSIONS or not all(type(size) is int and 0 <= size < 2**40 for size in shape):
         raise WireError("not a shape")
     if not all(type(side) is int for side in order) or sorted(order) != list(range(len(shape))):
         raise WireError("not an order of dimensions")
-    if between not in (_DENSE, _ROWS, _SCATTERED):
-        raise WireError("not a way to lie in memory")
-    return name, shape, raw, order, between
-
-
-def _laid_out(lying: Any, between: int, empty: Callable[..., Any], dtype: Any) -> Any:
-    if between == _DENSE or not lying.ndim:
-        return lying
-    if between == _ROWS:  # with a place more at the end of each
-        wider = empty([*lying.shape[:-1], lying.shape[-1] + 1], dtype=dtype)[..., :-1]
-    else:
-        wider = empty([*lying.shape, 2], dtype=dtype)[..., 0]
-    wider[...] = lying
-    return wider
+    return name, shape, raw, order
 
 
 def _back(order: list[int]) -> list[int]:

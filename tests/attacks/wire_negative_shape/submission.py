@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["ok", msgpack.ExtType(2, msgpack.packb(["float32", [-1, -1], b"1234", [0, 1], 0])), []])
+    frame(["ok", msgpack.ExtType(2, msgpack.packb(["float32", [-1, -1], b"1234", [0, 1]])), []])
     time.sleep(60)

@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["ok", msgpack.ExtType(2, msgpack.packb(["object", [1], b"12345678", [0], 0])), []])
+    frame(["ok", msgpack.ExtType(2, msgpack.packb(["object", [1], b"12345678", [0]])), []])
     time.sleep(60)

@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["ok", msgpack.ExtType(2, msgpack.packb(["float32", [0, 2**39, 2**39], b"", [0, 1, 2], 0])), []])
+    frame(["ok", msgpack.ExtType(2, msgpack.packb(["float32", [0, 2**39, 2**39], b"", [0, 1, 2]])), []])
     time.sleep(60)

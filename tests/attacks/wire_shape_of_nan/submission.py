@@ -17,5 +17,5 @@ def frame(message):
     write(struct.pack(">I", len(data)) + data)
 
 def positions_processed(prompt_tokens, new_tokens):
-    frame(["ok", msgpack.ExtType(2, msgpack.packb(["float32", [float("nan")], b"1234", [0], 0])), []])
+    frame(["ok", msgpack.ExtType(2, msgpack.packb(["float32", [float("nan")], b"1234", [0]])), []])
     time.sleep(60)
