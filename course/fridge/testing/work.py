@@ -70,7 +70,9 @@ def measured(function: Callable[..., Any], *positional: Any, **named: Any) -> tu
 def allocated(function: Callable[..., Any], *positional: Any, **named: Any) -> tuple[Any, int]:
     """Call a learner's function; what it returns, and the most bytes that Python's and NumPy's objects took in it.
 
-    Those that were there before don't count. A copy of all that came before shows in it, however soon it is gone.
+    Those that were there before don't count. A copy of all that came before shows in it, however soon it is gone. What
+    is imported during a first call counts, too, and so do copies of the arguments that are kept for comparison: ask
+    more than once, with small arguments, and take the least.
     """
     elsewhere = getattr(type(function), "__allocated__", None)
     if elsewhere is not None:
