@@ -3176,9 +3176,10 @@ if url and scoreboard.ready("latencies", "goodput"):
 house.close()
 
 # %% [markdown]
-# Read it from the top. As long as requests come more slowly than they are served, TTFT is little more than a prompt's own step. From some rate
-# on the queue grows while the run lasts: TTFT is then a matter of how long the run was, and no number to quote. TPOT rises before that, because
-# the batch is wider.
+# Read it from the top. As long as requests come more slowly than they are served, TTFT is little more than a prompt's own step, and goodput follows the
+# rate (twenty-four random arrivals come a little faster or more slowly than their rate says). Does it stay so to the last row? Then your machine keeps this
+# promise at all four rates: put larger ones into the cell until it doesn't. From some rate on the queue grows while the run lasts: TTFT is then a matter of
+# how long the run was, and no number to quote.
 #
 # ### Beside others
 #
