@@ -10,6 +10,7 @@ from fridge.pictures.flash_attention import (
 )
 from fridge.pictures.gguf_file import gguf_file, perplexity_by_bits, tokens_by_format
 from fridge.pictures.gptq_awq import two_weights
+from fridge.pictures.kernel_fusion import fused_engines, one_trip, the_cycle_of_greed, weights_and_the_rest
 from fridge.pictures.kv_cache import repeated_work
 from fridge.pictures.memory_math import bits_of_a_group, what_fills_a_card, where_a_step_goes, where_the_rule_is_off
 from fridge.pictures.paging import block_table_steps, factors, occupancy, reserved_and_used, shares_of_memory
@@ -26,11 +27,13 @@ __all__ = [
     "by_grouping",
     "elephants_and_fridge",
     "factors",
+    "fused_engines",
     "gguf_file",
     "goodput_over_rate",
     "levels_on_weights",
     "occupancy",
     "one_round",
+    "one_trip",
     "overlap",
     "perplexity_by_bits",
     "published",
@@ -44,6 +47,7 @@ __all__ = [
     "sizes_and_perplexities",
     "speedups",
     "teraflops",
+    "the_cycle_of_greed",
     "tiles_behind_the_mask",
     "time_and_memory",
     "tokens_by_format",
@@ -51,6 +55,7 @@ __all__ = [
     "two_ways_through_memory",
     "two_weights",
     "waits",
+    "weights_and_the_rest",
     "what_fills_a_card",
     "where_a_step_goes",
     "where_the_rule_is_off",

@@ -5,6 +5,7 @@ from fridge.testing.attention import exact_attention
 from fridge.testing.blocks import RecordingModel
 from fridge.testing.chance import expect_distribution
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
+from fridge.testing.fusion import Card, Device, expect_kernels, expect_lean, expect_named, fewest_kernels, stepped
 from fridge.testing.gguf_blocks import expect_blocks, pack_q4_k, pack_q6_k, random_blocks
 from fridge.testing.gguf_parts import GgufFile, TensorEntry, expect_file, gguf_value
 from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_tensor, token_ids, whole_numbers
@@ -37,8 +38,10 @@ from fridge.testing.work import allocated, held_bytes, measured
 __all__ = [
     "TINY",
     "Call",
+    "Card",
     "ConcatCache",
     "CountingPool",
+    "Device",
     "GgufFile",
     "Hbm",
     "KneeServer",
@@ -73,11 +76,15 @@ __all__ = [
     "expect_fields",
     "expect_file",
     "expect_json",
+    "expect_kernels",
+    "expect_lean",
+    "expect_named",
     "expect_number",
     "expect_parts",
     "expect_raises",
     "expect_tensor",
     "expect_true",
+    "fewest_kernels",
     "gguf_value",
     "held_bytes",
     "measured",
@@ -89,6 +96,7 @@ __all__ = [
     "random_blocks",
     "random_table",
     "speculated",
+    "stepped",
     "stream_events",
     "tiny_llama",
     "token_ids",

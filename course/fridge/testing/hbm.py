@@ -19,7 +19,7 @@ LARGEST = 2**22  # elements of all arrays that a learner's code makes: a test's 
 
 @dataclass(frozen=True)
 class Access:
-    """One load or store: rows start to stop (excluded) of an array, of one head where it has heads."""
+    """One load or store: rows start to stop (excluded) of an array, of one head, or columns of one row, where said."""
 
     name: str
     start: int
@@ -78,18 +78,21 @@ class Hbm:
         """The shape of an array. Raises Wrong if there is none of that name."""
         return tuple(self._named(name).shape)
 
-    def load(self, name: str, start: int = 0, stop: int | None = None, head: int | None = None) -> Tensor:
+    def load(
+        self, name: str, start: int = 0, stop: int | None = None, head: int | None = None, row: int | None = None
+    ) -> Tensor:
         """Rows start to stop (excluded) of an array, copied into its place in SRAM.
 
         A `stop` behind the last row means the last row, as in a slice; left out, all rows.
 
         Args:
             head: which head, for an array with heads.
+            row: which row of an array [rows, columns]; start and stop are then columns of it.
 
         Raises:
             Wrong: no such array, rows or head; or SRAM would hold more than it can.
         """
-        rows, head = self._rows_of(name, head)
+        rows, head = self._rows_of(name, head, row)
         first, last = _number(start, "start"), len(rows) if stop is None else min(_number(stop, "stop"), len(rows))
         self._within(name, rows, first, last)
         block = rows[first:last].clone()
@@ -109,13 +112,13 @@ class Hbm:
         self.loads.append(Access(name, first, last, head))
         return block
 
-    def store(self, name: str, start: int, block: Tensor, head: int | None = None) -> None:
-        """Write a block of rows to an array, from row `start` on; in the array's dtype.
+    def store(self, name: str, start: int, block: Tensor, head: int | None = None, row: int | None = None) -> None:
+        """Write a block of rows to an array, from row `start` on; in the array's dtype. With `row`, columns of it.
 
         Raises:
             Wrong: no such array, rows or head; an array that is given to be read; or a block of another form.
         """
-        rows, head = self._rows_of(name, head)
+        rows, head = self._rows_of(name, head, row)
         if self.outputs is not None and name not in self.outputs and name not in self.created:
             there = ", ".join(map(repr, self.outputs))
             cause = (
@@ -170,8 +173,14 @@ class Hbm:
             raise wrong("name of an array in HBM", f"one of {there}", _said(name))
         return self._arrays[name]
 
-    def _rows_of(self, name: Any, head: Any) -> tuple[Tensor, int | None]:
+    def _rows_of(self, name: Any, head: Any, row: Any = None) -> tuple[Tensor, int | None]:
         array = self._named(name)
+        if row is not None:
+            number = _number(row, "row")
+            if head is not None or array.ndim != 2 or not 0 <= number < len(array):
+                there = f"0 to {len(array) - 1}" if array.ndim == 2 else "none: that is for an array [rows, columns]"
+                raise wrong(f"row= of {self._called(name)}", there, _said(row))
+            return array[number], number
         if head is None:
             if array.ndim > 2:
                 raise wrong(f"Rows of {self._called(name)}, shape {list(array.shape)}", "head=…", InWords("no head"))
