@@ -9,9 +9,29 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 PRODUCTS = ("mm", "addmm", "bmm", "linear", "_scaled_dot_product_flash_attention_for_cpu")
 _NO_KERNEL = (  # give another view of what is there
-    "alias detach expand permute reshape select slice split split_with_sizes squeeze t transpose unsqueeze view "
-    "unflatten chunk unbind _unsafe_view lift_fresh as_strided narrow movedim"
-).split()
+    "alias",
+    "detach",
+    "expand",
+    "permute",
+    "reshape",
+    "select",
+    "slice",
+    "split",
+    "split_with_sizes",
+    "squeeze",
+    "t",
+    "transpose",
+    "unsqueeze",
+    "view",
+    "unflatten",
+    "chunk",
+    "unbind",
+    "_unsafe_view",
+    "lift_fresh",
+    "as_strided",
+    "narrow",
+    "movedim",
+)
 
 
 def calls(step: Callable[[], Any]) -> Counter[str]:

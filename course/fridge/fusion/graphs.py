@@ -43,7 +43,7 @@ def op(name: str, kind: str, do: str, *of: str) -> Op:
 
 
 def listed(text: str) -> list[Op]:
-    """Operations from "s = silu, a; y = multiply, s, g": name, what it does, what it reads; the kind follows from that."""
+    """Operations from "s = silu, a; y = multiply, s, g": name, what it does, what it reads; that says the kind, too."""
     kinds = {"mean": ROW, "largest": ROW, "largest of all rows": ACROSS, "product": PRODUCT}
     ops = []
     for line in filter(None, text.split(";")):
@@ -100,7 +100,7 @@ def model_ops(layers: int) -> tuple[list[Op], str]:
 
 
 def layer_groups(index: int) -> list[list[str]]:
-    """The operations of `layer_ops` in kernels as one would put them by hand: what works row by row, up to a product."""
+    """The operations of `layer_ops` in kernels as one would put them by hand: what works by rows, up to a product."""
     norm = ("square", "mean", "root", "scaled")
     groups = [
         [*(f"norm {part}" for part in norm), "norm"],

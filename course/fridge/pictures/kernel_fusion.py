@@ -116,21 +116,21 @@ def weights_and_the_rest(megabytes: dict[int, tuple[float, float, float]]) -> No
 
 def fused_engines(rows: list[dict[str, Any]], where: str) -> None:
     """Draw tokens per second of one user, a bar for each way; the first one is what all are held against."""
-    base = rows[0]["tokens_per_second"]
-    best = max(rows, key=lambda row: row["tokens_per_second"])
-    title = f"{best['name']}: {best['tokens_per_second'] / base:.1f} times {rows[0]['name']}"
+    base = rows[0]["per_processor_second"]
+    best = max(rows, key=lambda row: row["per_processor_second"])
+    title = f"{best['name']}: {best['per_processor_second'] / base:.1f} times {rows[0]['name']}"
     ax = plots.axes(title, "tokens per second, one user", "", (7.6, 0.45 * len(rows) + 1.4))
     for place, row in enumerate(rows):
         fill = plots.SECOND if row["bits"] == 32 else plots.ACCENT
         ax.barh(
             -place,
-            row["tokens_per_second"],
+            row["per_processor_second"],
             0.7,
             color=fill,
             hatch="" if row["bits"] == 32 else "///",
             edgecolor=plots.INK,
         )
-        ax.text(row["tokens_per_second"], -place, f" {row['tokens_per_second']:.1f}", va="center", fontsize=8.5)
+        ax.text(row["per_processor_second"], -place, f" {row['per_processor_second']:.1f}", va="center", fontsize=8.5)
     ax.set_yticks([-place for place in range(len(rows))], [row["name"] for row in rows])
     ax.grid(visible=False, axis="y")
     ax.figure.supxlabel(where, x=0.01, ha="left", fontsize=8)

@@ -20,6 +20,7 @@ PARTS = ("ops", "reads", "writes")  # of a kernel
 MOST_BUFFERS, MOST_VALUES = 1000, 2**20  # of a device; of one buffer
 MOST_RUNS = 10_000  # of a card
 WIDTH = 4  # columns of a device's buffers
+TICK = 2.0**-20  # of a card's clock, in seconds: sums and differences of it are exact
 
 
 def expect_kernels(got: Any, ops: list[Op], outputs: Iterable[str], what: str) -> list[Kernel]:
@@ -358,9 +359,10 @@ class Card:
         if key not in self.times:
             raise NoRoom("this tile doesn't fit into SRAM")
         turn = self._turns[key] = self._turns.get(key, -1) + 1
-        self._now += self.times[key] + (1.0 + 0.001 * number if not turn else 0.0)
+        spent = self.times[key] + (1.0 + 0.001 * number if not turn else 0.0)
         if self._noise is not None and turn and turn != self.calm:
-            self._now += self.times[key] * self._noise.choice([0.5, 2.0, 9.0])
+            spent += self.times[key] * self._noise.choice([0.5, 2.0, 9.0])
+        self._now += round(spent / TICK) * TICK
 
 
 class NoRoom(ValueError):
