@@ -7,6 +7,7 @@ BROWSER ?=
 ARGS ?=
 VLLM ?=
 QUANTIZERS ?=
+FUSION ?=
 # `make lock` renews all versions but torch's, which decides about CUDA and Colab: make lock TORCH=2.14.0
 TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 
@@ -14,7 +15,7 @@ TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 unexport PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 JUPYTER = .venv/bin/python binder/start.py $(if $(PORT),--port=$(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
 
-.PHONY: help lab setup formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving bench-api bench-quantizers soak lint lock clean for-learners for-instructors for-all
+.PHONY: help lab setup formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving bench-api bench-quantizers bench-fusion soak lint lock clean for-learners for-instructors for-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +66,10 @@ soak: for-all ## half an hour of clients, well-behaved and not: nothing may be l
 # auto-round and llm-compressor have environments of their own (8 GB): make bench-quantizers QUANTIZERS=--install, once.
 bench-quantizers: for-all ## what others make of the model at three bits, beside unit 07's; JSON in course/fridge/quantization/measurements/
 	.venv/bin/python solutions/07-gptq-awq/bench_quantizers.py $(QUANTIZERS)
+
+# OpenVINO has an environment of its own (0.3 GB): make bench-fusion FUSION=--install, once. torch.compile wants a C++ compiler.
+bench-fusion: for-all ## what fused engines make of one user's tokens; JSON in course/fridge/fusion/measurements/
+	.venv/bin/python solutions/10-kernel-fusion/measure_fusion.py $(FUSION)
 
 lint: for-all ## ruff, and the rules for notebooks
 	.venv/bin/ruff check .

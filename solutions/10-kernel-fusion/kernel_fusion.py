@@ -46,7 +46,7 @@ from fridge.testing import Card, Device, Hbm
 from fridge.workbench import measure, tables
 
 # %% [markdown]
-# ## 1 · The pain: seven hundred errands for a token
+# ## 1 · The pain: all the errands of a token
 #
 # One token of SmolLM2, as PyTorch computes it by default (people call it *eager*): how many operations does it ask for, how many of them are
 # products of matrices, and how long does an operation take that has nothing to do?
@@ -2310,8 +2310,9 @@ if scoreboard.ready("merge", "merged-layer"):
 
 # %% [markdown]
 # Fewer calls, and about the same time, give or take what the machine does besides. The first cell said so: the calls cost some
-# milliseconds, and half a gigabyte of weights comes from memory for each token, whatever you fuse. On a GPU, whose memory is thirty times as fast and
-# whose launches take as long as here, the same count of calls is most of a small model's token. That is where CUDA graphs pay.
+# milliseconds, and half a gigabyte of weights comes from memory for each token, whatever you fuse. On a GPU these weights come in a fraction of a millisecond
+# (half a gigabyte at an H100's 3.35 TB/s, unit 01's cards), and a launch still takes microseconds: there the count of calls is most of a small model's token. That is where CUDA
+# graphs pay.
 #
 # ### Four bits, fused and not
 #
@@ -2385,9 +2386,10 @@ elif scoreboard.ready("swiglu-triton"):
 #
 # ### The engines that people use
 #
-# Four programs generate from SmolLM2 for one user on one machine: PyTorch eager, `torch.compile` (which wrote and compiled C++ for everything between the
-# products), OpenVINO, a fused engine that is to Intel's processors what TensorRT-LLM is to NVIDIA's cards, and llama.cpp. The last two read 4-bit weights
-# inside the product. The instructor's folder has the program that measures them; its figures, with machine and versions, are kept with the library.
+# SmolLM2 for one user, on one thread of one machine: PyTorch eager, with your kind of merged layers, and with `torch.compile` (which writes and compiles C++ for everything between the
+# products); the course's engine; OpenVINO, a fused engine that is to Intel's processors what TensorRT-LLM is to NVIDIA's cards; and llama.cpp. The last two read 4-bit weights
+# inside the product. Counted are tokens for each second that the *processor* was at work, which hardly changes with what else a machine does. The instructor's folder has the program; its
+# figures, with machine and versions, are kept with the library.
 
 # %% tags=["for-real"]
 record = peers.kept()
@@ -2398,11 +2400,11 @@ else:
         (row["name"], str(row["bits"]), f"{row['per_processor_second']:.1f}", row["note"])
         for row in record["rows"]
     ]
-    tables.show(("", "bits of a weight", "tokens a second", ""), rows, numbers=[1, 2])
+    tables.show(("", "bits of a weight", "tokens a processor second", ""), rows, numbers=[1, 2])
     pictures.fused_engines(record["rows"], peers.where(record))
 
 # %% [markdown]
-# *In words: a bar for each way, tokens per second of one user. Those with float32 weights are plain, those with four bits hatched. The hatched ones are longer.*
+# *In words: a bar for each way, tokens per processor second of one user. Those with float32 weights are plain, those with four bits hatched. The hatched ones are longer.*
 #
 # Read it with exercise 1 in mind. `torch.compile` has fused what can be fused, and the bytes of the weights are the same as before: its gain is what the calls cost. Engines that read a quarter
 # of the bytes, inside the product, gain most. Fusion alone isn't the ceiling of speed; for one user the ceiling is made of bytes.
@@ -2411,7 +2413,7 @@ else:
 #
 # | claim | source | here |
 # |---|---|---|
-# | fusing saves the trips to memory, and most operations of a model wait for these | Dao et al. 2022, section 2 (GPUs) | your count: a third of all that isn't weights, and nothing of the weights |
+# | fusing saves the trips to memory, and most operations of a model wait for these | Dao et al. 2022, section 2 (GPUs) | your count: three tenths of all that isn't weights, and nothing of the weights |
 # | a compiler for PyTorch: inference 2.27 times faster, the mean of more than 180 models, on an A100 | Ansel et al. 2024, abstract | the table above, one small model on a processor |
 # | with CUDA graphs one launch stands for a whole step | NVIDIA, CUDA C++ Programming Guide, CUDA Graphs | exercise 8: counted, no GPU |
 # | an autotuner's winner depends on the shape | Tillet et al. 2019 (Triton) | exercise 9, on a clock of the test's |

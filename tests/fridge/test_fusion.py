@@ -5,8 +5,9 @@ import random
 import pytest
 import torch
 
-from fridge.fusion import counting, graphs
+from fridge.fusion import counting, graphs, peers
 from fridge.fusion.merged import MergedLlama, weights_of
+from fridge.fusion.step import StaticStep
 from fridge.models.caches import ConcatCache
 from fridge.testing import Card, Device, Hbm, Wrong, expect_kernels, expect_lean, fewest_kernels, stepped, tiny_llama
 
@@ -142,6 +143,25 @@ def test_merged_layers_leave_the_logits():
             mine(part, one, last_only=True), model(part, other, last_only=True), rtol=0, atol=1e-4
         )
     assert set(weights_of(model.model.layers[0])) >= {"q", "q_bias", "o_bias", "input_norm", "post_norm"}
+
+
+def test_a_step_on_static_buffers_is_the_models_step():
+    """A mask that is off by one, or a key at another place, shows from the second token on."""
+    model, tokens = tiny_llama(), [3, 1, 4, 1, 5, 9]
+    step, right = StaticStep(model, places=8), model(torch.tensor([tokens]))[0]
+    for position, token in enumerate(tokens):
+        logits = step(torch.tensor([token]), torch.tensor([position]))
+        torch.testing.assert_close(logits, right[position], rtol=0, atol=1e-4)
+
+
+def test_what_was_measured_says_where_and_when():
+    record = peers.kept()
+    assert record is not None
+    assert {"cpu", "cores", "date", "torch", "threads"} <= record["machine"].keys()
+    assert all(part in peers.where(record) for part in (record["machine"]["cpu"], record["machine"]["date"]))
+    for row in record["rows"]:
+        assert row["per_processor_second"] > 0
+        assert {"name", "bits", "note", "says", "spent"} <= row.keys()
 
 
 def test_calls_that_only_look_elsewhere_arent_counted():

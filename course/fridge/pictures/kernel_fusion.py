@@ -115,11 +115,11 @@ def weights_and_the_rest(megabytes: dict[int, tuple[float, float, float]]) -> No
 
 
 def fused_engines(rows: list[dict[str, Any]], where: str) -> None:
-    """Draw tokens per second of one user, a bar for each way; the first one is what all are held against."""
+    """Draw tokens per processor second of one user, a bar for each way; the first one is what all are held against."""
     base = rows[0]["per_processor_second"]
     best = max(rows, key=lambda row: row["per_processor_second"])
     title = f"{best['name']}: {best['per_processor_second'] / base:.1f} times {rows[0]['name']}"
-    ax = plots.axes(title, "tokens per second, one user", "", (7.6, 0.45 * len(rows) + 1.4))
+    ax = plots.axes(title, "tokens per processor second, one user, one thread", "", (7.6, 0.45 * len(rows) + 1.4))
     for place, row in enumerate(rows):
         fill = plots.SECOND if row["bits"] == 32 else plots.ACCENT
         ax.barh(
