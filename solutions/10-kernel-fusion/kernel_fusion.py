@@ -2406,6 +2406,14 @@ else:
 # %% [markdown]
 # *In words: a bar for each way, tokens per processor second of one user. Those with float32 weights are plain, those with four bits hatched. The hatched ones are longer.*
 #
+# What did `torch.compile` write? One of its kernels, as it was generated on that machine: a residual's addition and a norm, your exercise 2, in C++.
+
+# %% tags=["for-real"]
+if record and "inductor" in record:
+    code = record["inductor"]["code"].strip().splitlines()
+    print(record["inductor"]["name"], *code[:48], *(["…"] if len(code) > 48 else []), sep="\n")
+
+# %% [markdown]
 # Read it with exercise 1 in mind. `torch.compile` has fused what can be fused, and the bytes of the weights are the same as before: its gain is what the calls cost. Engines that read a quarter
 # of the bytes, inside the product, gain most. Fusion alone isn't the ceiling of speed; for one user the ceiling is made of bytes.
 #

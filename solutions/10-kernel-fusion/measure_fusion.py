@@ -11,6 +11,7 @@ the master's own answers. `torch.compile` wants a C++ compiler and takes minutes
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from statistics import median
 from typing import Any
 
 import torch
+from torch._inductor.utils import run_and_get_code
 
 from autograder.authoring.answers import answers
 from fridge import models
@@ -63,8 +65,9 @@ def main() -> None:
             f"{name:32}{row['per_processor_second']:8.1f} tokens a processor second", flush=True
         )
         record["machine"] = {**measure.machine(), "threads": 1}
-        record["versions"] |= {"torch": torch.__version__, **row.pop("versions", {})}
-        there[name].pop("versions", None)
+        record["versions"] |= {"torch": torch.__version__, **there[name].pop("versions", {})}
+        if wrote := there[name].pop("wrote", None):
+            record["inductor"] = wrote
         record["rows"] = [there[known] for known in WAYS if known in there]
         records.keep(record, options.out)
 
@@ -90,9 +93,10 @@ def _static(merged: bool, compiled: bool) -> Row:
     step = StaticStep(model, PLACES, own.get("merge"), own.get("merged_layer"))
     calls = counting.calls(lambda: step(torch.tensor([prompt[0]]), torch.tensor([0])))
     run, began = step, time.process_time()
+    codes: list[str] = []
     if compiled:
         run = torch.compile(step, fullgraph=True, dynamic=False)
-        run(torch.tensor([prompt[0]]), torch.tensor([0]))
+        _, codes = run_and_get_code(run, torch.tensor([prompt[0]]), torch.tensor([0]))
     compiling = time.process_time() - began
 
     def generate(new: int) -> list[int]:
@@ -105,7 +109,17 @@ def _static(merged: bool, compiled: bool) -> Row:
 
     row = _timed(generate) | {"bits": 32}
     if compiled:
-        return row | {"note": f"compiled in {compiling:.0f} processor seconds"}
+        kernels = re.findall(
+            r"(cpp_fused\w+) = async_compile\.cpp_pybinding\(.*?\'\'\'(.*?)\'\'\'",
+            codes[0],
+            re.S,
+        )
+        calls_of = sum(len(re.findall(rf"\b{name}\(", codes[0])) for name, _ in kernels)
+        norm = min(
+            (pair for pair in kernels if "rsqrt" in pair[0]), key=lambda pair: len(pair[1])
+        )
+        note = f"{calls_of} launches of {len(kernels)} kernels beside the products; {compiling:.0f} s to compile"
+        return row | {"note": note, "wrote": {"name": norm[0], "code": norm[1]}}
     return row | {"note": f"{calls.total()} calls, {counting.products(calls)} of them products"}
 
 
