@@ -2309,7 +2309,7 @@ if scoreboard.ready("merge", "merged-layer"):
     tables.show(("", "calls for a token", "of them products", "ms"), rows, numbers=[1, 2, 3])
 
 # %% [markdown]
-# Fewer calls, and about the same time, give or take what the machine does besides. The first cell said so: the calls cost some
+# Fewer calls. The time? The first cell said what to expect: the calls cost some
 # milliseconds, and half a gigabyte of weights comes from memory for each token, whatever you fuse. On a GPU these weights come in a fraction of a millisecond
 # (half a gigabyte at an H100's 3.35 TB/s, unit 01's cards), and a launch still takes microseconds: there the count of calls is most of a small model's token. That is where CUDA
 # graphs pay.
@@ -2404,7 +2404,7 @@ else:
     pictures.fused_engines(record["rows"], peers.where(record))
 
 # %% [markdown]
-# *In words: a bar for each way, tokens per processor second of one user. Those with float32 weights are plain, those with four bits hatched. The hatched ones are longer.*
+# *In words: a bar for each way, tokens per processor second of one user. Those with float32 weights are plain, those with fewer bits hatched.*
 #
 # What did `torch.compile` write? One of its kernels, as it was generated on that machine: a residual's addition and a norm, your exercise 2, in C++.
 
@@ -2414,8 +2414,8 @@ if record and "inductor" in record:
     print(record["inductor"]["name"], *code[:48], *(["…"] if len(code) > 48 else []), sep="\n")
 
 # %% [markdown]
-# Read it with exercise 1 in mind. `torch.compile` has fused what can be fused, and the bytes of the weights are the same as before: its gain is what the calls cost. Engines that read a quarter
-# of the bytes, inside the product, gain most. Fusion alone isn't the ceiling of speed; for one user the ceiling is made of bytes.
+# Read both with exercise 1 in mind. `torch.compile` fuses what can be fused, and the bytes of the weights are the same as before: it can gain what the calls cost, and no more. An engine that reads
+# a quarter of the bytes, inside the product, can gain what the bytes cost. Fusion alone isn't the ceiling of speed; for one user the ceiling is made of bytes.
 #
 # ## 6 · What others report, what we measured
 #

@@ -143,7 +143,7 @@ def layer_inputs(model: Llama, tokens: Tensor) -> tuple[dict[str, Tensor], dict[
         tokens: [tokens] ids of one text.
     """
     config = model.config
-    cos, sin = rope_table(torch.arange(len(tokens)), model.inv_freq, model.dtype)
+    cos, sin = rope_table(torch.arange(len(tokens), device=model.device), model.inv_freq, model.dtype)
     values = {"x": model.model.embed_tokens(tokens), "cos": cos, "sin": sin}
     for index, layer in enumerate(model.model.layers):
         values |= {f"{name}.{index}": weight for name, weight in _weights(layer).items()}

@@ -31,8 +31,9 @@ class MergedLlama:
     def __call__(self, tokens: Tensor, cache: Cache | None = None, last_only: bool = False) -> Tensor:
         """[1, new] ids -> [1, new, vocab_size], or [1, 1, vocab_size]."""
         llama, start = self._llama, 0 if cache is None else len(cache)
-        cos, sin = rope_table(torch.arange(start, start + tokens.shape[1]), llama.inv_freq, llama.dtype)
-        x = llama.model.embed_tokens(tokens[0])
+        positions = torch.arange(start, start + tokens.shape[1], device=llama.device)
+        cos, sin = rope_table(positions, llama.inv_freq, llama.dtype)
+        x = llama.model.embed_tokens(tokens[0].to(llama.device))
         for index, merged in enumerate(self._merged):
 
             def attend(q: Tensor, k: Tensor, v: Tensor, index: int = index) -> Tensor:
