@@ -2401,6 +2401,8 @@ else:
         for row in record["rows"]
     ]
     tables.show(("", "bits of a weight", "tokens a processor second", ""), rows, numbers=[1, 2])
+    if absent := peers.missing(record):
+        print("Not measured so far:", ", ".join(absent))
     pictures.fused_engines(record["rows"], peers.where(record))
 
 # %% [markdown]

@@ -160,6 +160,7 @@ def test_what_was_measured_says_where_and_when():
         pytest.skip("nothing has been measured yet")
     assert {"cpu", "cores", "date", "torch", "threads"} <= record["machine"].keys()
     assert all(part in peers.where(record) for part in (record["machine"]["cpu"], record["machine"]["date"]))
+    assert {row["name"] for row in record["rows"]} | set(peers.missing(record)) == set(peers.WAYS)
     for row in record["rows"]:
         assert row["per_processor_second"] > 0
         assert {"name", "bits", "note", "says", "spent"} <= row.keys()

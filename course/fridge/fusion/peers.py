@@ -5,12 +5,27 @@ from typing import Any
 
 from fridge.workbench import records
 
+WAYS = (  # in the order of the table
+    "PyTorch, eager",
+    "merged layers, eager",
+    "torch.compile",
+    "the course's engine",
+    "the course's engine, INT8",
+    "OpenVINO GenAI",
+    "llama.cpp",
+)
 KEPT = Path(__file__).with_name("measurements") / "engines.json"
 
 
 def kept() -> dict[str, Any] | None:
     """The record; None if nothing has been measured yet."""
     return records.read(KEPT, {}) or None
+
+
+def missing(record: dict[str, Any]) -> list[str]:
+    """Names of the ways that haven't been measured."""
+    there = {row["name"] for row in record["rows"]}
+    return [name for name in WAYS if name not in there]
 
 
 def where(record: dict[str, Any]) -> str:
