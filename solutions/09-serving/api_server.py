@@ -149,7 +149,7 @@ def latencies(record):
     """What the user of one request waited for, in seconds.
 
     Args:
-        record: a dict. Its times are seconds on one clock, whose 0 may be long ago: in 1970, say.
+        record: a dict. Its times are seconds on one clock, whose 0 may be long ago: in 1970.
             "scheduled": when the request was due.
             "sent": when the load generator sent it, then or later.
             "tokens": a list, when each token of the reply came; in order.
@@ -573,8 +573,8 @@ def token_probabilities(
         penalty: more than 0.
 
     Returns:
-        [vocab_size], summing to 1; 0 for what isn't kept. Of any dtype: to within 0.00001 of what
-        exact numbers give.
+        [vocab_size], summing to 1; 0 for what isn't kept. Of any dtype: to within 0.00001 of
+        what exact numbers give.
     """
     ### BEGIN SOLUTION
     scores = logits.double().clone()
@@ -1316,12 +1316,16 @@ with exercise("detokenizer"):
         "what was told is done with: neither decode it again nor keep it in one piece",
     )
     long = Detokenizer([b"forty letters, as in a long word or in two"])
-    took = [allocated(long.push, 0)[1] for _ in range(2_000)]
+    took = []
+    for _ in range(2_000):
+        _, size = allocated(long.push, 0)
+        took.append(size)
+    late = sorted(took[1_000:])[-4]  # growth comes in steps, some of them in these
     expect_true(
-        sorted(took[1_000:])[-4] < 4_000,
+        late < 4_000,
         "the second thousand of two thousand pushes: bytes of memory that the fourth largest takes",
         "no more than at the beginning, some hundreds",
-        sorted(took[1_000:])[-4],
+        late,
         "what was told is done with: a list or a buffer of it grows, and takes room in steps",
     )
     ### END HIDDEN TESTS
@@ -1610,15 +1614,16 @@ with exercise("stop-matcher"):
         "what was shown is done with: only what is held back is needed again",
     )
     long = StopMatcher(["\n\n", "###"])
-    took = [
-        allocated(long.push, "forty letters, as in a long word or in two")[1]
-        for _ in range(2_000)
-    ]
+    took, piece = [], "forty letters, as in a long word or in two"
+    for _ in range(2_000):
+        _, size = allocated(long.push, piece)
+        took.append(size)
+    late = sorted(took[1_000:])[-4]  # growth comes in steps, some of them in these
     expect_true(
-        sorted(took[1_000:])[-4] < 4_000,
+        late < 4_000,
         "the second thousand of two thousand pushes: bytes of memory that the fourth largest takes",
         "no more than at the beginning, some hundreds",
-        sorted(took[1_000:])[-4],
+        late,
         "what was shown is done with: a list or a buffer of it grows, and takes room in steps",
     )
     ### END HIDDEN TESTS
@@ -2366,8 +2371,8 @@ def event_stream(chunks):
     """Chunks as they go over the wire.
 
     Args:
-        chunks: a list of dicts that JSON can say; with no halves of pairs (U+D800 to U+DFFF) in
-            their texts.
+        chunks: a list of dicts that JSON can say; with no halves of pairs, U+D800 to U+DFFF,
+            in their texts.
 
     Returns:
         bytes, UTF-8: an event for each, with its JSON as data, and one more, [DONE].
@@ -2387,8 +2392,8 @@ def error_body(status, message, parameter=None):
         parameter: the name of the field that was wrong; None if it is none.
 
     Returns:
-        (status, body): the status as it is, and a dict as above; its code is None. Further fields
-        are allowed in the error, and none beside it.
+        (status, body): the status as it is, and a dict as above; its code is None. Further
+        fields are allowed in the error, and none beside it.
     """
     ### BEGIN SOLUTION
     types = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
@@ -2917,15 +2922,16 @@ with exercise("sse-parser"):
         "what was returned is done with: keep the line and the event that aren't complete, and nothing else",
     )
     long = SSEParser()
-    took = [
-        allocated(long.feed, b"data: forty letters, as in a long word, or in two\n\n")[1]
-        for _ in range(2_000)
-    ]
+    took, piece = [], b"data: forty letters, as in a long word, or in two\n\n"
+    for _ in range(2_000):
+        _, size = allocated(long.feed, piece)
+        took.append(size)
+    late = sorted(took[1_000:])[-4]  # growth comes in steps, some of them in these
     expect_true(
-        sorted(took[1_000:])[-4] < 4_000,
+        late < 4_000,
         "the second thousand of two thousand feeds: bytes of memory that the fourth largest takes",
         "no more than at the beginning, some hundreds",
-        sorted(took[1_000:])[-4],
+        late,
         "what was returned is done with: a list or a buffer of it grows, and takes room in steps",
     )
     ### END HIDDEN TESTS
@@ -3377,7 +3383,7 @@ from fridge.serving.traces import Request
 
 
 def measured_run(due):
-    """(seconds, records) of a run against the server, with a request at each of these times."""
+    """(seconds, records) of a run against the server, a request at each of these times."""
     wanted = [Request(asked[place % len(asked)][:24], 16) for place in range(len(due))]
     found = load.run(url, api.model_name(), wanted, due)
     records = [
