@@ -3374,8 +3374,8 @@ if url and importlib.util.find_spec("openai"):
 # *capacity*. And the promise is one that this machine can keep: the first token within half a round, and then two thirds of the speed that it had
 # with all places taken.
 #
-# Then four runs, at a half of the capacity, all of it, twice and four times as much. Predict: up to which is goodput the rate? And what does TTFT say at the
-# last one? (On a machine that does something else besides, the numbers are that machine's, not the server's.)
+# Then four runs, at 0.5, 0.8, 1.2 and 2 times the capacity. Predict: in which of them are all requests good? And what does TTFT say in the last one? (On a
+# machine that does something else besides, the numbers are that machine's, not the server's.)
 
 # %% tags=["for-real"]
 from fridge.serving.bench import load
@@ -3418,9 +3418,9 @@ if url and scoreboard.ready("latencies", "goodput"):
         print(f"{'rate':>5}{'TTFT p50':>12}{'p95':>8}{'TPOT p50':>12}{'p95':>8}", end="")
         print(f"{'good a second':>16}{'good':>7}")
         count = min(48, max(24, int(20 * capacity)))  # fewer where they would take minutes
-        for share in (0.5, 1, 2, 4):
+        for share in (0.5, 0.8, 1.2, 2):
             rate = share * capacity
-            seconds, records = measured_run(load.poisson_arrivals(rate, count, seed=7))
+            seconds, records = measured_run(load.poisson_arrivals(rate, count, seed=8))
             good = goodput(records, seconds, **promise)
             print(f"{rate:5.1f}{in_words(records)}{good:14.2f}", end="")
             print(f"{good * seconds / count:9.0%}")
@@ -3429,10 +3429,10 @@ if url and scoreboard.ready("latencies", "goodput"):
 house.close()
 
 # %% [markdown]
-# Read it from the top. At half of the capacity TTFT is little more than a prompt's own step, and all or nearly all requests are good. At four times the
-# capacity requests come faster than they are served: the queue grows as long as the run lasts, and those at its end wait longest. TTFT is then a matter of
-# how long the run was, and no number to quote. TPOT has hardly changed: who has a place is served as before. Where between these rows does your promise
-# break? That is the knee. (The second row has its name from an average: arrivals are random, and twice as many may come in one moment.)
+# Read it from the top. At half of the capacity TTFT is little more than a prompt's own step, and all or nearly all requests are good: goodput is the rate,
+# as far as a few dozen random arrivals keep it. At twice the capacity requests come faster than they are served. The queue grows as long as the run
+# lasts, those at its end wait longest, and most are good no more. TTFT is then a matter of how long the run was, and no number to quote. TPOT grows until all
+# places are taken, and no further: who has a place is served as before. Between these two rows lies the knee.
 #
 # ### Beside others
 #
