@@ -1614,14 +1614,14 @@ with exercise("stop-matcher"):
         "what was shown is done with: only what is held back is needed again",
     )
     long = StopMatcher(["\n\n", "###"])
-    took, piece = [], "forty letters, as in a long word or in two"
-    for _ in range(2_000):
+    took, piece = [], "ten letters"
+    for _ in range(1_200):
         _, size = allocated(long.push, piece)
         took.append(size)
-    late = sorted(took[1_000:])[-4]  # growth comes in steps, some of them in these
+    late = sorted(took[600:])[-4]  # growth comes in steps, some of them in these
     expect_true(
         late < 4_000,
-        "the second thousand of two thousand pushes: bytes of memory that the fourth largest takes",
+        "the last 600 of 1 200 pushes: bytes of memory that the fourth largest takes",
         "no more than at the beginning, some hundreds",
         late,
         "what was shown is done with: a list or a buffer of it grows, and takes room in steps",
