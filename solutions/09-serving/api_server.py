@@ -964,11 +964,12 @@ with exercise("draw"):
     )
     follows([0.01] * 50 + [0.5], 1500, 3, "a token of a half, and fifty of a hundredth")
     source = random.Random(4)
-    odd = [drawn([1 / 2000] * 2000, source.random()) % 2 for _ in range(300)]
+    small = [1 / 4000, *[1 / 2000] * 1999, 1 / 4000]
+    odd = [drawn(small, source.random()) % 2 for _ in range(300)]
     expect_distribution(
         odd,
         {0: 0.5, 1: 0.5},
-        "two thousand tokens, all equally likely: the rest of the token's number by 2",
+        "two thousand small probabilities: the rest of the token's number by 2",
         "each token with its own probability, however small",
     )
     largest = 1 - 2**-53
