@@ -593,12 +593,14 @@ with exercise("hessian"):
 # %% tags=["for-real"]
 def inputs_of_some_layers(characters):
     tokens = tokenizer(characters, return_tensors="pt").input_ids[:, :512]
-    return {
+    some = {
         name: x.clone()
         for name, x in quantized.inputs_of(model, tokens).items()
         if name.split(".")[2] in ("0", "10", "20", "29")
         and name.endswith(("q_proj", "o_proj", "gate_proj", "down_proj"))
     }
+    quantized.tidy()
+    return some
 
 
 def hessian_of(x):
@@ -2362,6 +2364,7 @@ def by_awq(weight, mean_abs, hessian):
 
 def gptq_whole(small):
     quantize_model(decoder.blocks_of(small), calibration, by_gptq)
+    quantized.tidy()
     packed.save(small, models.folder(), checkpoint, 3, 64)  # for "The file", below
 
 
@@ -2398,7 +2401,7 @@ if scoreboard.ready("effective-bits", "hessian", "inverse-factor", "gptq", "quan
     print(f"the file: {whole / 1e6:.0f} MB; the embedding takes most of the rest, in float16")
     from_file = quantized.round_trip(model, torch.clone)
     for name, weight in packed.weights(checkpoint):
-        from_file.get_submodule(name).weight.data = weight.to(model.device, model.dtype)
+        from_file.get_submodule(name).weight.data.copy_(weight)
     print(f"read again: {continue_text(from_file)!r}")
     del from_file
     quantized.tidy()
