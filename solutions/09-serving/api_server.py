@@ -2062,8 +2062,8 @@ with exercise("dispatcher"):
             return [(self.numbers.index(number), *rest) for number, *rest in super().step()]
 
         def cancel(self, number):
-            given = [own for place, own in enumerate(self.numbers) if place == number]
-            return super().cancel(*given or [number])
+            is_one = type(number) is int and 0 <= number < len(self.numbers)
+            return super().cancel(self.numbers[number] if is_one else number)
 
     odd = Dispatcher(ScriptedEngine(), lambda stops: OddPipe())
     number = odd.submit(prompt=[1, 2], max_new_tokens=2)
