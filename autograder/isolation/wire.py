@@ -8,9 +8,11 @@ message's tags first.
 """
 
 import math
+import operator
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any
 
 import msgpack
@@ -24,7 +26,7 @@ MAX_FRAME = 32 * 2**20  # bytes of one message
 MAX_DEPTH = 24  # containers in containers
 MAX_ITEMS = 500_000  # elements of all containers of one message together
 MAX_NESTED = 4 * MAX_FRAME  # bytes of extensions in extensions: each level is copied once
-MAX_EMPTY = MAX_ITEMS  # elements that a tensor without any would have if its sides of 0 were of 1: lists, as a list
+MAX_LISTS = MAX_ITEMS  # that tensors would be in lists beyond what their elements are, sides of 0 counted as of 1
 MAX_NUMBER_KEYS = 20_000  # of all dicts: numbers that walk over one another in a table take the square of their count
 MAX_EXACT = 1000  # whole numbers beyond 64 bits, and fractions: all of them can be made to have one hash
 MAX_KIND = 100  # characters of a type's name
@@ -110,6 +112,7 @@ class _Budget:
         self.nested = MAX_NESTED
         self.number_keys = MAX_NUMBER_KEYS
         self.exact = MAX_EXACT
+        self.lists = MAX_LISTS
         self._left = left
         self._looks = 0
 
@@ -339,7 +342,7 @@ def _build(packed: Any, from_reference: FromReference, depth: int, budget: _Budg
         return from_reference(_reference(inner))
     if packed.code == _FRACTION:
         return _fraction(inner)
-    return _tensor(inner) if packed.code == _TENSOR else _array(inner)
+    return _tensor(inner, budget) if packed.code == _TENSOR else _array(inner, budget)
 
 
 def _big_int(data: bytes) -> int:
@@ -361,10 +364,10 @@ def _reference(fields: list) -> Reference:
     return Reference(mine, number, kind[:MAX_KIND])
 
 
-def _tensor(fields: list) -> torch.Tensor:
+def _tensor(fields: list, budget: _Budget) -> torch.Tensor:
     name, shape, raw, order = _buffer(fields)
     dtype = _known(_TORCH_DTYPES, name)
-    _check_size(shape, torch.empty((), dtype=dtype).element_size(), raw)
+    _check_size(shape, torch.empty((), dtype=dtype).element_size(), raw, budget)
     _check_truth(name, raw)
     try:
         if not raw:
@@ -375,11 +378,11 @@ def _tensor(fields: list) -> torch.Tensor:
         raise WireError(f"a tensor of shape {shape}") from error
 
 
-def _array(fields: list) -> np.ndarray:
+def _array(fields: list, budget: _Budget) -> np.ndarray:
     name, shape, raw, order = _buffer(fields)
     if name not in _NUMPY_DTYPES:
         raise WireError("an array of an unknown dtype")
-    _check_size(shape, np.dtype(name).itemsize, raw)
+    _check_size(shape, np.dtype(name).itemsize, raw, budget)
     _check_truth(name, raw)
     try:
         if not raw:
@@ -405,11 +408,14 @@ def _back(order: list[int]) -> list[int]:
     return [order.index(side) for side in range(len(order))]
 
 
-def _check_size(shape: list[int], itemsize: int, raw: bytes) -> None:
+def _check_size(shape: list[int], itemsize: int, raw: bytes, budget: _Budget) -> None:
     if math.prod(shape) * itemsize != len(raw):
         raise WireError(f"a tensor of shape {shape} with {len(raw)} bytes")
-    if not raw and math.prod(size or 1 for size in shape) > MAX_EMPTY:
-        raise WireError(f"an empty tensor of shape {shape}: as lists it would be large")
+    # In lists: one for each side's rows, and the elements. With sides of 2 and more these are the most of it.
+    written = sum(accumulate((size or 1 for size in shape), operator.mul))
+    budget.lists -= max(0, written - 2 * math.prod(shape))
+    if budget.lists < 0:
+        raise WireError(f"{'a' if raw else 'an empty'} tensor of shape {shape}: as lists it would be large")
 
 
 def _check_truth(name: str, raw: bytes) -> None:

@@ -5,6 +5,7 @@ the exercise at hand loses its points with the reason, a new process replays the
 """
 
 import contextlib
+import gc
 import io
 import signal
 import time
@@ -171,6 +172,7 @@ class _Run:
                 verdict = _verdict(test, f"✗ {words}", Reason.of(outcome.RAISED, outcome.name_of(error)))
         if self._session is not None:
             self._session.end_test()  # takes back what was lent
+        gc.collect()  # a test's functions hold its names, and with them what an answer made it keep: up to all memory
         self._graded.verdicts[name] = verdict
         self._graded.seconds[name] = round(time.monotonic() - started, 3)
         self._show(index, verdict)

@@ -707,7 +707,9 @@ with exercise("flash-forward"):
     huge = (
         "scores of thousands: exp overflows without the maximum, and without m the log-sum-exp"
     )
-    flash_run(whole, whole.flip(1) * 2, randn(3, 4, seed=8), 2, 1, "large scores", huge, 1e-3)
+    for block_k in (1, 2, 3):
+        what = f"large scores, blocks of 2 and {block_k}"
+        flash_run(whole, whole.flip(1) * 2, randn(3, 4, seed=8), 2, block_k, what, huge, 1e-3)
     flash_run(whole, -whole, randn(3, 4, seed=8), 2, 1, "large negative scores", huge, 1e-3)
     far = whole.abs() + 10, -30 - whole.abs(), randn(3, 4, seed=8)
     below = "all scores of a row far below 0: m begins at -inf, or as the first block's maximum"
@@ -942,7 +944,7 @@ from fridge.testing import Hbm, exact_attention, exercise, expect_close, expect_
 
 with exercise("flash-causal"):
 
-    def heads_run(shape, blocks, causal, cause="", scale=1.0, atol=1e-5):
+    def heads_run(shape, blocks, causal, cause="", scale=1.0, atol=1e-5, scores=None):
         """Output and log-sum-exp for (heads, kv_heads, queries, keys, head_dim)."""
         heads, kv_heads, queries, keys, head_dim = shape
         q, k = (
@@ -951,6 +953,8 @@ with exercise("flash-causal"):
         )
         if scale > 100:
             q, k = q.round(), (4 * k).round()  # whole numbers: float32 makes no error in scores
+        if scores is not None:  # all of them the same
+            q, k = torch.full_like(q, scores), torch.full_like(k, head_dim**-0.5)
         v = randn(kv_heads, keys, head_dim, seed=3)
         sram = 4 * head_dim * (blocks[0] + 2 * blocks[1])
         o, lse = torch.full(q.shape, torch.nan), torch.full(q.shape[:2], torch.nan)
@@ -1020,6 +1024,7 @@ with exercise("flash-causal"):
     heads_run((2, 1, 12, 12, 8), (4, 4), True, "large scores", 40.0)
     hidden = "scores in the thousands: hidden ones are -inf, before the maximum is taken, and m begins at -inf"
     heads_run((4, 2, 12, 12, 4), (4, 4), True, hidden, 500.0, 2e-3)
+    heads_run((1, 1, 6, 8, 4), (4, 4), True, hidden, 1.0, 2e-3, scores=-9999.0)
     held = heads_run((2, 1, 7, 7, 4), (4, 4), True)
     alone = "the first query sees the first key alone: its log-sum-exp is that score"
     first = (held.array("q")[:, 0] * held.array("k")[0, 0]).sum(-1) / 2
@@ -1560,6 +1565,12 @@ with exercise("triton-forward"):
             triton_attention(*inputs, **blocks), "o, lse", "what triton_attention returns"
         )
 
+    def compared(got, q, k, v, causal, what, cause="", atol=2e-5):
+        near = atol if INTERPRETED else max(atol, 5e-3)  # a GPU may compute products in TF32
+        right = exact_attention(q, k, v, causal)
+        for part, expected, name in zip(got, right, ("output", "lse"), strict=True):
+            expect_close(part, expected, f"{what}: the {name}", cause, near)
+
     def kernel_run(shape, causal, cause="", scale=1.0, atol=2e-5, nearly="", **blocks):
         """Output and log-sum-exp for (heads, kv_heads, queries, keys, head_dim)."""
         heads, kv_heads, queries, keys, head_dim = shape
@@ -1575,11 +1586,8 @@ with exercise("triton-forward"):
             f"causal={causal}"
         )
         got = triton_parts(q.clone(), k.clone(), v.clone(), causal, **blocks)
-        near = atol if INTERPRETED else 5e-3  # a GPU may compute the products in TF32
-        right = exact_attention(q, k, v, causal)
-        for most, why in ((1e-2, cause), (near, nearly)) if nearly else ((near, cause),):
-            for part, expected, name in zip(got, right, ("output", "lse"), strict=True):
-                expect_close(part, expected, f"{what}: the {name}", why, most)
+        for most, why in ((1e-2, cause), (atol, nearly)) if nearly else ((atol, cause),):
+            compared(got, q, k, v, causal, what, why, most)
 
     formula = (
         "no mask: softmax(q k^T * scale) v, and lse is the maximum + the logarithm of the sum"
@@ -1590,16 +1598,18 @@ with exercise("triton-forward"):
     kernel_run((1, 1, 32, 32, 16), True, "query i sees the keys up to i + keys - queries")
     ### BEGIN HIDDEN TESTS
     # Looks at: several heads; who does the work, and in how many launches; queries and keys
-    #   that the blocks don't divide; fewer queries than
+    #   that the blocks don't divide; causal not given; inputs that don't lie densely; a head
+    #   beside one of NaN; fewer queries than
     #   keys, down to one, and more; heads that share KV heads; another head_dim; blocks of
-    #   queries larger than those of keys, and smaller; large scores; values that are all the
-    #   same.
-    # Stated by: "the programs share out your two outer loops, heads and blocks of queries" |
-    #   "The kernel computes everything, in one launch" | "blocks needn't divide
-    #   the lengths" | "causal: as in exercise 5; queries <= keys then." | "GROUP: query heads
-    #   for each KV head." | "head_dim a power of two, 16 or more" | "block_q, block_k: powers
-    #   of two, 16 or more." | "Everything else is as in exercise 5" | "(o, lse): [heads,
-    #   queries, head_dim] in q's dtype and [heads, queries] in float32."
+    #   queries larger than those of keys, and smaller; large scores, and very low ones; values
+    #   that are all the same.
+    # Stated by: "the programs share out your two outer loops, heads and blocks of queries" | "The
+    #   kernel computes everything, in one launch" | "blocks needn't divide the lengths" | "causal: as
+    #   in exercise 5; queries <= keys then." | "GROUP: query heads for each KV head." | "head_dim a
+    #   power of two, 16 or more" | "block_q, block_k: powers of two, 16 or more." | "So each load and
+    #   store has a **mask**" | "part.to(DEVICE).contiguous()" | "def triton_attention(q, k, v,
+    #   causal=False" | "Everything else is as in exercise 5" | "(o, lse): [heads, queries, head_dim]
+    #   in q's dtype and [heads, queries] in float32."
     # Right because: each program owns the rows it writes and has an m, l and o of its own, so
     #   that programs may run in any order or at once; and masks give what lies behind the end
     #   the weight 0.
@@ -1620,9 +1630,7 @@ with exercise("triton-forward"):
     smaller = "the last block of queries is smaller, and has a program, too"
     kernel_run((1, 1, 5, 16, 16), False, smaller)
     kernel_run((1, 1, 21, 16, 16), False, smaller)
-    behind = (
-        "the last block of keys is smaller: its keys count, and those behind the end get -inf"
-    )
+    behind = "the last block of keys is smaller: its keys count; those behind the end aren't loaded, and get -inf"
     kernel_run((1, 1, 16, 21, 16), False, behind)
     kernel_run((1, 1, 5, 3, 16), False, behind)
     kernel_run(
@@ -1630,6 +1638,27 @@ with exercise("triton-forward"):
         False,
         "rows behind the end belong to the next head: don't store them",
     )
+    lost = torch.full((1, 19, 16), torch.nan)
+    q, k, v = (
+        randn(2, 17, 16, seed=4),
+        *(torch.cat((randn(1, 19, 16, seed=seed), lost)) for seed in (5, 6)),
+    )
+    got = [part[:1] for part in triton_parts(q.clone(), k.clone(), v.clone(), False)]
+    theirs = "keys behind the end aren't loaded: here they are another head's, and NaN"
+    what = "head 0 beside a head of NaN, 17 queries, 19 keys"
+    compared(got, q[:1], k[:1], v[:1], False, what, theirs)
+    free = "without a mask each query sees all keys, however few queries lie before it"
+    kernel_run((1, 1, 33, 50, 16), False, free)
+    q, k, v = randn(1, 33, 16, seed=1), randn(1, 50, 16, seed=2), randn(1, 50, 16, seed=3)
+    inputs = q.clone(), k.clone(), v.clone()
+    what = "33 queries, 50 keys, causal not given"
+    compared(triton_parts(*inputs), q, k, v, False, what, "causal is False if it isn't given")
+    q, k, v = (
+        part.transpose(0, 1).contiguous().transpose(0, 1) for part in randn(3, 2, 18, 16)
+    )
+    lies = "2 heads, 18 queries and keys, rows of all heads side by side in memory"
+    gaps = "the offsets count on rows of one head side by side: .contiguous() puts them there"
+    compared(triton_parts(q, k, v, True), q, k, v, True, lies, gaps)
     end = "fewer queries than keys: the queries are the last positions"
     kernel_run((1, 1, 7, 40, 16), True, end)
     kernel_run((1, 1, 1, 33, 16), True, end)
@@ -1640,6 +1669,9 @@ with exercise("triton-forward"):
     kernel_run((1, 1, 18, 34, 16), True, "large scores: subtract the maximum", 40.0)
     hidden = "scores in the thousands: hidden ones are -inf, before the maximum is taken, and m begins at -inf"
     kernel_run((3, 1, 8, 8, 16), True, hidden, 300.0, 2e-3)
+    low = torch.full((1, 8, 16), -9999.0), torch.full((1, 8, 16), 0.25), randn(1, 8, 16, seed=3)
+    got = triton_parts(*(part.clone() for part in low), True)
+    compared(got, *low, True, "8 queries and keys, all scores -9999", hidden, 2e-3)
     kernel_run((1, 1, 33, 34, 16), True, "blocks of 32 and 16", block_q=32, block_k=16)
     kernel_run((1, 1, 17, 50, 16), True, "blocks of 16 and 32", block_q=16, block_k=32)
     one = torch.ones(1, 20, 16)

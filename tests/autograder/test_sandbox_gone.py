@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 
 import psutil
 import pytest
+from ending import end_all
 from grading_class import UNIT, made, skip_without_sandbox
 from three_exercises import GOOD, master_with, opened
 
@@ -24,7 +25,7 @@ from autograder.submissions.paper import Paper
 from autograder.submissions.release import read_release
 from autograder.submissions.worker import Desk, pack_task
 
-KILL = "import os, signal; os.kill({}, signal.SIGKILL)\n"
+KILL = "import ending; ending.end_all({})\n"
 # A test cell that ends the sandbox, before it calls an answer or behind it; {{0}} is the exercise.
 BEFORE_THE_CALL = GOOD.replace("    expect_equal", f"    {KILL}    expect_equal")
 BEHIND_THE_CALL = f"{GOOD}\n    {KILL}"
@@ -58,7 +59,7 @@ def test_a_sandbox_that_ends_during_a_learners_cell_gives_no_grade(sandbox):
 
 def test_a_sandbox_that_ended_before_gives_no_grade(sandbox):
     """Guards against "this test cell is broken", said of a cell for which no process could be had."""
-    end(sandbox)
+    end_all(sandbox._process.pid)
     with pytest.raises(ChildFailed, match="SandboxGone"):
         grade(sandbox, GOOD)
 
@@ -68,7 +69,7 @@ def test_a_sandbox_that_ends_while_its_time_is_asked_for_gives_no_grade(sandbox)
     usage = sandbox.usage
 
     def ends() -> object:
-        end(sandbox)
+        end_all(sandbox._process.pid)
         return usage()
 
     sandbox.usage = ends
@@ -81,7 +82,8 @@ def test_a_sandbox_that_does_not_answer_is_gone(sandbox, monkeypatch):
     sandbox.learner()
     monkeypatch.setattr(sandbox_module, "START_SECONDS", 0.5)
     for process in psutil.Process(sandbox._process.pid).children(recursive=True):
-        process.suspend()
+        with contextlib.suppress(psutil.NoSuchProcess):  # one that made others, and is done
+            process.suspend()
     with pytest.raises(SandboxGone, match="doesn't say what"):
         sandbox.usage()
     with pytest.raises(SandboxGone, match="doesn't say what"):
@@ -105,14 +107,14 @@ def test_a_fork_knows_no_status(sandbox):
     with pytest.raises(ChildFailed) as failed:
         in_child(lambda: (_ for _ in ()).throw(SandboxGone(sandbox._complaint())), 30)
     assert "exit status" not in str(failed.value)
-    end(sandbox)
+    end_all(sandbox._process.pid)
     wait_until(lambda: "exit status -9" in sandbox._complaint())
 
 
 def test_why_it_ended_is_told_to_all_who_ask(sandbox):
     """Guards against "no reason given", for somebody had asked before: the next learner's maker, or another fork."""
     os.write(sandbox._words.fileno(), b"MemoryError: of the warm process's")
-    end(sandbox)
+    end_all(sandbox._process.pid)
     sandbox.prepare()
     for _ in range(2):
         with pytest.raises(ChildFailed, match="MemoryError: of the warm process's"):
@@ -150,7 +152,7 @@ def test_a_worker_says_that_it_failed_and_the_next_one_grades_it(tmp_path, monke
     desk, graded = Desk(), Desk._grade
 
     def spoilt(self: Desk, *submission: object) -> object:
-        end(self._sandbox)
+        end_all(self._sandbox._process.pid)
         return graded(self, *submission)
 
     with monkeypatch.context() as patch:
@@ -178,8 +180,3 @@ def wait_until(so: Callable[[], bool]) -> None:
     while not so():
         assert time.monotonic() < deadline
         time.sleep(0.01)
-
-
-def end(sandbox: Sandbox) -> None:
-    """As the system does it."""
-    os.kill(sandbox._process.pid, signal.SIGKILL)

@@ -144,6 +144,25 @@ def test_what_a_call_left_behind_does_not_cost_the_next_exercise_its_cell(grade)
     assert points(graded) == [2, 2, 2]
 
 
+KEEPS = """
+from fridge.testing import exercise, expect_equal
+kept = []
+def keep(text):
+    kept.append(text)
+with exercise('{0}'):
+    {0}(keep, 2)
+    expect_equal(len(kept), 2, 'texts kept')
+"""
+
+
+def test_what_one_test_kept_leaves_the_next_its_memory(grade, monkeypatch):
+    """Guards against a test whose own functions hold what an answer made it keep, until the others have no room."""
+    monkeypatch.setattr(split, "MAX_MEMORY", 500 * 2**20)
+    fill = "def {0}(keep, times):\n    for _ in range(times):\n        keep('x' * 30_000_000 + chr(128_024))"  # 120 MB
+    graded = grade(test=KEEPS, others=KEEPS, answers={name: fill.format(name) for name in NAMES})
+    assert points(graded) == [2, 2, 2], [verdict.message for verdict in graded.verdicts.values()]
+
+
 def test_the_notebooks_time_ends_every_wait(grade, monkeypatch):
     """Guards against many cells, each within its limit, that together take for ever and lose all points."""
     monkeypatch.setattr(split, "SECONDS_PER_NOTEBOOK", 4)

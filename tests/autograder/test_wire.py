@@ -426,6 +426,25 @@ def test_an_empty_tensor_of_many_rows_is_refused(code, shape):
         assert list(got.shape) == fine
 
 
+@pytest.mark.parametrize("code", [2, 3])
+@pytest.mark.parametrize("shape", [[2**17, *[1] * 30], [1, 2**15, *[1] * 40], [2**17, *[1] * 30, 0]])
+def test_a_tensor_of_many_lists_is_refused(code, shape):
+    """Guards against sides of 1, each of which is a list more around every element: a few KB are gigabytes."""
+    refused = msgpack.ExtType(code, raw_tensor("int8", shape, bytes(math.prod(shape))))
+    with pytest.raises(WireError, match="as lists"):
+        decode(msgpack.packb(refused), no_reference)
+    fine = msgpack.ExtType(code, raw_tensor("int8", [2**10, 2**9, 1], bytes(2**19)))
+    assert len(decode(msgpack.packb([fine] * 9), no_reference)) == 9
+
+
+def test_empty_tensors_of_one_message_are_counted_together():
+    """Guards against a thousand that are each just small enough."""
+    empty = msgpack.ExtType(2, raw_tensor("int8", [200_000, 0]))
+    assert len(decode(msgpack.packb([empty]), no_reference)) == 1
+    with pytest.raises(WireError, match="as lists"):
+        decode(msgpack.packb([empty] * 2), no_reference)
+
+
 def test_there_is_no_pickle():
     """Guards against a decoder that runs code: none of the modules on this way knows one."""
     from pathlib import Path

@@ -21,10 +21,10 @@ GOOD = "from fridge.testing import exercise, expect_equal\nwith exercise('{0}'):
 NAMES = ("one", "two", "three")
 
 
-def master_with(test: str = GOOD) -> NotebookNode:
+def master_with(test: str = GOOD, others: str = GOOD) -> NotebookNode:
     """A master of three exercises; the first one's test is `test`."""
     text = "".join(
-        EXERCISE.format(name) + TEST.format(name, 2, (test if name == "one" else GOOD).format(name)) for name in NAMES
+        EXERCISE.format(name) + TEST.format(name, 2, (test if name == "one" else others).format(name)) for name in NAMES
     )
     return jupytext.reads(text, fmt="py:percent")
 
@@ -57,8 +57,9 @@ def grade(sandbox, monkeypatch) -> Callable[..., Graded]:
         answers: dict[str, str] | None = None,
         test: str = GOOD,
         edit: Callable[[NotebookNode], None] | None = None,
+        others: str = GOOD,
     ) -> Graded:
-        master = master_with(test)
+        master = master_with(test, others)
         notebook = copy.deepcopy(master)
         cells = []
         for cell in notebook.cells:

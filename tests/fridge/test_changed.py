@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
-from fridge.testing import Wrong, outcome
+from fridge.testing import Wrong, allocated, outcome
 from fridge.testing.changed import LONGEST_NAME, MOST, is_name
 
 HEAD = "import torch\nimport numpy as np\nfrom fridge.testing import exercise, expect_equal, expect_raises\n"
@@ -273,3 +273,10 @@ def test_names_are_told_as_they_can_be(name):
 )
 def test_what_is_a_name(name, is_one):
     assert is_name(name) is is_one
+
+
+def test_a_long_text_is_not_cut_into_names():
+    """Guards against the memory of millions of parts of what is too long anyway."""
+    is_one, size = allocated(is_name, "." * 10**6)
+    assert not is_one
+    assert size < 100_000

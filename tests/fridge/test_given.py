@@ -18,6 +18,7 @@ from fridge.testing import (
     token_ids,
     whole_numbers,
 )
+from fridge.testing.expect import is_large
 from fridge.testing.given import MOST_NUMBERS
 
 CODES = torch.tensor([[1, 2], [3, 4]], dtype=torch.int8)
@@ -122,9 +123,11 @@ def test_what_is_a_number(got):
 
 
 @pytest.mark.parametrize("make", [torch.zeros, lambda *shape: np.zeros(shape)])
-@pytest.mark.parametrize("shape", [(2**26, 0), (2**21,), (0, 2**40)])
+@pytest.mark.parametrize("shape", [(2**26, 0), (2**21,), (0, 2**40), (2**17, *[1] * 30)])
 def test_a_large_tensor_is_no_list(make, shape):
     """Guards against 2 GB of lists from a tensor of 25 bytes."""
+    assert is_large(make(*shape))
+    assert not is_large(make(2**10, 2**9, 2))
     with pytest.raises(Wrong):
         expect_equal(make(*shape), [1, 2], "codes")
     with pytest.raises(Wrong):

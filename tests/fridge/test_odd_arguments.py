@@ -20,8 +20,11 @@ from fridge.models.caches import ConcatCache, RewindableCache
 from fridge.testing import (
     CountingPool,
     Hbm,
+    KneeServer,
     RecordingModel,
+    ScriptedEngine,
     ScriptedModel,
+    ScriptedPipes,
     ScriptedSpeaker,
     SpareAllocator,
     Wrong,
@@ -29,6 +32,7 @@ from fridge.testing import (
     tiny_llama,
 )
 from fridge.testing.blocks import RecordingBlock, RecordingLayer, Rounding
+from fridge.testing.streaming import ScriptedPipe
 from fridge.testing.tiny import TinyLlama
 from fridge.workbench import arguments
 
@@ -142,6 +146,12 @@ def block() -> RecordingBlock:
     return RecordingModel(1).blocks[0]
 
 
+def running() -> ScriptedEngine:
+    engine = ScriptedEngine()
+    engine.add(prompt=[1, 2], max_new_tokens=2)
+    return engine
+
+
 def held(kind: type) -> Any:
     cache = kind()
     cache.update(0, torch.zeros(1, 2, 3, 4), torch.zeros(1, 2, 3, 4))
@@ -195,6 +205,17 @@ CASES = [
         {"layer": block().layers["mix"], "inputs": torch.ones(2, 3, 6)},
         lambda o: len(o.calls),
     ),
+    Case(
+        lambda: ScriptedEngine(),
+        "add",
+        {"prompt": [1, 2], "max_new_tokens": 2, "stop_token": None},
+        lambda o: len(o.numbers),
+    ),
+    Case(lambda: ScriptedEngine(), "add", {"others": None}, lambda o: len(o.numbers)),
+    Case(running, "cancel", {"number": running().numbers[0]}, lambda o: len(o.running)),
+    Case(lambda: ScriptedPipes()([]), "push", {"token": 1}),
+    Case(lambda: ScriptedPipes(), "__call__", {"stops": []}, lambda o: len(o.made)),
+    Case(lambda: KneeServer(2.0), "__call__", {"rate": 1.0}, lambda o: len(o.runs)),
 ]
 
 
@@ -217,6 +238,10 @@ def test_every_method_that_is_lent_is_looked_at() -> None:
         RecordingBlock,
         RecordingLayer,
         Rounding,
+        ScriptedEngine,
+        ScriptedPipe,
+        ScriptedPipes,
+        KneeServer,
     ):
         for name in kind.learner_may:
             if name == "__len__" or not callable(getattr(kind, name, None)):

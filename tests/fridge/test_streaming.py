@@ -36,7 +36,10 @@ def test_an_engine_refuses_by_answers_and_objects_to_misuse():
         with pytest.raises(error) as refused:
             engine.add(max_new_tokens=1, **wishes)
         assert refused.value.is_an_answer
-    for wishes in ({"prompt": [1]}, {"prompt": [1], "max_new_tokens": 1, "stops": []}, {"prompt": "12"}):
+    for wishes in (
+        *({"prompt": [1]}, {"prompt": [1], "max_new_tokens": 1, "stops": []}, {"prompt": "12"}),
+        *({"prompt": [1] * 2000, "max_new_tokens": 1}, {"prompt": [1], "max_new_tokens": 1, "stop_token": "9"}),
+    ):
         with pytest.raises(Wrong):
             engine.add(**wishes)
     with pytest.raises(Wrong):
@@ -72,6 +75,9 @@ def test_a_pipe_writes_down_what_it_must_not_be_asked():
     assert len(pipes.complaints) == 3
     with pytest.raises(Refused):
         pipes(["?"])
+    for many in ([""] * 2000, ["x" * 2000]):
+        with pytest.raises(Wrong, match="stops"):
+            pipes(many)
 
 
 @pytest.mark.parametrize(

@@ -68,8 +68,9 @@ def watched(libraries: tuple[str, ...], asks: Callable[[str], bool]) -> Iterator
 
 def is_name(text: str) -> bool:
     """Whether it can be a function's or an argument's: `f.<locals>.g`."""
-    parts = text.split(".")
-    return len(text) <= LONGEST_NAME and all(part.isidentifier() or re.fullmatch("<[a-z]+>", part) for part in parts)
+    if len(text) > LONGEST_NAME:
+        return False
+    return all(part.isidentifier() or re.fullmatch("<[a-z]+>", part) for part in text.split("."))
 
 
 class _Watch:

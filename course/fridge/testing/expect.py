@@ -8,6 +8,8 @@ and tensors are read with `Tensor`'s own functions, which a subclass or an attri
 import math
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import accumulate
+from operator import mul
 from typing import Any
 
 import numpy as np
@@ -20,7 +22,7 @@ from fridge.workbench import arguments
 RETURN = "None (is a `return` missing?)"
 LONG, MANY = 200, 8  # characters and tensor elements that a message shows; beyond, it shows a part or the shape
 LARGEST = 2**1000  # of whole numbers; beyond, float has none
-LARGE = 2**20  # elements of a tensor that is taken apart; an empty one of [2**26, 0] is as many lists
+LARGE = 2**20  # elements of a tensor that is taken apart, and lists; an empty one of [2**26, 0] is as many
 
 
 def expect_close(got: Any, expected: Tensor, what: str, cause: str = "", atol: float = 1e-5) -> None:
@@ -124,7 +126,8 @@ def is_real_tensor(value: Any) -> bool:
 
 def is_large(value: Tensor | np.ndarray) -> bool:
     """Whether a tensor or array is too large to be made a list of."""
-    return math.prod(max(side, 1) for side in value.shape) > LARGE
+    *lists, elements = accumulate((max(side, 1) for side in value.shape), mul, initial=1)
+    return elements > LARGE or sum(lists) > LARGE  # sides of 1: each is a list more around every element
 
 
 def on_cpu(value: Tensor) -> Tensor:

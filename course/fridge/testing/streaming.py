@@ -10,12 +10,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from fridge.testing.expect import InWords, describe, expect_equal, wrong
+from fridge.testing.given import expect_number
 from fridge.workbench import arguments
 
 PAUSE = -1  # in a prompt: a step in which the request gets no token
 HELD = 100  # tokens from here on are those 100 below, and a pipe holds their letters back until the next token
 BREAKS, BREAKS_AT_THE_END = 66, 67  # tokens at which a pipe raises: when they are pushed, or when it is flushed
 MOST_RUNS = 10_000  # of a server with a knee, in one search
+MOST_TOKENS = 1_000  # of a prompt, and letters of a request's stops: all of a test's are far shorter
 
 
 class Full(RuntimeError):
@@ -69,10 +71,11 @@ class ScriptedEngine:
     def add(self, prompt: Any = (), max_new_tokens: Any = None, stop_token: Any = None, **others: Any) -> int:
         """Take a request; its number. Raises Full, Refused for an empty prompt, Wrong for what no engine takes."""
         tokens, most = arguments.wholes(prompt), arguments.whole(max_new_tokens)
-        if others or tokens is None or most is None:
-            got = (
-                ", ".join(others) or f"prompt={arguments.said(prompt)}, max_new_tokens={arguments.said(max_new_tokens)}"
-            )
+        stop = arguments.whole(stop_token)
+        is_odd = tokens is None or len(tokens) > MOST_TOKENS or most is None
+        if others or is_odd or (stop is None and stop_token is not None):
+            given = {"prompt": prompt, "max_new_tokens": max_new_tokens, "stop_token": stop_token}
+            got = ", ".join(others)[:100] or ", ".join(f"{name}={arguments.said(one)}" for name, one in given.items())
             raise wrong(
                 "what engine.add was given", "prompt, max_new_tokens and stop_token, as submit was", InWords(got)
             )
@@ -83,7 +86,7 @@ class ScriptedEngine:
         number = 1000 + 37 * (len(self.numbers) + 5) % 101  # 37 and 101 have no common divisor
         number += 101 * (len(self.numbers) // 101)
         self.numbers.append(number)
-        self.running[number] = {"left": tokens, "most": most, "stop_token": stop_token, "told": 0}
+        self.running[number] = {"left": tokens, "most": most, "stop_token": stop, "told": 0}
         return number
 
     def step(self) -> list[tuple[int, int, str | None]]:
@@ -187,7 +190,8 @@ class ScriptedPipes:
 
     def __call__(self, stops: Any = ()) -> ScriptedPipe:
         """A new pipe. Raises Refused for "?" among the stops."""
-        if type(stops) not in (list, tuple) or not all(type(stop) is str for stop in stops):
+        is_list = type(stops) in (list, tuple) and all(type(stop) is str for stop in stops)
+        if not is_list or len(stops) + sum(map(len, stops)) > MOST_TOKENS:
             raise wrong("what text_of was given", "the stops that submit was given", stops)
         if "?" in stops:
             raise Refused("'?' is no stop string")
@@ -239,10 +243,7 @@ class KneeServer:
 
     def __call__(self, rate: Any) -> bool:
         """Whether a run at this rate meets the limits. Raises Wrong for a rate that is no number, and too many runs."""
-        own = arguments.number(rate.item() if arguments.has_values(rate) and rate.numel() == 1 else rate)
-        own = own.item() if hasattr(own, "item") else own
-        if type(own) is bool or not isinstance(own, int | float):
-            raise wrong("the rate of a run", "a number", rate)
+        own = expect_number(rate, "the rate of a run")
         if len(self.runs) >= MOST_RUNS:
             raise wrong("runs of the server", f"fewer than {MOST_RUNS}", InWords("more"))
         before = sum(rate == own for rate, _ in self.runs)
