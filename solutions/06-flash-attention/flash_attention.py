@@ -1638,14 +1638,11 @@ with exercise("triton-forward"):
         False,
         "rows behind the end belong to the next head: don't store them",
     )
-    lost = torch.full((1, 19, 16), torch.nan)
-    q, k, v = (
-        randn(2, 17, 16, seed=4),
-        *(torch.cat((randn(1, 19, 16, seed=seed), lost)) for seed in (5, 6)),
-    )
+    q, k = randn(2, 17, 16, seed=4), randn(2, 19, 16, seed=5)
+    v = torch.cat((randn(1, 19, 16, seed=6), torch.full((1, 19, 16), torch.nan)))
     got = [part[:1] for part in triton_parts(q.clone(), k.clone(), v.clone(), False)]
     theirs = "keys behind the end aren't loaded: here they are another head's, and NaN"
-    what = "head 0 beside a head of NaN, 17 queries, 19 keys"
+    what = "head 0 beside a head whose values are NaN, 17 queries, 19 keys"
     compared(got, q[:1], k[:1], v[:1], False, what, theirs)
     free = "without a mask each query sees all keys, however few queries lie before it"
     kernel_run((1, 1, 33, 50, 16), False, free)
