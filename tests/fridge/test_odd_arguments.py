@@ -166,9 +166,15 @@ PIECE = torch.zeros(1, 2, 1, 4)
 IDS = torch.tensor([[1, 2, 3]])
 CASES = [
     Case(hbm, "shape", {"name": "q"}),
-    Case(hbm, "load", {"name": "q", "start": 0, "stop": 2, "head": None}, lambda o: o.bytes_loaded, size),
+    Case(hbm, "load", {"name": "q", "start": 0, "stop": 2, "head": None, "row": None}, lambda o: o.bytes_loaded, size),
     Case(hbm, "load", {"name": "kv", "start": 0, "stop": 2, "head": 1}, lambda o: o.bytes_loaded, size),
-    Case(hbm, "store", {"name": "q", "start": 0, "block": torch.ones(2, 2), "head": None}, lambda o: o.bytes_stored),
+    Case(
+        hbm,
+        "store",
+        {"name": "q", "start": 0, "block": torch.ones(2, 2), "head": None, "row": None},
+        lambda o: o.bytes_stored,
+    ),
+    Case(hbm, "store", {"name": "q", "start": 0, "block": torch.ones(2), "row": 1}, lambda o: o.bytes_stored),
     Case(hbm, "store", {"name": "kv", "start": 0, "block": torch.ones(2, 4), "head": 0}, lambda o: o.bytes_stored),
     Case(loaded, "free", {"name": "q"}),
     Case(hbm, "new", {"name": "s", "shape": (2, 2)}, lambda o: o.largest_created),
@@ -221,7 +227,12 @@ CASES = [
 
 # A right name of another array, or a right head, is told by what doesn't fit it.
 NAMED = {"name": ("name", "block", "rows", "head"), "head": ("head", "block"), "blocks": ("block",)}
-NAMED |= {"source": ("source", "itself"), "target": ("target", "itself"), "start": ("start", "row")}
+NAMED |= {
+    "row": ("row", "block"),
+    "source": ("source", "itself"),
+    "target": ("target", "itself"),
+    "start": ("start", "row"),
+}
 
 
 def test_every_method_that_is_lent_is_looked_at() -> None:
