@@ -447,9 +447,9 @@ with exercise("add-rms-norm"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: an eps that counts; tiles that don't divide a row, of one value, larger than a row; one token, and one
-    #   column; float16 with large and with small values; rows of very different size; a row of zeros.
+    #   column; float16 with large and with small values; with both in a row; rows of very different size; a row of zeros.
     # Stated by: "is added to the mean of the squares, under the root" | "1 or more; it needn't divide hidden" |
-    #   "holds "x" and "residual" [tokens, hidden]" | "The arrays may be float16, and there 300² is infinite" | "for
+    #   "holds "x" and "residual" [tokens, hidden]" | "Computes in float32" | "The arrays may be float16, and there 300² is infinite" | "for
     #   each token:" | "normalise it for the next product"
     # Right because: the sum of squares can be gathered tile by tile in one number, so that a row which doesn't fit
     #   costs one more pass, and nothing else.
@@ -476,6 +476,15 @@ with exercise("add-rms-norm"):
             a, b = ((200 * part).round().mul(unit).half() for part in (x, residual))
             case = f"float16, values of {words}, tiles of {tile}"
             expect_normed(a, b, torch.ones(24).half(), tile, case, wide, eps=1e-12, atol=4e-3)
+    # A column that makes the root small, and has no weight; what float16 keeps of the others' quotients has two digits.
+    a = (torch.arange(1, 25) * 2.0**-14).half().repeat(2, 1)
+    a[:, 0] = 300.0
+    weight = torch.full((24,), 1024.0).half()
+    weight[0] = 0.0
+    once = "rounded once, when it is stored: in between all is float32"
+    for tile in (24, 9):
+        case = f"float16, small values beside one of 300, tiles of {tile}"
+        expect_normed(a, torch.zeros_like(a), weight, tile, case, once, atol=1.5e-5)
     ### END HIDDEN TESTS
 
 # %% nbgrader={"grade": true, "grade_id": "add-rms-norm-traffic-test", "locked": true, "points": 2, "schema_version": 3, "solution": false, "task": false}
@@ -644,7 +653,8 @@ with exercise("swiglu"):
         "a tile of gate ends where the gate ends",
     )
     ### BEGIN HIDDEN TESTS
-    # Looks at: other tiles, of one value and larger than a half; one column; many tokens; gates of ten thousands; float16.
+    # Looks at: other tiles, of one value and larger than a half; one column; many tokens; gates of ten thousands;
+    #   float16, also with gates whose silu is tiny.
     # Stated by: "1 or more; it needn't divide inner" | "holds "gate_up" [tokens, 2 * inner]" | "silu(gate) * up, for
     #   each token" | "Gates may be in the tens of thousands, above 0 or below" | "Computes in float32"
     # Right because: y needs the two values of its own place and no other, so that one visit suffices.
@@ -674,6 +684,9 @@ with exercise("swiglu"):
     expect_gated(
         *exact, 5, "float16", "computed in float32, and rounded once, when it is stored", 8e-3
     )
+    small = torch.tensor([[-14.0, -14.5, -15.0, -15.5, -16.0, -17.0]]).half()
+    once = "silu of -15 has one digit in float16: what it is multiplied by comes before the rounding"
+    expect_gated(small, torch.full((1, 6), 3e4).half(), 4, "float16, gates of -14 to -17", once, 2e-4)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -776,10 +789,10 @@ with exercise("swiglu-triton"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: columns that the block doesn't divide, fewer than a block; one column; many tokens; gates of ten
-    #   thousands; float16; launches.
+    #   thousands; float16; launches; a gate_up that lies in memory column by column.
     # Stated by: "BLOCK needn't divide it" | "columns for a program, a power of two" | "[tokens, inner], in
     #   gate_up's dtype" | "Gates may be in the tens of thousands" | "float32 or float16" | "in one launch
-    #   of the kernel, which computes everything"
+    #   of the kernel, which computes everything" | "gate_up.to(DEVICE).contiguous()"
     # Right because: each program owns the values of y that it writes, so that they may run in any order or at once.
     for inner, block in ((5, 16), (17, 16), (33, 32), (64, 64), (1, 16), (100, 64)):
         case = f"4 tokens of {inner}, blocks of {block}"
@@ -797,6 +810,15 @@ with exercise("swiglu-triton"):
     )
     a, b = ((randn(3, 20, seed=seed) * 8).round().half() / 4 for seed in (5, 6))
     expect_launched(a, b, "float16", "computed in float32, and rounded once", 8e-3, block=16)
+    turned = torch.cat((a, b), dim=1).T.contiguous().T
+    wide = a.double()
+    expect_close(
+        triton_swiglu(turned, 16),
+        wide * torch.sigmoid(wide) * b.double(),
+        "a gate_up that lies column by column: y",
+        "the kernel's offsets are of rows: .contiguous() first",
+        8e-3,
+    )
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -2161,9 +2183,10 @@ with exercise("tactics"):
     runs_of(card, [16, 32], (8, 7, 5), 1, "5 tokens", rounded)
     ### BEGIN HIDDEN TESTS
     # Looks at: noise in all runs but one, whichever; what compiling takes; one timed run; tiles that don't fit, first, in the middle and
-    #   all; asked again when none has fitted; equal times; powers of two, and one more; other columns and rows; many shapes; two tuners.
+    #   all; asked again when none has fitted; equal times; powers of two, and one more; other columns and rows; many shapes; two tuners;
+    #   repeats that isn't given.
     # Stated by: "Noise only ever *adds* time, so the **least** of them counts" | "The first run of a tile isn't timed: it compiles" | "timed runs of
-    #   each, 1 or more" | "What doesn't fit raises a `ValueError`, is left out, and isn't run again" | "If nothing fits, that is a `ValueError` as
+    #   each, 1 or more" | "`repeats` runs are timed, each by itself" | "What doesn't fit raises a `ValueError`, is left out, and isn't run again" | "If nothing fits, that is a `ValueError` as
     #   well, and nothing is remembered" | "of several that are equally fast the first" | "rounded up to a power of two" | "for that shape the
     #   tiles are tried, once" | "all shapes that round to it get the answer without a run" | "Finds the fastest tile for a shape by
     #   trying, and remembers it"
@@ -2217,6 +2240,9 @@ with exercise("tactics"):
         "three equally fast tiles",
         "the first of the list",
     )
+    card = card_with({16: 0.3, 32: 0.1}, shape)
+    Tuner(card, [16, 32]).best(shape)
+    runs_of(card, [16, 32], shape, 3, "repeats not given", "repeats=3")
     for tokens, power in (
         (1, 1),
         (2, 2),

@@ -222,6 +222,41 @@ def test_within_a_capture_there_are_launches_alone():
         device.end()
 
 
+@pytest.mark.parametrize("kept", ["buffers", "replays", "captures", "launches", "a graph"])
+def test_a_device_keeps_so_much_and_no_more(kept, monkeypatch):
+    monkeypatch.setattr("fridge.testing.fusion.MOST_ROWS", 40)
+    monkeypatch.setattr("fridge.testing.fusion.MOST_STEPS", 30)
+    device = Device()
+    x, y = device.buffer(3), device.buffer(3)
+    device.begin()
+    device.step(x, y)
+    graph = device.end()
+    more = {
+        "buffers": lambda: device.buffer(2),
+        "replays": lambda: device.replay(graph),
+        "captures": lambda: device.end() if device.begin() is None else None,
+        "launches": lambda: device.step(x, y),
+        "a graph": lambda: device.step(x, y),
+    }[kept]
+    if kept == "a graph":
+        device.begin()
+
+    def without_end():
+        for _ in range(100):
+            more()
+
+    with pytest.raises(Wrong, match="of a device"):
+        without_end()
+
+
+@pytest.mark.parametrize("shape", [(1,) * 9, [2] * 1000, range(2**20), "4", 4, {4: 2}, None])
+def test_a_card_runs_shapes(shape):
+    card = Card({})
+    with pytest.raises(Wrong, match=r"card.run\(tile, shape\)"):
+        card.run(16, shape)
+    assert not card.runs
+
+
 def test_noise_adds_time_and_leaves_one_run_alone():
     shape = (4, 2, 2)
     card = Card({(16, shape): 0.5}, seed=3, calm=2)

@@ -97,6 +97,37 @@ def test_launches_of_kernels():
         assert not times or torch.equal(copied, x)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton isn't here")
+@pytest.mark.parametrize(("read", "written"), [(20, 20), (24, 20), (20, 24), (21, 20), (20, 21)])
+def test_a_kernel_stays_inside_its_tensors(read, written):
+    """Guards against a mask that is one too wide: what it spoils nobody compares."""
+    from fridge.attention.kernels import INTERPRETED, tl, triton
+
+    @triton.jit
+    def copy_kernel(x, y, read, written, BLOCK: tl.constexpr):
+        place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.store(y + place, tl.load(x + place, mask=place < read), mask=place < written)
+
+    if not INTERPRETED:
+        pytest.skip("a GPU runs it")
+
+    def copy(x):
+        y = torch.empty_like(x)
+        copy_kernel[(3,)](x, y, read, written, BLOCK=8)
+        return y
+
+    x = torch.arange(20.0)
+    if read == written == 20:
+        assert torch.equal(measured(copy, x)[0], x)
+        view = torch.zeros(60)[20:40].copy_(x)
+        assert torch.equal(measured(copy, view)[0], x)
+        return
+    does = "stores" if written > 20 else "loads"
+    with pytest.raises(Exception, match=f"{does} outside of its tensors"):
+        measured(copy, x)
+    assert measured(lambda: 1)[0] == 1
+
+
 BIG = torch.zeros(1000)
 
 

@@ -17,9 +17,10 @@ from fridge.testing.streaming import expect_json
 from fridge.workbench import arguments
 
 PARTS = ("ops", "reads", "writes")  # of a kernel
-MOST_BUFFERS, MOST_VALUES = 1000, 2**20  # of a device; of one buffer
-MOST_RUNS = 10_000  # of a card
 WIDTH = 4  # columns of a device's buffers
+MOST_ROWS = 2**16  # of a device: of its buffers, and of what its replays found
+MOST_STEPS = 10_000  # of a device: captures, and launches, those within a graph, too
+MOST_RUNS, MOST_SIDES = 10_000, 8  # of a card; of a shape that it runs
 TICK = 2.0**-20  # of a card's clock, in seconds: sums and differences of it are exact
 
 
@@ -200,6 +201,7 @@ class Device:
 
     def __init__(self) -> None:
         self.launches = self.captures = self.kernels_run = 0
+        self._rows = self._steps = 0
         self.replayed: list[Tensor] = []
         self._memory: list[Tensor] = []
         self._shown: dict[int, Tensor] = {}  # what `read` gave, which changes with the buffer
@@ -214,9 +216,10 @@ class Device:
     def buffer(self, rows: Any) -> int:
         """Make a buffer [rows, 4] of NaN; its number."""
         count = arguments.whole(rows)
-        if count is None or not 1 <= count <= MOST_VALUES // WIDTH or len(self._memory) >= MOST_BUFFERS:
-            raise wrong("rows of device.buffer(…)", f"a whole number, 1 or more; {MOST_BUFFERS} buffers at most", rows)
+        if count is None or count < 1:
+            raise wrong("rows of device.buffer(…)", "a whole number, 1 or more", rows)
         self._outside("device.buffer")
+        self._take_rows(count)
         self._memory.append(torch.full((count, WIDTH), torch.nan))
         return len(self._memory) - 1
 
@@ -247,6 +250,7 @@ class Device:
         """End the capture; the graph's number."""
         if self._recording is None:
             raise wrong("device.end()", "a capture that has begun", InWords("none"))
+        self._take_step()
         self._graphs.append(self._recording)
         self._recording = None
         self.captures += 1
@@ -263,14 +267,17 @@ class Device:
             raise wrong(
                 "kernels in the graph that is replayed", "those of a step", InWords("none: nothing was captured")
             )
+        found = self._memory[recorded[0][1]]
+        self._take_rows(len(found))
         self.launches += 1
-        self.replayed.append(self._memory[recorded[0][1]].clone())
+        self.replayed.append(found.clone())
         for kernel in recorded:
             self._run(*kernel)
 
     def launch(self, kernel: str, x: int, y: int) -> None:
         """For a test's step: launch a kernel that reads buffer x and writes buffer y; record it in a capture."""
         if self._recording is not None:
+            self._take_step()
             self._recording.append((kernel, x, y))
             return
         self.launches += 1
@@ -281,11 +288,13 @@ class Device:
         source, target = self._number(x, "step"), self._number(y, "step")
         rows = [len(self._memory[number]) for number in (source, target)]
         if source == target or rows[0] != rows[1]:
-            raise wrong("the buffers of step", "two of as many rows", InWords(f"rows {rows}, buffers {[x, y]}"))
+            got = InWords(f"rows {rows}, buffers {[source, target]}")
+            raise wrong("the buffers of step", "two of as many rows", got)
         for kernel, place in (("scale", source), ("square", target), ("sum", target)):
             self.launch(kernel, place, target)
 
     def _run(self, kernel: str, x: int, y: int) -> None:
+        self._take_step()
         values = self._memory[x]
         made = {
             "scale": lambda: 2 * values + 1,
@@ -305,6 +314,16 @@ class Device:
         if number is None or not 0 <= number < len(self._memory):
             raise wrong(f"the buffer of {what}(…)", "a number that device.buffer gave", buffer)
         return number
+
+    def _take_rows(self, rows: int) -> None:
+        self._rows += rows
+        if self._rows > MOST_ROWS:
+            raise wrong("rows of all buffers and replays of a device", f"at most {MOST_ROWS}", self._rows)
+
+    def _take_step(self) -> None:
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise wrong("captures and kernels of a device", f"at most {MOST_STEPS}", InWords("more"))
 
     def _outside(self, what: str) -> None:
         if self._recording is not None:
@@ -351,7 +370,7 @@ class Card:
             NoRoom: the tile doesn't fit for this shape.
         """
         number, sides = arguments.whole(tile), arguments.wholes(shape)
-        if number is None or sides is None or len(self.runs) >= MOST_RUNS:
+        if number is None or sides is None or len(sides) > MOST_SIDES or len(self.runs) >= MOST_RUNS:
             got = InWords(f"run({arguments.said(tile)}, {arguments.said(shape)})")
             raise wrong("card.run(tile, shape)", f"a tile, a tuple of whole numbers; {MOST_RUNS} runs at most", got)
         key = (number, tuple(sides))

@@ -6,10 +6,8 @@ tracemalloc.
 """
 
 import gc
-import importlib.util
 import tracemalloc
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -21,6 +19,8 @@ from torch.nn.parameter import is_lazy
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+from fridge.testing.launches import watched
 
 MOST_OBJECTS = 100_000  # that are gone through to find an object's tensors
 _CPU_ATTENTION = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu  # which the counter doesn't know
@@ -55,14 +55,17 @@ class Work:
 
 
 def measured(function: Callable[..., Any], *positional: Any, **named: Any) -> tuple[Any, Work]:
-    """Call a learner's function; what it returns, and the work that it took."""
+    """Call a learner's function; what it returns, and the work that it took.
+
+    A kernel that leaves its tensors' memory raises IndexError where Triton's interpreter runs it.
+    """
     elsewhere = getattr(type(function), "__measured__", None)  # of what stands for a function in another process
     if elsewhere is not None:
         value, numbers = elsewhere(function, positional, named)
         return value, Work(*numbers)
     tensors = _Tensors(_reached(function.__self__)[0] if type(function) is MethodType else set())
     flops = FlopCounterMode(display=False, custom_mapping={_CPU_ATTENTION: _attention_flops})
-    with _launches() as launches, flops, tensors:
+    with watched() as launches, flops, tensors:
         value = function(*positional, **named)
     return value, Work(flops.get_total_flops(), tensors.largest, len(launches))
 
@@ -194,33 +197,3 @@ def _all_memories(values: Any) -> Iterator[Memory]:
     for value in tree_leaves(values):
         if isinstance(value, Tensor):
             yield from (_memory(plain) for plain in _plain(value) if plain.is_floating_point())
-
-
-@contextmanager
-def _launches() -> Iterator[list[str]]:
-    # Names of the kernels that are launched, whichever of Triton's two ways runs them.
-    launched: list[str] = []
-    with ExitStack() as stack:
-        if importlib.util.find_spec("triton"):
-            from triton.runtime.interpreter import InterpretedFunction
-            from triton.runtime.jit import JITFunction
-
-            for kind in (InterpretedFunction, JITFunction):
-                stack.enter_context(_noted(kind, launched))
-        yield launched
-
-
-@contextmanager
-def _noted(kind: type, launched: list[str]) -> Iterator[None]:
-    run = kind.run
-
-    def noted(self: Any, *positional: Any, **named: Any) -> Any:
-        if not named.get("warmup"):
-            launched.append(self.__name__)
-        return run(self, *positional, **named)
-
-    kind.run = noted
-    try:
-        yield
-    finally:
-        kind.run = run
