@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fridge.fusion.merged import weights_of
 from fridge.models.llama import Layer, Llama, LlamaConfig, attend_causally, rope_table, rotate
 
 Op = dict[str, Any]
@@ -161,19 +162,10 @@ def layer_inputs(model: Llama, tokens: Tensor) -> tuple[dict[str, Tensor], dict[
 
 
 def _weights(layer: Layer) -> dict[str, Tensor]:
-    attention, mlp = layer.self_attn, layer.mlp
-    products = {
-        "q": attention.q_proj,
-        "k": attention.k_proj,
-        "v": attention.v_proj,
-        "out": attention.o_proj,
-        "gate": mlp.gate_proj,
-        "up": mlp.up_proj,
-        "down": mlp.down_proj,
-    }
-    norms = {"norm": layer.input_layernorm, "norm 2": layer.post_attention_layernorm}
-    weights = {f"{name} weight": linear.weight.T for name, linear in products.items()}
-    return weights | {f"{name} weight": norm.weight for name, norm in norms.items()}
+    own = weights_of(layer)
+    products = {name: own[name].T for name in ("q", "k", "v", "gate", "up", "down")} | {"out": own["o"].T}
+    norms = {"norm": own["input_norm"], "norm 2": own["post_norm"]}
+    return {f"{name} weight": weight for name, weight in (products | norms).items()}
 
 
 def run(
