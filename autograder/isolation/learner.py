@@ -206,12 +206,10 @@ class Server:
                 raise self._error(*rest)
             self._send(self._answer(action, rest))  # the test's object calls back: a model that updates your cache
 
-    def _take(self, value: Any, changed: dict[int, Tensor], share: int | None) -> Any:
-        for number, now in changed.items():
-            self._shared.pop(number).detach().copy_(now)
-        if share is not None:
-            self._shared[share] = value
-        return value
+    def _take(self, value: Any, changed: list[tuple[int, Tensor, bool]], share: int | None) -> Any:
+        for number, now, stays in changed:
+            (self._shared[number] if stays else self._shared.pop(number)).detach().copy_(now)
+        return value if share is None else self._shared.setdefault(share, value)
 
     def _error(self, kind: str, message: str) -> BaseException:
         # The learner's own, if it only passed through the test's object: `except CacheFull` must find it.

@@ -7,7 +7,7 @@ iteration) and nothing else. What comes back is decoded by `wire`; a peer that b
 import itertools
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from torch import Tensor
@@ -18,6 +18,7 @@ from autograder.isolation.patience import Limit, Meter
 from autograder.isolation.wire import Late, Left, Reference, WireError, decode, encode
 from fridge.testing import changed
 from fridge.testing.changed import MOST, is_name
+from fridge.testing.shares import ALWAYS
 from fridge.testing.work import Work
 
 MAX_CALLBACKS = 50_000  # of one test: a learner's loop around a test's model ends somewhere
@@ -62,7 +63,7 @@ class Session:
         self._test: Limit | None = None
         self.stopped: Exception | None = None
         self._lent: dict[int, Any] = {}  # test objects that the learner may call; no number is used twice
-        self._shared: dict[int, tuple[Tensor, int]] = {}  # tensors that the learner has, too; as of which change
+        self._shared: dict[int, Shared] = {}  # tensors that the learner has, too
         self._numbers = itertools.count()
         self._inner = self._callbacks = self._received = 0
         self._waited = 0.0
@@ -184,16 +185,24 @@ class Session:
 
     def _share(self, lent: Any, method: str, value: Any) -> int | None:
         # A number for a tensor whose changes the learner is to see, None for any other value.
-        if type(value) is not Tensor or method not in getattr(type(lent), "learner_shares", ()):
+        how = getattr(type(lent), "learner_shares", {}).get(method)
+        if how is None or type(value) is not Tensor:
             return None
-        number = next(self._numbers)
-        self._shared[number] = value, value._version
+        known = (number for number, shared in self._shared.items() if shared.tensor is value)
+        number = next(known, None)
+        if number is None:
+            number = next(self._numbers)
+            self._shared[number] = Shared(value, value._version, how == ALWAYS)
         return number
 
-    def _changed(self) -> dict[int, Tensor]:
-        # What shared tensors hold now that were written to, once; then they are the learner's own.
-        numbers = [number for number, (tensor, version) in self._shared.items() if tensor._version != version]
-        return {number: self._shared.pop(number)[0] for number in numbers}
+    def _changed(self) -> list[tuple[int, Tensor, bool]]:
+        # Numbers of shared tensors that were written to, what they hold now, and whether they stay shared.
+        changed = [(n, shared) for n, shared in self._shared.items() if shared.tensor._version != shared.version]
+        for number, shared in changed:
+            shared.version = shared.tensor._version
+            if not shared.stays:
+                del self._shared[number]
+        return [(number, shared.tensor, shared.stays) for number, shared in changed]
 
     def _transmit(self, data: bytes, left: Left) -> None:
         try:
@@ -240,6 +249,15 @@ class Session:
         if reference.number not in self._lent:
             raise WireError("a reference to an object that was not lent")
         return self._lent[reference.number]
+
+
+@dataclass
+class Shared:
+    """A tensor of a test's object that the learner has, too, as of which change; whether that lasts."""
+
+    tensor: Tensor
+    version: int
+    stays: bool
 
 
 class Remote:

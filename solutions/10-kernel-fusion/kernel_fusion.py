@@ -509,7 +509,7 @@ with exercise("add-rms-norm-traffic"):
         add_rms_norm(hbm, 1e-5, tile)
         what = f"{tokens} tokens of {hidden}, tiles of {tile}, {size} bytes a value"
         for name in ("sum", "y"):
-            stored = sum(one.stop - one.start for one in hbm.stores if one.name == name)
+            stored = sum(one.values for one in hbm.stores if one.name == name)
             expect_equal(
                 stored,
                 tokens * hidden,
@@ -517,7 +517,7 @@ with exercise("add-rms-norm-traffic"):
                 "each once, by hbm.store",
             )
         loads = {
-            name: sum(one.stop - one.start for one in hbm.loads if one.name == name)
+            name: sum(one.values for one in hbm.loads if one.name == name)
             for name in ("x", "residual", "sum", "weight")
         }
         fits = hidden <= tile
@@ -1170,7 +1170,15 @@ with exercise("merge"):
 import torch
 import torch.nn.functional as F
 
-from fridge.testing import as_tensor, exercise, expect_close, expect_equal, expect_tensor, randn
+from fridge.testing import (
+    as_tensor,
+    exercise,
+    expect_close,
+    expect_equal,
+    expect_tensor,
+    expect_true,
+    randn,
+)
 
 with exercise("merged-layer"):
 
@@ -1209,18 +1217,26 @@ with exercise("merged-layer"):
             return out if bias is None else out + bias
 
         def linear(x, weight, bias=None):
-            x, weight = (
-                expect_tensor(x, f"{what}: x of a linear"),
-                expect_tensor(weight, f"{what}: its weight"),
+            kind = torch.float32
+            weight = expect_tensor(weight, f"{what}: weight of a linear", dtype=kind)
+            name = names.get(tuple(weight.shape))
+            expect_true(
+                name is not None,
+                f"{what}: shape of weight of a linear",
+                f"one of {[list(shape) for shape in shapes.values()]}",
+                list(weight.shape),
+                "merged holds pairs of a weight [out, in] and a bias",
             )
-            asked.append(names.get(tuple(weight.shape), "another product"))
+            rows, columns = shapes[name]
+            x = expect_tensor(x, f"{what}: x of linear {name!r}", (tokens, columns), kind)
+            if bias is not None:
+                bias = expect_tensor(bias, f"{what}: bias of linear {name!r}", (rows,), kind)
+            asked.append(name)
             if len(asked) > 8:
                 expect_equal(
                     asked, list(shapes), f"{what}: the products in order", "four products"
                 )
-            return product(
-                x, weight, None if bias is None else expect_tensor(bias, f"{what}: its bias")
-            )
+            return product(x, weight, bias)
 
         def mix(q, k, v):
             weights = torch.softmax(q[:, : k.shape[1]] @ k.T, dim=-1) @ v
@@ -1228,7 +1244,7 @@ with exercise("merged-layer"):
 
         def attend(q_got, k_got, v_got):
             parts = [
-                expect_tensor(part, f"{what}: {name} for attend")
+                expect_tensor(part, f"{what}: {name} for attend", dtype=torch.float32)
                 for part, name in zip((q_got, k_got, v_got), "qkv", strict=True)
             ]
             seen.append([list(part.shape) for part in parts])
@@ -1928,6 +1944,7 @@ from fridge.testing import (
     exercise,
     expect_close,
     expect_equal,
+    expect_list,
     expect_parts,
     randn,
     stepped,
@@ -1943,11 +1960,9 @@ with exercise("capture"):
         """Batches of these sizes in one call: each result, compared when all are there."""
         batches = [randn(size, 4, seed=first + number) for number, size in enumerate(sizes)]
         names = ", ".join(f"batch {number}" for number in range(len(sizes)))
-        got = expect_parts(
-            graphs_of.run([rows.clone() for rows in batches]),
-            names,
-            f"{what}: what run returns",
-        )
+        returned = f"{what}: what run returns"
+        got = expect_list(graphs_of.run([rows.clone() for rows in batches]), returned)
+        got = expect_parts(got, names, returned)
         for number, (mine, rows) in enumerate(zip(got, batches, strict=True)):
             expect_close(
                 mine,

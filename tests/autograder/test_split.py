@@ -545,6 +545,33 @@ def test_a_block_that_a_test_overwrites_changes_in_the_learners_hands(grade, lin
     assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
 
 
+@pytest.mark.parametrize(
+    ("lines", "seen"),
+    [
+        ("device.write(x, ones); first = y.tolist(); device.write(x, 2 * ones); device.replay(graph)", [[-75] * 4]),
+        ("device.write(x, ones); device.replay(graph); device.write(x, 0 * ones); device.replay(graph)", [[-3] * 4]),
+        (
+            "device.write(x, ones); device.replay(graph); y = device.read(1) if device.read(1) is y else None",
+            [[-27] * 4],
+        ),
+    ],
+)
+def test_memory_that_a_test_goes_on_writing_to_changes_in_the_learners_hands(grade, lines, seen):
+    """Guards against a right answer that reads a buffer once, and sees each replay's result in its own notebook."""
+    test = (
+        "import torch\nfrom fridge.testing import Device, exercise, expect_equal\nwith exercise('{0}'):\n"
+        f"    device = Device()\n    expect_equal({{0}}(device, lambda a, b: device.step(a, b)), {seen}, 'y')"
+    )
+    answer = (
+        "import torch\n\ndef one(device, step):\n    ones = torch.ones(1, 4)\n"
+        "    x = device.buffer(1)\n    y = device.buffer(1)\n"
+        "    device.begin(); step(x, y); graph = device.end()\n    y = device.read(y)\n"
+        f"    {lines}\n    return y.tolist()"
+    )
+    graded = grade(test=test, answers={"one": answer})
+    assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
+
+
 # --- the process that waits for the next learner ------------------------------------------------------------------
 
 

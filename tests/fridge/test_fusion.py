@@ -184,6 +184,15 @@ def test_columns_of_a_row_are_counted():
         hbm.load("x", 0, 3, row=0)
 
 
+@pytest.mark.parametrize("strange", ["a", "nothing"])
+def test_a_kernel_reads_what_others_make(strange):
+    """Its own result, or a name that nobody has, would be an error in the run and no words about it."""
+    ops = graphs.listed("a = silu, x; b = square, a")
+    kernel = {"ops": ["a", "b"], "reads": ["x", strange], "writes": ["b"]}
+    with pytest.raises(Wrong, match="'reads'"):
+        expect_kernels([kernel], ops, ["b"], "two")
+
+
 def test_a_graph_computes_what_lies_in_its_buffers():
     device, rows = Device(), torch.randn(3, 4)
     x, y = device.buffer(3), device.buffer(3)

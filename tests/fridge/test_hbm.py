@@ -35,6 +35,26 @@ def test_the_budget_holds_what_is_loaded_and_not_yet_overwritten_or_freed():
     hbm.load("q")
 
 
+def test_accesses_tell_rows_and_values_however_they_were_asked_for():
+    hbm = memory()
+    columns = hbm.shape("q")[1]
+    hbm.load("q", 1, 3)
+    hbm.load("q", 0, 2, row=3)
+    hbm.store("q", 1, torch.ones(1), row=2)
+    told = [(one.name, one.start, one.stop, one.head, one.values) for one in (*hbm.loads, *hbm.stores)]
+    assert told == [("q", 1, 3, None, 2 * columns), ("q", 3, 4, None, 2), ("q", 2, 3, None, 1)]
+
+
+def test_names_of_new_arrays_are_short_and_stay_out_of_the_words():
+    hbm = memory()
+    with pytest.raises(Wrong, match="100 characters at most"):
+        hbm.new("n" * 101, 2)
+    hbm.new("mine", 2)
+    with pytest.raises(Wrong) as told:
+        hbm.load("another")
+    assert "mine" not in str(told.value)
+
+
 def test_a_block_is_gone_with_its_place():
     """A learner who keeps blocks has more in SRAM than fits, which would not be seen otherwise."""
     hbm = memory()

@@ -6,6 +6,8 @@ changed. `pool.read(None, [0])` gave a whole layer for the price of a slot.
 
 import inspect
 import math
+import time
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +34,7 @@ from fridge.testing import (
     tiny_llama,
 )
 from fridge.testing.blocks import RecordingBlock, RecordingLayer, Rounding
+from fridge.testing.expect import describe
 from fridge.testing.streaming import ScriptedPipe
 from fridge.testing.tiny import TinyLlama
 from fridge.workbench import arguments
@@ -341,6 +344,29 @@ class Secret:
 
     def __repr__(self) -> str:
         raise SystemExit("said")
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        [torch.zeros([2] * 20, dtype=torch.int8)],
+        (1, {"a": [torch.zeros(3, 3)]}),
+        [torch.zeros([1] * 60)],
+        ["\0" * 10**7],
+        [[[["\U0001f600" + "\0" * 10**7]]]],
+        b"\0" * 10**7,
+        {"a" * 10**7: 1},
+    ],
+)
+def test_words_write_out_no_more_than_they_show(value: Any) -> None:
+    """Guards against a megabyte of zeros that takes half a minute, and a gigabyte, to be told of in a line."""
+    tracemalloc.start()
+    began = time.process_time()
+    assert len(arguments.in_short(value, 100)) <= 102
+    assert len(describe(value)) <= 300
+    assert tracemalloc.get_traced_memory()[1] < 2**20
+    tracemalloc.stop()
+    assert time.process_time() - began < 1
 
 
 def test_words_for_a_container_ask_no_object_in_it() -> None:

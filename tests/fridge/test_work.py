@@ -128,6 +128,24 @@ def test_a_kernel_stays_inside_its_tensors(read, written):
     assert measured(lambda: 1)[0] == 1
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda x: torch.empty(3, 2),
+        lambda x: torch.empty((3, 2), dtype=torch.float16),
+        torch.empty_like,
+        lambda x: x.new_empty(3, 2),
+        lambda x: torch.empty_strided((3, 2), (1, 3)),
+        lambda x: x.new_empty_strided((3, 2), (2, 1)),
+    ],
+)
+def test_memory_that_nobody_wrote_to_holds_no_number(make):
+    """Guards against a message that tells of whatever lay there, or a right result by chance."""
+    assert measured(make, torch.ones(3, 2))[0].isnan().all()
+    assert torch.equal(measured(lambda x: torch.empty_like(x).copy_(x), torch.ones(3))[0], torch.ones(3))
+    assert measured(lambda: torch.empty(4, dtype=torch.int64).fill_(3))[0].tolist() == [3] * 4
+
+
 BIG = torch.zeros(1000)
 
 

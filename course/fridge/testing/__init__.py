@@ -8,7 +8,15 @@ from fridge.testing.expect import expect_close, expect_equal, expect_raises, exp
 from fridge.testing.fusion import Card, Device, expect_kernels, expect_lean, expect_named, fewest_kernels, stepped
 from fridge.testing.gguf_blocks import expect_blocks, pack_q4_k, pack_q6_k, random_blocks
 from fridge.testing.gguf_parts import GgufFile, TensorEntry, expect_file, gguf_value
-from fridge.testing.given import as_tensor, expect_number, expect_parts, expect_tensor, token_ids, whole_numbers
+from fridge.testing.given import (
+    as_tensor,
+    expect_list,
+    expect_number,
+    expect_parts,
+    expect_tensor,
+    token_ids,
+    whole_numbers,
+)
 from fridge.testing.hbm import Hbm
 from fridge.testing.outcome import NotAttempted, Wrong, builds_on, exercise, needs
 from fridge.testing.paging import CountingPool, SpareAllocator, TightAllocator, dense_attention
@@ -78,6 +86,7 @@ __all__ = [
     "expect_json",
     "expect_kernels",
     "expect_lean",
+    "expect_list",
     "expect_named",
     "expect_number",
     "expect_parts",

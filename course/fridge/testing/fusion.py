@@ -6,13 +6,14 @@ card what an autotuner meets: a first run that compiles, noise that only ever ad
 
 import random
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from fridge.fusion.graphs import ACROSS, PRODUCT, Kernel, Op
 from fridge.testing.expect import InWords, describe, wrong
+from fridge.testing.shares import ALWAYS
 from fridge.testing.streaming import expect_json
 from fridge.workbench import arguments
 
@@ -148,6 +149,9 @@ def _expect_legal(
                 cause = "a kernel reads each value that it needs and doesn't make"
                 raise wrong(f"{where}: 'reads', for {name!r}", f"{part!r} among them", kernel["reads"], cause)
         made.add(name)
+    known = set(by_name) | {part for op in by_name.values() for part in op["of"]}
+    if strange := [name for name in kernel["reads"] if name in made or name not in known]:
+        raise wrong(f"{where}: 'reads'", "inputs, and results of other kernels", strange)
     if strange := [name for name in kernel["writes"] if name not in made]:
         raise wrong(f"{where}: 'writes'", "results of its own operations", strange)
     for name in kernel["reads"]:
@@ -193,11 +197,11 @@ class Device:
         buffers: how many were made.
         replayed: what each replay found in the buffer that its first kernel reads, a copy.
         learner_may: what a learner's code may use of it when the test runs in another process.
-        learner_shares: methods whose tensor changes there, too, when it is overwritten here.
+        learner_shares: method whose tensor changes there, too, whenever it does here.
     """
 
     learner_may = ("buffer", "write", "read", "begin", "end", "replay")
-    learner_shares = ("read",)
+    learner_shares: ClassVar = {"read": ALWAYS}
 
     def __init__(self) -> None:
         self.launches = self.captures = self.kernels_run = 0

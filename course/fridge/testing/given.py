@@ -40,6 +40,19 @@ def expect_parts(got: Any, names: str, what: str, cause: str = "") -> tuple[Any,
     return parts
 
 
+def expect_list(got: Any, what: str, cause: str = "") -> list[Any]:
+    """The elements of a list or a tuple; not of what makes them one by one, when somebody asks.
+
+    Raises:
+        Wrong: it is neither.
+    """
+    if issubclass(type(got), list):
+        return list(list.__iter__(got))
+    if issubclass(type(got), tuple):
+        return list(tuple.__iter__(got))
+    raise wrong(what, "a list", got, cause)
+
+
 def expect_tensor(
     got: Any, what: str, shape: Sequence[int] | None = None, dtype: torch.dtype | None = None, cause: str = ""
 ) -> Tensor:

@@ -6,25 +6,28 @@ Dao et al. 2022 (FlashAttention), whose cost is counted in accesses to HBM.
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from fridge.testing.expect import InWords, wrong
+from fridge.testing.shares import ONCE
 from fridge.workbench import arguments
 
 LARGEST = 2**22  # elements of all arrays that a learner's code makes: a test's arrays are far smaller
+LONGEST_NAME = 100  # characters
 
 
 @dataclass(frozen=True)
 class Access:
-    """One load or store: rows start to stop (excluded) of an array, of one head, or columns of one row, where said."""
+    """One load or store: of rows start to stop (excluded) of an array, or of one head of it, so many values."""
 
     name: str
     start: int
     stop: int
-    head: int | None = None
+    head: int | None
+    values: int
 
 
 class Hbm:
@@ -44,11 +47,11 @@ class Hbm:
         loads, stores: each access, in order.
         created: name -> shape of the arrays that were made by `new`.
         learner_may: what a learner's code may use of it when the test runs in another process.
-        learner_shares: methods whose tensor changes there, too, when it is overwritten here.
+        learner_shares: method whose tensor changes there, too, when its place is taken.
     """
 
     learner_may = ("shape", "load", "store", "free", "new")
-    learner_shares = ("load",)
+    learner_shares: ClassVar = {"load": ONCE}
 
     def __init__(self, sram: int | None = None, outputs: tuple[str, ...] | None = None, **arrays: Tensor):
         self.sram = sram
@@ -92,7 +95,7 @@ class Hbm:
         Raises:
             Wrong: no such array, rows or head; or SRAM would hold more than it can.
         """
-        rows, head = self._rows_of(name, head, row)
+        rows, place = self._rows_of(name, head, row)
         first, last = _number(start, "start"), len(rows) if stop is None else min(_number(stop, "stop"), len(rows))
         self._within(name, rows, first, last)
         block = rows[first:last].clone()
@@ -109,7 +112,7 @@ class Hbm:
             )
         self.peak_sram = max(self.peak_sram, used)
         self.bytes_loaded += _bytes(block)
-        self.loads.append(Access(name, first, last, head))
+        self.loads.append(_access(name, first, last, place, row, block))
         return block
 
     def store(self, name: str, start: int, block: Tensor, head: int | None = None, row: int | None = None) -> None:
@@ -118,7 +121,7 @@ class Hbm:
         Raises:
             Wrong: no such array, rows or head; an array that is given to be read; or a block of another form.
         """
-        rows, head = self._rows_of(name, head, row)
+        rows, place = self._rows_of(name, head, row)
         if self.outputs is not None and name not in self.outputs and name not in self.created:
             there = ", ".join(map(repr, self.outputs))
             cause = (
@@ -135,7 +138,7 @@ class Hbm:
         self._within(name, rows, first, first + len(values))
         rows[first : first + len(values)] = values.to(rows.dtype)
         self.bytes_stored += len(values) * _bytes(rows[:1])
-        self.stores.append(Access(name, first, first + len(values), head))
+        self.stores.append(_access(name, first, first + len(values), place, row, values))
 
     def free(self, name: str) -> None:
         """Give the array's place in SRAM back; nothing happens if it is empty.
@@ -154,8 +157,8 @@ class Hbm:
         Raises:
             Wrong: the name is taken or none, it is no shape, or HBM would be full.
         """
-        if type(name) is not str:
-            raise wrong("name of a new array", "a text", _said(name))
+        if type(name) is not str or len(name) > LONGEST_NAME:
+            raise wrong("name of a new array", f"a text, {LONGEST_NAME} characters at most", _said(name))
         numbers = arguments.wholes(shape[0] if len(shape) == 1 and isinstance(shape[0], list | tuple) else shape)
         room = LARGEST - sum(map(math.prod, self.created.values()))
         if not numbers or min(numbers) < 1 or math.prod(numbers) > room:
@@ -169,11 +172,12 @@ class Hbm:
 
     def _named(self, name: Any) -> Tensor:
         if type(name) is not str or name not in self._arrays:
-            there = ", ".join(map(repr, self._arrays))
+            there = ", ".join(repr(known) for known in self._arrays if known not in self.created)
             raise wrong("name of an array in HBM", f"one of {there}", _said(name))
         return self._arrays[name]
 
-    def _rows_of(self, name: Any, head: Any, row: Any = None) -> tuple[Tensor, int | None]:
+    def _rows_of(self, name: Any, head: Any, row: Any) -> tuple[Tensor, Any]:
+        # What start and stop count in, and the number of the row or head that it is; None for a whole array.
         array = self._named(name)
         if row is not None:
             number = _number(row, "row")
@@ -199,6 +203,12 @@ class Hbm:
     def _called(self, name: str) -> str:
         # The name of an array that an answer made is its author's words, and may say anything.
         return "a new array" if name in self.created else repr(name)
+
+
+def _access(name: str, first: int, last: int, place: int | None, row: Any, block: Tensor) -> Access:
+    # With `row`, first to last are columns of it, and place is its number; else place is the head.
+    rows, head = ((first, last), place) if row is None else ((place, place + 1), None)
+    return Access(name, *rows, head, block.numel())
 
 
 def _bytes(block: Tensor) -> int:

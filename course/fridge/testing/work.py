@@ -8,6 +8,7 @@ tracemalloc.
 import gc
 import tracemalloc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from types import FunctionType, MethodType, ModuleType
 from typing import Any
@@ -32,6 +33,10 @@ _SPARSE = {  # layout -> methods that give the plain tensors of such a one
     torch.sparse_csc: ("ccol_indices", "row_indices", "values"),
     torch.sparse_bsc: ("ccol_indices", "row_indices", "values"),
 }
+_UNFILLED = tuple(
+    getattr(torch.ops.aten, name)
+    for name in ("empty", "empty_like", "empty_strided", "empty_permuted", "new_empty", "new_empty_strided")
+)
 _NEW = torch.ops.aten.lift_fresh.default  # what torch.tensor made out of sight: no view, though it looks like one
 
 Memory = tuple[int, int]  # address, bytes
@@ -185,6 +190,9 @@ class _Tensors(TorchDispatchMode):
     def __torch_dispatch__(self, operation: Any, types: Any, positional: Any = (), named: Any = None) -> Any:
         there = {address for address, _ in _all_memories((positional, named)) if operation is not _NEW}
         made = operation(*positional, **(named or {}))
+        if operation.overloadpacket in _UNFILLED and made.layout == torch.strided and made.is_floating_point():
+            with suppress(NotImplementedError):  # 4 bits have no NaN
+                made.fill_(torch.nan)  # whatever lay there: the same here and in grading, and no number by chance
         sizes = (size for address, size in _all_memories(made) if address not in there and not self._knows(address))
         self.largest = max(self.largest, *sizes, 0)
         return made

@@ -15,6 +15,7 @@ LONGEST = 400  # digits of a decimal: more than float's range
 EXACT = 2**1024  # parts of a fraction that is taken exactly: float's range
 HUGE = 2**62  # beyond any size or place, and not too long for a message
 DEEPEST = 8  # containers in containers that words show
+FEW = 8  # elements of a tensor in a container that words show
 MOST = 2**20  # elements of a list: more than any pool has slots
 _TENSORS = (Tensor, torch.nn.Parameter)  # no other subclasses, which may redefine what they hold
 _NO_LISTS = (str, bytes, bytearray, memoryview, Mapping)
@@ -117,7 +118,8 @@ def said(value: Any) -> str:
 def in_short(value: Any, longest: int) -> str:
     """A plain value's `repr`, cut to so many characters; of other objects in it, the names of their types.
 
-    What those say of themselves may be anything, or an error; of a test's own it would be more than it shows.
+    What those say of themselves may be anything, or an error; of a test's own it would be more than it shows. Nothing
+    is written out that won't be shown: a tensor's `repr` has all elements where its sides are short.
     """
     try:
         words = repr(_without_objects(value, longest))
@@ -138,8 +140,12 @@ def _without_objects(value: Any, most: int, deep: int = 0) -> Any:
         value = value.tolist()
     value = number(value)
     kind = type(value)
-    if kind in (type(None), bool, int, float, Fraction, str, bytes, torch.dtype) or has_values(value):
+    if kind in (type(None), bool, int, float, Fraction, torch.dtype):
         return value
+    if kind in (str, bytes):
+        return value[: most + 1]
+    if has_values(value):
+        return value if Tensor.numel(value) <= FEW and Tensor.dim(value) <= FEW else _Bare(f"<{said(value)}>")
     if kind is range and not deep:  # within others it is an object, as it is where it stays in another process
         return value
     if issubclass(kind, list | tuple | dict) and deep > DEEPEST:
