@@ -686,7 +686,9 @@ with exercise("swiglu"):
     )
     small = torch.tensor([[-14.0, -14.5, -15.0, -15.5, -16.0, -17.0]]).half()
     once = "silu of -15 has one digit in float16: what it is multiplied by comes before the rounding"
-    expect_gated(small, torch.full((1, 6), 3e4).half(), 4, "float16, gates of -14 to -17", once, 2e-4)
+    expect_gated(
+        small, torch.full((1, 6), 3e4).half(), 4, "float16, gates of -14 to -17", once, 2e-4
+    )
     ### END HIDDEN TESTS
 
 # %% [markdown]
