@@ -1,13 +1,10 @@
 """The chat page of `fridge serve` in a real browser, over a tiny engine that a test lets step."""
 
 import pytest
+from looks import HOSTILE, LONG, PHONE, looks
 from tiny_server import NAME, GatedEngine, TinyLanguage, served, tiny_engine, until
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-
-HOSTILE = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
-LONG = "x" * 300  # a word without a place to break it
-PHONE, DESK = {"width": 320, "height": 640}, {"width": 1280, "height": 900}
 
 
 class Hostile(TinyLanguage):
@@ -51,13 +48,8 @@ def test_a_person_talks_and_sees_the_engine_work(page, watched, artifacts):
         owned = page.locator("#blocks i[class*=owner]")
         wait_for(page, lambda: owned.count() > 0 and page.locator("#speed").text_content() not in ("–", "…"), engine)
         assert page.locator("#running tr").count() == 1
-        for theme in ("light", "dark"):
-            page.emulate_media(color_scheme=theme)
-            for name, size in (("desk", DESK), ("phone", PHONE)):
-                page.set_viewport_size(size)
-                wide = page.evaluate("document.documentElement.scrollWidth")
-                assert wide <= size["width"], f"{name}: {wide} pixels in a window of {size['width']}"
-                page.screenshot(path=artifacts / f"chat-{name}-{theme}.png", full_page=True)
+        for look in looks(page):
+            page.screenshot(path=artifacts / f"chat-{look}.png", full_page=True)
         page.get_by_role("button", name="Stop").click()
         wait_for(page, lambda: owned.count() == 0, engine)
         assert engine.taken < 3000

@@ -4,6 +4,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from looks import HOSTILE, LONG, PHONE, looks
 
 from autograder.results.class_results import Exercise, Learner, Submission, UnitResults, learners
 from autograder.results.report import page as report_page
@@ -11,10 +12,6 @@ from autograder.submissions.verdict import Reason
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
-HOSTILE = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
-LONG = "x" * 400  # a word without a place to break it
-PHONE = {"width": 320, "height": 640}
-DESK = {"width": 1280, "height": 900}
 POINTS = 10
 
 
@@ -88,14 +85,8 @@ def test_the_report_sorts_fits_a_phone_and_runs_nothing_of_a_learners(page, addr
     assert page.locator("#class tbody tr:visible").count() == 1
     page.get_by_label("Find a learner").fill("")
 
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for name, size in (("desk", DESK), ("phone", PHONE)):
-            page.set_viewport_size(size)
-            page.evaluate("scrollTo(0, 0)")
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= size["width"], f"{name}: {wide} pixels in a window of {size['width']}"
-            page.screenshot(path=artifacts / f"report-{name}-{theme}.png")
+    for look in looks(page):
+        page.screenshot(path=artifacts / f"report-{look}.png")
     assert asked == [address], "the page loads nothing"
 
 

@@ -3,17 +3,13 @@
 from pathlib import Path
 
 import pytest
+from looks import HOSTILE, LONG, looks
 
 from autograder.results.comparison import Comparison
 from autograder.results.similar import Findings, written
 from autograder.results.similar_page import page as similar_page
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
-
-HOSTILE = "<script>document.title='pwned'</script><img src=x onerror=\"document.title='pwned'\">"
-LONG = "x" * 400  # a word without a place to break it
-PHONE = {"width": 320, "height": 640}
-DESK = {"width": 1280, "height": 900}
 
 
 def code(start: int) -> str:
@@ -63,13 +59,8 @@ def test_clusters_come_first_and_marks_lead_to_each_other(page, address, artifac
     left.get_by_role("link").press("Enter")
     expect(page.locator("pre:has(:target)")).to_have_attribute("aria-label", right.get_attribute("aria-label"))
 
-    for theme in ("light", "dark"):
-        page.emulate_media(color_scheme=theme)
-        for name, size in (("desk", DESK), ("phone", PHONE)):
-            page.set_viewport_size(size)
-            wide = page.evaluate("document.documentElement.scrollWidth")
-            assert wide <= size["width"], f"{name}: {wide} pixels in a window of {size['width']}"
-            page.screenshot(path=artifacts / f"similar-{name}-{theme}.png")
+    for look in looks(page):
+        page.screenshot(path=artifacts / f"similar-{look}.png")
 
 
 def test_a_name_is_found_in_clusters_sources_and_pairs(page, address):

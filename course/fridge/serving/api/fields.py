@@ -85,6 +85,16 @@ class Fields:
             raise self.wrong(name, "an object")
         return Fields(value or {}, f"{self._inside}{name}.")
 
+    def objects(self, name: str) -> list["Fields"]:
+        """The objects of a list, one at least; what is no object counts as an empty one."""
+        values = self.any(name)
+        if not isinstance(values, list) or not values:
+            raise self.wrong(name, "a list of at least one object")
+        return [
+            Fields(value if isinstance(value, dict) else {}, f"{self._inside}{name}[{place}].")
+            for place, value in enumerate(values)
+        ]
+
     def as_text(self, name: str, value: Any) -> str:
         """The value, if it is text; a part of field `name`."""
         if not isinstance(value, str):

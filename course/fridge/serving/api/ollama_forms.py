@@ -121,12 +121,8 @@ class OllamaChat(OllamaForm):
 
     def __init__(self, service: Service, fields: Fields):
         known_model(fields, service.name)
-        written = fields.any("messages")
-        if not isinstance(written, list) or not written:
-            raise fields.wrong("messages", "a list of at least one message")
         messages = []
-        for place, message in enumerate(written):
-            one = Fields(message if isinstance(message, dict) else {}, f"messages[{place}].")
+        for one in fields.objects("messages"):
             if one.any("role") not in ROLES:
                 raise one.wrong("role", f"one of {', '.join(ROLES)}")
             one.neutral(images=([],), tool_calls=([],))

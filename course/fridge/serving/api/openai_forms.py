@@ -217,12 +217,8 @@ def _asked(service: Service, fields: Fields, prompts: list[list[int]], new: int,
 
 
 def _messages(fields: Fields) -> list[dict[str, str]]:
-    written = fields.any("messages")
-    if not isinstance(written, list) or not written:
-        raise fields.wrong("messages", "a list of at least one message")
     messages = []
-    for place, message in enumerate(written):
-        one = Fields(message if isinstance(message, dict) else {}, f"messages[{place}].")
+    for one in fields.objects("messages"):
         role = ROLES.get(one.any("role") if isinstance(one.any("role"), str) else "")
         if role is None:
             raise one.wrong("role", f"one of {', '.join(ROLES)}")
