@@ -3,7 +3,8 @@
 Grades the master (must get everything), the handout (nothing, and no crash), every wrong sample (loses exactly what it
 says) and every right one (loses nothing), answers each exercise without a thought (`degenerate`: gains nothing) and
 with the library's functions (`borrowed`: none that isn't on record), and counts per exercise; also, of how many wrong
-answers the message tells the mistake, tells another, or is silent. In both modes, points and messages must agree.
+answers the message tells the mistake, tells another, or is silent. In both modes, points and messages must agree; that
+a wrong sample loses nothing else is then looked at in-process.
 """
 
 from dataclasses import dataclass, field
@@ -20,7 +21,6 @@ from autograder.notebooks import TEST_SUFFIX, by_hand_points, grade_id, is_exerc
 from autograder.submissions.verdict import Verdict
 
 FEWEST_WRONG, FEWEST_RIGHT = 5, 2  # samples that every exercise must have
-MODES = ("inprocess", "split")
 BOTH = "both"
 
 
@@ -102,12 +102,12 @@ def check(root: Path, names: list[str] | None = None, mode: str = "inprocess", n
     """Grade everything of the named units (default all); `mode` is "inprocess", "split" or "both".
 
     Args:
-        near: run wrong samples no further than the tests of their own exercises, and those that they lose: that they
-            lose no others isn't looked at, and it takes half the time.
+        near: of wrong samples run no tests but those of their own exercises, and those that they lose: that they lose
+            no others isn't looked at, and it takes half the time.
     """
     if mode != BOTH:
         return Report({unit.name: _check_unit(unit, mode, near) for unit in find_units(root, names)})
-    beside, apart = (check(root, names, one) for one in MODES)
+    beside, apart = check(root, names, "inprocess", near), check(root, names, "split", near=True)
     for unit in find_units(root, names):
         _compare(unit, beside.units[unit.name], apart.units[unit.name])
     return beside
@@ -153,7 +153,8 @@ def _check_unit(unit: Unit, mode: str, near: bool) -> UnitReport:
     for kind, found in samples.items():
         notebooks |= {f"{kind}/{sample.name}": answered(master, sample.answers) for sample in found}
     for sample in samples["wrong"] if near else ():
-        _cut(notebooks[f"wrong/{sample.name}"], sample.loses.union(*(tests_of[answer] for answer in sample.answers)))
+        tests = sample.loses.union(*(tests_of[answer] for answer in sample.answers))
+        _cut(notebooks[f"wrong/{sample.name}"], tests, also_before=mode == "split")
     drills = {f"drill/{drill.exercise}": drill for drill in degenerate.drills(master, without_tests=mode == "split")}
     trials = {f"trial/{trial.name}": trial for trial in borrowed.trials(master, without_tests=mode == "split")}
     by_themselves = {name: both.notebook for name, both in (drills | trials).items()}
@@ -189,10 +190,12 @@ def _check_unit(unit: Unit, mode: str, near: bool) -> UnitReport:
     return report
 
 
-def _cut(notebook: NotebookNode, tests: frozenset[str]) -> None:
-    # Behind the last of these tests.
+def _cut(notebook: NotebookNode, tests: frozenset[str], also_before: bool) -> None:
+    # What stands behind the last of these tests, and other tests before it: in-process these are the master's own run.
     last = max(place for place, cell in enumerate(notebook.cells) if grade_id(cell) in tests)
     del notebook.cells[last + 1 :]
+    if also_before:
+        notebook.cells = [cell for cell in notebook.cells if not is_test(cell) or grade_id(cell) in tests]
 
 
 def _judge_master_and_handout(report: UnitReport, verdicts: dict[str, dict[str, Verdict]]) -> None:

@@ -15,6 +15,7 @@ from dataclasses import astuple
 from subprocess import DEVNULL, PIPE, STDOUT
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from autograder.isolation.cell_run import run_through
@@ -178,6 +179,7 @@ class Server:
             data = encode(["error", *describe(error), []], self._to_reference)
         self._channel.send(data, endless)
 
+    @torch.inference_mode(False)  # tensors are plain ones, wherever the learner's code asks a test's object for them
     def _receive(self) -> list:
         return decode(self._channel.receive(endless), self._from_reference, endless)
 
@@ -206,6 +208,7 @@ class Server:
                 raise self._error(*rest)
             self._send(self._answer(action, rest))  # the test's object calls back: a model that updates your cache
 
+    @torch.inference_mode(False)
     def _take(self, value: Any, changed: list[tuple[int, Tensor, bool]], share: int | None) -> Any:
         for number, now, stays in changed:
             (self._shared[number] if stays else self._shared.pop(number)).detach().copy_(now)

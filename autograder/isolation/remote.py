@@ -188,11 +188,14 @@ class Session:
         how = getattr(type(lent), "learner_shares", {}).get(method)
         if how is None or type(value) is not Tensor:
             return None
-        known = (number for number, shared in self._shared.items() if shared.tensor is value)
-        number = next(known, None)
-        if number is None:
-            number = next(self._numbers)
-            self._shared[number] = Shared(value, value._version, how == ALWAYS)
+        if how == ALWAYS:
+            for number, shared in self._shared.items():
+                if shared.tensor is value:
+                    return number
+        elif not value.is_floating_point():  # a place that is taken holds NaN; a whole number's holds what it held
+            return None
+        number = next(self._numbers)
+        self._shared[number] = Shared(value, value._version, how == ALWAYS)
         return number
 
     def _changed(self) -> list[tuple[int, Tensor, bool]]:

@@ -744,7 +744,7 @@ with exercise("flash-traffic"):
         expect_equal(made, 0, f"{what}: values in arrays made in HBM", "none is needed")
         blocks = -(-queries // block_q)
         loaded = {
-            name: sum(access.values for access in hbm.loads if access.name == name) / head_dim
+            name: sum(access.values for access in hbm.loads if access.name == name) // head_dim
             for name in "qkv"
         }
         expect_true(

@@ -572,6 +572,22 @@ def test_memory_that_a_test_goes_on_writing_to_changes_in_the_learners_hands(gra
     assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
 
 
+def test_memory_that_was_asked_for_in_inference_mode_can_be_written_to_later(grade):
+    """Guards against a tensor that PyTorch lets nobody change, in grading or in a notebook alone."""
+    test = (
+        "import torch\nfrom fridge.testing import Device, exercise, expect_equal\nwith exercise('{0}'):\n"
+        "    device = Device()\n    expect_equal({0}(device, lambda a, b: device.step(a, b)), [[-27.0] * 4], 'y')"
+    )
+    answer = (
+        "import torch\n\ndef one(device, step):\n    with torch.inference_mode():\n"
+        "        x = device.buffer(1)\n        y = device.buffer(1)\n        device.begin(); step(x, y)\n"
+        "        graph = device.end()\n        out = device.read(y)\n"
+        "    device.write(x, torch.ones(1, 4)); device.replay(graph)\n    return out.tolist()"
+    )
+    graded = grade(test=test, answers={"one": answer})
+    assert points(graded) == [2, 2, 2], graded.verdicts["one-test"].message
+
+
 # --- the process that waits for the next learner ------------------------------------------------------------------
 
 

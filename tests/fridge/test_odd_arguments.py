@@ -4,6 +4,7 @@ For all of them: what is given is counted, or the call is refused in words that 
 changed. `pool.read(None, [0])` gave a whole layer for the price of a slot.
 """
 
+import functools
 import inspect
 import math
 import time
@@ -356,6 +357,8 @@ class Secret:
         [[[["\U0001f600" + "\0" * 10**7]]]],
         b"\0" * 10**7,
         {"a" * 10**7: 1},
+        functools.reduce(lambda inner, _: [inner] * 100, range(8), 0),
+        functools.reduce(lambda inner, _: dict.fromkeys(range(100), inner), range(8), 0),
     ],
 )
 def test_words_write_out_no_more_than_they_show(value: Any) -> None:

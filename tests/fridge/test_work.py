@@ -101,6 +101,8 @@ def test_launches_of_kernels():
 @pytest.mark.parametrize(("read", "written"), [(20, 20), (24, 20), (20, 24), (21, 20), (20, 21)])
 def test_a_kernel_stays_inside_its_tensors(read, written):
     """Guards against a mask that is one too wide: what it spoils nobody compares."""
+    from triton.runtime.errors import InterpreterError
+
     from fridge.attention.kernels import INTERPRETED, tl, triton
 
     @triton.jit
@@ -123,9 +125,73 @@ def test_a_kernel_stays_inside_its_tensors(read, written):
         assert torch.equal(measured(copy, view)[0], x)
         return
     does = "stores" if written > 20 else "loads"
-    with pytest.raises(Exception, match=f"{does} outside of its tensors"):
+    with pytest.raises(InterpreterError, match=f"{does} outside of its tensors"):
         measured(copy, x)
     assert measured(lambda: 1)[0] == 1
+
+
+@pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="Triton isn't here")
+def test_right_kernels_of_every_form_run():
+    """Guards against a watch that knows pointers and masks alone, or that a second one takes away."""
+    from triton.tools.tensor_descriptor import TensorDescriptor
+
+    from fridge.attention.kernels import INTERPRETED, tl, triton
+
+    if not INTERPRETED:
+        pytest.skip("a GPU runs it")
+
+    @triton.jit
+    def by_descriptor(x, y, rows, BLOCK: tl.constexpr):
+        source = tl.make_tensor_descriptor(x, [rows, 16], [16, 1], [BLOCK, 16])
+        target = tl.make_tensor_descriptor(y, [rows, 16], [16, 1], [BLOCK, 16])
+        target.store([tl.program_id(0) * BLOCK, 0], source.load([tl.program_id(0) * BLOCK, 0]))
+
+    @triton.jit
+    def given_descriptors(x, y, BLOCK: tl.constexpr):
+        y.store([tl.program_id(0) * BLOCK, 0], x.load([tl.program_id(0) * BLOCK, 0]))
+
+    @triton.jit
+    def by_block_pointer(x, y, rows, BLOCK: tl.constexpr):
+        source = tl.make_block_ptr(x, (rows, 16), (16, 1), (tl.program_id(0) * BLOCK, 0), (BLOCK, 16), (1, 0))
+        target = tl.make_block_ptr(y, (rows, 16), (16, 1), (tl.program_id(0) * BLOCK, 0), (BLOCK, 16), (1, 0))
+        tl.store(target, tl.load(source, boundary_check=(0,)), boundary_check=(0,))
+
+    @triton.jit
+    def added(x, y, n, BLOCK: tl.constexpr):
+        place = tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)
+        tl.atomic_add(y + place, tl.load(x + place, mask=place < n), mask=place < n)
+
+    x = torch.randn(10, 16)
+
+    def run(kernel, form):
+        y = torch.zeros_like(x)
+        if form == "descriptors":
+            kernel[(3,)](*(TensorDescriptor.from_tensor(part, [4, 16]) for part in (x, y)), BLOCK=4)
+        elif form == "numbers":
+            kernel[(3,)](x, y, x.numel(), BLOCK=64)
+        else:
+            kernel[(3,)](x, y=y, rows=10, BLOCK=4)
+        return y
+
+    forms = (
+        (by_descriptor, "rows"),
+        (given_descriptors, "descriptors"),
+        (by_block_pointer, "rows"),
+        (added, "numbers"),
+    )
+    for kernel, form in forms:
+        assert torch.equal(measured(run, kernel, form)[0], x), kernel
+        twice, work = measured(lambda kernel=kernel, form=form: measured(run, kernel, form)[0])
+        assert torch.equal(twice, x)
+        assert work.launches == 1
+
+    @triton.jit
+    def added_behind(y, BLOCK: tl.constexpr):
+        tl.atomic_add(y + tl.arange(0, BLOCK), 1.0)
+
+    with pytest.raises(Exception, match="outside of its tensors"):
+        measured(lambda: added_behind[(1,)](torch.zeros(5), BLOCK=8))
+    assert measured(run, added, "numbers")[1].launches == 1
 
 
 @pytest.mark.parametrize(

@@ -44,8 +44,9 @@ def expect_kernels(got: Any, ops: list[Op], outputs: Iterable[str], what: str) -
             home[name] = number
     if missing := [name for name in by_name if name not in home]:
         raise wrong(f"{what}: operations in the kernels", "all", InWords(f"without {describe(missing[:3])}"))
+    known = set(by_name) | {part for op in ops for part in op["of"]}
     for number, kernel in enumerate(kernels):
-        _expect_legal(number, kernel, by_name, home, kernels, what)
+        _expect_legal(number, kernel, by_name, home, known, kernels, what)
     _expect_order(kernels, by_name, home, what)
     left = [name for name in outputs if name in home and name not in kernels[home[name]]["writes"]]
     if left:
@@ -126,7 +127,13 @@ def _plain_kernels(got: Any, what: str) -> list[Kernel]:
 
 
 def _expect_legal(
-    number: int, kernel: Kernel, by_name: dict[str, Op], home: dict[str, int], kernels: list[Kernel], what: str
+    number: int,
+    kernel: Kernel,
+    by_name: dict[str, Op],
+    home: dict[str, int],
+    known: set[str],
+    kernels: list[Kernel],
+    what: str,
 ) -> None:
     names = kernel["ops"]
     where = f"{what}: kernel {number}, {describe(names)}"
@@ -149,7 +156,6 @@ def _expect_legal(
                 cause = "a kernel reads each value that it needs and doesn't make"
                 raise wrong(f"{where}: 'reads', for {name!r}", f"{part!r} among them", kernel["reads"], cause)
         made.add(name)
-    known = set(by_name) | {part for op in by_name.values() for part in op["of"]}
     if strange := [name for name in kernel["reads"] if name in made or name not in known]:
         raise wrong(f"{where}: 'reads'", "inputs, and results of other kernels", strange)
     if strange := [name for name in kernel["writes"] if name not in made]:
@@ -198,6 +204,8 @@ class Device:
         replayed: what each replay found in the buffer that its first kernel reads, a copy.
         learner_may: what a learner's code may use of it when the test runs in another process.
         learner_shares: method whose tensor changes there, too, whenever it does here.
+
+    Its tensors are plain ones, also where they are asked for in `torch.inference_mode`: later writes must find them so.
     """
 
     learner_may = ("buffer", "write", "read", "begin", "end", "replay")
@@ -217,6 +225,7 @@ class Device:
         """How many were made."""
         return len(self._memory)
 
+    @torch.inference_mode(False)
     def buffer(self, rows: Any) -> int:
         """Make a buffer [rows, 4] of NaN; its number."""
         count = arguments.whole(rows)
@@ -227,6 +236,7 @@ class Device:
         self._memory.append(torch.full((count, WIDTH), torch.nan))
         return len(self._memory) - 1
 
+    @torch.inference_mode(False)
     def write(self, buffer: Any, values: Any) -> None:
         """Copy [rows, 4] into the buffer's first rows; the others stay as they are."""
         number, own = self._number(buffer, "device.write"), arguments.tensor(values)
@@ -237,6 +247,7 @@ class Device:
         memory[: len(own)] = own.float()
         self._show(number)
 
+    @torch.inference_mode(False)
     def read(self, buffer: Any) -> Tensor:
         """The buffer's memory, all rows: what is written there later, shows in it."""
         number = self._number(buffer, "device.read")
@@ -260,6 +271,7 @@ class Device:
         self.captures += 1
         return len(self._graphs) - 1
 
+    @torch.inference_mode(False)
     def replay(self, graph: Any) -> None:
         """Run what was recorded, on the buffers that were recorded, as one launch."""
         number = arguments.whole(graph)
@@ -287,6 +299,7 @@ class Device:
         self.launches += 1
         self._run(kernel, x, y)
 
+    @torch.inference_mode(False)
     def step(self, x: Any, y: Any) -> None:
         """A step of three kernels from buffer x [rows, 4] to y [rows, 4], each row for itself."""
         source, target = self._number(x, "step"), self._number(y, "step")
@@ -376,7 +389,8 @@ class Card:
         number, sides = arguments.whole(tile), arguments.wholes(shape)
         if number is None or sides is None or len(sides) > MOST_SIDES or len(self.runs) >= MOST_RUNS:
             got = InWords(f"run({arguments.said(tile)}, {arguments.said(shape)})")
-            raise wrong("card.run(tile, shape)", f"a tile, a tuple of whole numbers; {MOST_RUNS} runs at most", got)
+            expected = f"a tile, a tuple of {MOST_SIDES} whole numbers at most; {MOST_RUNS} runs at most"
+            raise wrong("card.run(tile, shape)", expected, got)
         key = (number, tuple(sides))
         self.runs.append(key)
         if key not in self.times:

@@ -21,12 +21,18 @@ LONGEST_NAME = 100  # characters
 
 @dataclass(frozen=True)
 class Access:
-    """One load or store: of rows start to stop (excluded) of an array, or of one head of it, so many values."""
+    """One load or store: of rows start to stop (excluded) of an array, or of one head of it.
+
+    Attributes:
+        columns: the first and the first behind, of one row; None: all columns.
+        values: how many.
+    """
 
     name: str
     start: int
     stop: int
     head: int | None
+    columns: tuple[int, int] | None
     values: int
 
 
@@ -81,6 +87,7 @@ class Hbm:
         """The shape of an array. Raises Wrong if there is none of that name."""
         return tuple(self._named(name).shape)
 
+    @torch.inference_mode(False)
     def load(
         self, name: str, start: int = 0, stop: int | None = None, head: int | None = None, row: int | None = None
     ) -> Tensor:
@@ -103,7 +110,7 @@ class Hbm:
         self._places[name] = block
         used = sum(map(_bytes, self._places.values()))
         if self.sram is not None and used > self.sram:
-            there = ", ".join(f"{_bytes(block)} bytes of {held!r}" for held, block in self._places.items())
+            there = ", ".join(f"{_bytes(block)} bytes of {self._called(held)}" for held, block in self._places.items())
             raise wrong(
                 f"What is in SRAM after load({self._called(name)}, {first}, {last})",
                 f"at most {self.sram} bytes",
@@ -112,9 +119,10 @@ class Hbm:
             )
         self.peak_sram = max(self.peak_sram, used)
         self.bytes_loaded += _bytes(block)
-        self.loads.append(_access(name, first, last, place, row, block))
+        self.loads.append(_access(name, first, last, place, row is not None, block))
         return block
 
+    @torch.inference_mode(False)
     def store(self, name: str, start: int, block: Tensor, head: int | None = None, row: int | None = None) -> None:
         """Write a block of rows to an array, from row `start` on; in the array's dtype. With `row`, columns of it.
 
@@ -138,8 +146,9 @@ class Hbm:
         self._within(name, rows, first, first + len(values))
         rows[first : first + len(values)] = values.to(rows.dtype)
         self.bytes_stored += len(values) * _bytes(rows[:1])
-        self.stores.append(_access(name, first, first + len(values), place, row, values))
+        self.stores.append(_access(name, first, first + len(values), place, row is not None, values))
 
+    @torch.inference_mode(False)
     def free(self, name: str) -> None:
         """Give the array's place in SRAM back; nothing happens if it is empty.
 
@@ -151,6 +160,7 @@ class Hbm:
         if gone is not None and gone.is_floating_point():
             gone.fill_(math.nan)  # who kept the block would see something else than before on a GPU, too
 
+    @torch.inference_mode(False)
     def new(self, name: str, *shape: int) -> None:
         """Make an array in HBM, for results between two steps. It holds NaN.
 
@@ -176,7 +186,7 @@ class Hbm:
             raise wrong("name of an array in HBM", f"one of {there}", _said(name))
         return self._arrays[name]
 
-    def _rows_of(self, name: Any, head: Any, row: Any) -> tuple[Tensor, Any]:
+    def _rows_of(self, name: Any, head: Any, row: Any) -> tuple[Tensor, int | None]:
         # What start and stop count in, and the number of the row or head that it is; None for a whole array.
         array = self._named(name)
         if row is not None:
@@ -205,10 +215,11 @@ class Hbm:
         return "a new array" if name in self.created else repr(name)
 
 
-def _access(name: str, first: int, last: int, place: int | None, row: Any, block: Tensor) -> Access:
-    # With `row`, first to last are columns of it, and place is its number; else place is the head.
-    rows, head = ((first, last), place) if row is None else ((place, place + 1), None)
-    return Access(name, *rows, head, block.numel())
+def _access(name: str, first: int, last: int, place: int | None, is_row: bool, block: Tensor) -> Access:
+    # Of one row, first to last are columns, and place is its number; else place is the head.
+    if is_row:
+        return Access(name, place, place + 1, None, (first, last), block.numel())
+    return Access(name, first, last, place, None, block.numel())
 
 
 def _bytes(block: Tensor) -> int:

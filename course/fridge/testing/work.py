@@ -62,7 +62,8 @@ class Work:
 def measured(function: Callable[..., Any], *positional: Any, **named: Any) -> tuple[Any, Work]:
     """Call a learner's function; what it returns, and the work that it took.
 
-    A kernel that leaves its tensors' memory raises IndexError where Triton's interpreter runs it.
+    Two things aren't as without it: what `torch.empty` and its like make holds NaN, and a kernel that leaves its
+    tensors' memory raises where Triton's interpreter runs it (`launches`).
     """
     elsewhere = getattr(type(function), "__measured__", None)  # of what stands for a function in another process
     if elsewhere is not None:
@@ -190,7 +191,7 @@ class _Tensors(TorchDispatchMode):
     def __torch_dispatch__(self, operation: Any, types: Any, positional: Any = (), named: Any = None) -> Any:
         there = {address for address, _ in _all_memories((positional, named)) if operation is not _NEW}
         made = operation(*positional, **(named or {}))
-        if operation.overloadpacket in _UNFILLED and made.layout == torch.strided and made.is_floating_point():
+        if operation.overloadpacket in _UNFILLED and made.layout == torch.strided and _has_nan(made):
             with suppress(NotImplementedError):  # 4 bits have no NaN
                 made.fill_(torch.nan)  # whatever lay there: the same here and in grading, and no number by chance
         sizes = (size for address, size in _all_memories(made) if address not in there and not self._knows(address))
@@ -199,6 +200,10 @@ class _Tensors(TorchDispatchMode):
 
     def _knows(self, address: int) -> bool:
         return any(start <= address < start + size for start, size in self._known)
+
+
+def _has_nan(tensor: Tensor) -> bool:
+    return tensor.is_floating_point() or tensor.is_complex()
 
 
 def _all_memories(values: Any) -> Iterator[Memory]:

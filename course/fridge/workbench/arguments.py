@@ -1,10 +1,10 @@
 """Arguments as plain values, for objects that count work: what can't be taken for a number or a list of them isn't."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import numpy as np
@@ -122,7 +122,7 @@ def in_short(value: Any, longest: int) -> str:
     is written out that won't be shown: a tensor's `repr` has all elements where its sides are short.
     """
     try:
-        words = repr(_without_objects(value, longest))
+        words = repr(_without_objects(value, longest, [longest]))
     except ValueError:  # an int of 10,000 digits
         return f"a very large {type(value).__name__}"
     return words if len(words) <= longest else words[:longest] + " …"
@@ -135,7 +135,8 @@ class _Bare(str):
         return str(self)
 
 
-def _without_objects(value: Any, most: int, deep: int = 0) -> Any:
+def _without_objects(value: Any, most: int, room: list[int], deep: int = 0) -> Any:
+    # `room` counts the values that may still be written, in all containers together; a string has `most` letters.
     if isinstance(value, np.generic) or (type(value) is np.ndarray and value.size <= most):
         value = value.tolist()
     value = number(value)
@@ -151,15 +152,19 @@ def _without_objects(value: Any, most: int, deep: int = 0) -> Any:
     if issubclass(kind, list | tuple | dict) and deep > DEEPEST:
         return _Bare("…")
 
-    def parts(items: Any) -> Any:  # of more than are shown none has room
-        return (_without_objects(item, most, deep + 1) for item in islice(items, most))
+    def part(item: Any) -> Any:
+        room[0] -= 1
+        return _without_objects(item, most, room, deep + 1)
+
+    def parts(items: Iterable[Any]) -> Iterator[Any]:
+        return (part(item) for item in takewhile(lambda _: room[0] > 0, items))
 
     if issubclass(kind, list):
         return list(parts(list.__iter__(value)))
     if issubclass(kind, tuple):
         return tuple(parts(tuple.__iter__(value)))
     if issubclass(kind, dict):
-        return dict(zip(parts(dict.keys(value)), parts(dict.values(value)), strict=True))
+        return {part(key): part(own) for key, own in takewhile(lambda _: room[0] > 0, dict.items(value))}
     if kind is slice and not deep:
         return slice(*parts((value.start, value.stop, value.step)))
     return _Bare(f"<{kind_of(value)[:100]}>")
