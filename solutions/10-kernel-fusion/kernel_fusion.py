@@ -131,7 +131,8 @@ def traffic(ops, groups, sizes, outputs):
 
     Args:
         ops: a list of dicts, each with "name", "kind", "do" and "of", as above.
-        groups: a list of lists of names, in any order; each operation is in exactly one.
+        groups: a list of lists of names, the lists and the names in them in any order; each
+            operation is in exactly one.
         sizes: a dict, name -> bytes, of all results and all inputs.
         outputs: a list of names of operations whose results are needed in the end; others may
             need them, too.
@@ -207,11 +208,12 @@ with exercise("traffic"):
     ### BEGIN HIDDEN TESTS
     # Looks at: a value that a kernel needs twice; one that two kernels need; a name twice in an operation; results
     #   that nobody needs; inputs in several kernels; groups in another order; no operations; a layer of
-    #   SmolLM2.
+    #   SmolLM2; outputs that others read; gigabytes.
     # Stated by: "**once**, however often they need it" | "what two of them need is read twice" | "A name may
     #   stand in it twice" | "What nobody needs isn't written" | "Kernels share nothing but memory" | "a list of lists of
-    #   names, in any order" | "Count the bytes that go to memory and come from it" | "whole numbers of
-    #   bytes, of all kernels together"
+    #   names, the lists and the names in them in any order" | "Count the bytes that go to memory and come from it" | "whole numbers of
+    #   bytes, of all kernels together" | "others may need them, too" | "It writes each of
+    #   its results that is needed elsewhere, once"
     # Right because: inside a kernel a value is at hand for every operation; between kernels there is nothing but
     #   memory, so that a value goes there once if anybody else wants it, and comes back once for each who does.
     fan = listed(a="x", b="a x", c="a b", d="a")
@@ -271,6 +273,30 @@ with exercise("traffic"):
         once,
     )
     expect_moves([], [], {"x": 8}, [], 0, 0, "no operations")
+    both = "one kernel writes it, once, whoever needs it: another kernel, the outside, or both"
+    chain = listed(a="x", ab="a", b="ab")
+    sizes = {"x": 2**24 + 1, "a": 2**31 + 3, "ab": 2**33 + 5, "b": 7}
+    read = 2**24 + 1 + 2**33 + 5
+    expect_moves(
+        chain,
+        [["a", "ab"], ["b"]],
+        sizes,
+        ["ab", "b"],
+        read,
+        2**33 + 12,
+        "an output that another kernel reads, gigabytes",
+        both,
+    )
+    expect_moves(
+        chain,
+        [["a", "ab", "b"]],
+        sizes,
+        ["b", "ab", "a"],
+        2**24 + 1,
+        2**31 + 2**33 + 15,
+        "one kernel, all of its results outputs",
+        "an output is needed outside, though an operation of the kernel needs it, too",
+    )
     layer, out = graphs.layer_ops(0, "x")
     config = graphs.SMOLLM2
     alone = [[op["name"]] for op in layer]
@@ -372,7 +398,11 @@ def add_rms_norm(hbm, eps, tile):
         tile: values of each array that SRAM has room for, 1 or more; it needn't divide hidden.
 
     Computes in float32. Stores sum and y once each. Loads x, residual and weight once each if
-    a row fits; if not, x, residual, the stored sum and the weight once for each token.
+    a row fits; if not, x, residual, the stored sum and the weight once for each token (of
+    these two, a last tile that is still at hand needn't come again).
+
+    Sums stay within the arrays' dtype. y may be made from the sum before or after it was
+    rounded to be stored. A row of zeros comes with an eps above 0.
     """
     ### BEGIN SOLUTION
     tokens, hidden = hbm.shape("x")
@@ -603,7 +633,8 @@ def swiglu(hbm, tile):
         tile: values of gate_up that SRAM has room for, 1 or more; it needn't divide inner.
 
     Computes in float32. Each value of gate_up is loaded once, each of y stored once. Gates may
-    be in the tens of thousands, above 0 or below: exp(89) is infinite in float32.
+    be in the tens of thousands, above 0 or below: exp(89) is infinite in float32. So may up:
+    the digits of a tiny silu count, and 1 + tanh(gate / 2) has none left at -20.
     """
     ### BEGIN SOLUTION
     tokens, inner = hbm.shape("y")
@@ -724,10 +755,10 @@ def swiglu_kernel(gate_up, y, inner, BLOCK: tl.constexpr):
 
 
 def triton_swiglu(gate_up, block=64):
-    """silu(gate) * up in one launch of the kernel, which computes everything.
+    """silu(gate) * up in one launch of the kernel, which computes everything, as swiglu does.
 
     Args:
-        gate_up: [tokens, 2 * inner], float32 or float16.
+        gate_up: [tokens, 2 * inner], float32 or float16, with values as swiglu's.
         block: columns for a program, a power of two.
 
     Returns:
@@ -793,10 +824,12 @@ with exercise("swiglu-triton"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: columns that the block doesn't divide, fewer than a block; one column; many tokens; gates of ten
-    #   thousands; float16; launches; a gate_up that lies in memory column by column.
+    #   thousands; float16, also with gates whose silu is tiny; launches; many blocks; a gate_up that lies in memory
+    #   column by column.
     # Stated by: "BLOCK needn't divide it" | "columns for a program, a power of two" | "[tokens, inner], in
     #   gate_up's dtype" | "Gates may be in the tens of thousands" | "float32 or float16" | "in one launch
-    #   of the kernel, which computes everything" | "gate_up.to(DEVICE).contiguous()"
+    #   of the kernel, which computes everything, as swiglu does" | "a program works on one token (`program_id(0)`) and
+    #   `BLOCK` columns" | "gate_up.to(DEVICE).contiguous()"
     # Right because: each program owns the values of y that it writes, so that they may run in any order or at once.
     for inner, block in ((5, 16), (17, 16), (33, 32), (64, 64), (1, 16), (100, 64)):
         case = f"4 tokens of {inner}, blocks of {block}"
@@ -814,6 +847,17 @@ with exercise("swiglu-triton"):
     )
     a, b = ((randn(3, 20, seed=seed) * 8).round().half() / 4 for seed in (5, 6))
     expect_launched(a, b, "float16", "computed in float32, and rounded once", 8e-3, block=16)
+    expect_launched(
+        randn(2, 300, seed=5),
+        randn(2, 300, seed=6),
+        "2 tokens of 300, blocks of 16",
+        "a program for each block of columns, however many",
+        block=16,
+    )
+    small = torch.tensor([[-14.0, -14.5, -15.0, -15.5, -16.0, -17.0]]).half()
+    once = "silu of -15 has one digit in float16: what it is multiplied by comes before the rounding"
+    case = "float16, gates of -14 to -17"
+    expect_launched(small, torch.full((1, 6), 3e4).half(), case, once, 2e-4)
     rows = "the kernel's offsets are of rows: .contiguous() first"
     expect_launched(a, b, "gate_up column by column in memory", rows, 8e-3, True, block=16)
     ### END HIDDEN TESTS
@@ -881,12 +925,16 @@ with exercise("rope-qk"):
         cause="",
         dtype=torch.float32,
         atol=1e-5,
+        value=None,
+        base=100.0,
     ):
         """Q and K turned, V as it was, and to the byte what moved."""
         qkv = (randn(tokens, (heads + 2 * kv_heads) * head_dim, seed=1) * 8).round().to(
             dtype
         ) / 8
-        inv_freq = 1.0 / 100.0 ** (torch.arange(0, head_dim, 2) / head_dim)
+        if value is not None:
+            qkv = torch.full_like(qkv, value)
+        inv_freq = 1.0 / base ** (torch.arange(0, head_dim, 2) / head_dim)
         places = torch.tensor(positions, dtype=torch.int32)
         sram = head_dim * qkv.element_size() + 4 * (tokens + head_dim // 2)
         hbm = Hbm(sram, ("qkv",), qkv=qkv, positions=places, inv_freq=inv_freq)
@@ -953,10 +1001,11 @@ with exercise("rope-qk"):
     )
     ### BEGIN HIDDEN TESTS
     # Looks at: positions in no order, and equal ones; large positions; one token far behind; as many KV heads as heads, and
-    #   several on one; heads of 2 and of 64; float16 at large positions.
+    #   several on one; heads of 2 and of 64; float16 at large positions, and where terms
+    #   cancel; other frequencies.
     # Stated by: "Each token has its own position, for a batch holds tokens of many sequences" | "Angles are in float32, whatever
     #   qkv is" | "whole numbers in int32" | "heads, kv_heads: of Q; of K, and as many of V" | ""inv_freq"
-    #   [head_dim / 2], float32" | "float16 knows no number between 4096 and 4100"
+    #   [head_dim / 2], float32" | "float16 knows no number between 4096 and 4100" | "Computes in float32"
     # Right because: turning a pair needs the pair and one angle, so that each head can be turned where it lies, in one visit.
     own = "each token's own position, wherever it stands in the batch"
     expect_turned(5, 2, 1, 8, [7, 0, 300, 7, 2], "positions 7, 0, 300, 7, 2", own)
@@ -980,6 +1029,12 @@ with exercise("rope-qk"):
         torch.float16,
         8e-3,
     )
+    far = "positions are int32: 16 bits end at 32767"
+    expect_turned(2, 2, 1, 8, [40_000, 70_001], "positions 40000 and 70001", far, atol=2e-2)
+    expect_turned(2, 2, 1, 8, [3, 5], "other frequencies", "those of inv_freq", base=7.0)
+    once = "a' = a cos - b sin nearly cancels: float32 until it is stored"
+    case = "float16, values of 1000 at position 139"
+    expect_turned(1, 1, 1, 2, [139], case, once, torch.float16, 0.08, value=1000.0)
     ### END HIDDEN TESTS
 
 # %% [markdown]
@@ -1350,7 +1405,8 @@ def dequant_matmul(hbm, group, tile):
         tile: rows of W at once, 1 or more; the last tile, or the only one, may be smaller.
 
     Computes in float32. Each array is loaded once, y stored once. No array in float that you
-    make has more values than a tile of W, or than x or y where these have more.
+    make has more values than a tile of W, or than x or y where these have more; columns of a
+    last, shorter group that are cut off don't count.
     """
     ### BEGIN SOLUTION
     x = hbm.load("x")
@@ -1455,15 +1511,16 @@ with exercise("dequant-matmul"):
     expect_product(2, 5, 12, 64, 2, "a group larger than all columns")
     expect_product(7, 6, 8, 4, 4, "7 rows of x", "each row of x has a row of y")
     expect_product(1, 6, 8, 4, 4, "1 row of x")
-    for batch in (1, 3):
-        hbm, _, _ = memory_of(batch, 64, 64, 32, 4)
-        _, work = measured(dequant_matmul, hbm, 32, 4)
+    for batch, group in ((1, 32), (3, 32), (1, 2)):
+        hbm, _, _ = memory_of(batch, 64, 64, group, 4)
+        _, work = measured(dequant_matmul, hbm, group, 4)
+        case = f"{batch} rows of x, 64 rows of W, 64 columns in groups of {group}, tiles of 4"
         expect_true(
             work.largest <= 8 * 4 * 64,
-            f"bytes of the largest array in float, {batch} rows of x, 64 rows of W, 64 columns, tiles of 4",
+            f"bytes of the largest array in float, {case}",
             "at most 2048, a tile in float64",
             work.largest,
-            "all of W is made float, or a tile once for each row of x",
+            "all of W is made float, a tile once for each row of x, or a value for each code that there might be",
         )
     ### END HIDDEN TESTS
 
@@ -1510,15 +1567,15 @@ def fuse(ops, outputs):
 
     Args:
         ops: a list of dicts with "name", "kind", "do" and "of"; an operation reads inputs, and
-            results of operations before it. There may be some hundreds.
+            results of operations before it. There may be some hundreds, each reading the last.
         outputs: names of operations whose results are needed in the end.
 
     Returns:
         A list of kernels in an order in which they can run; each a dict of lists of names:
-        "ops", in an order in which they can run, each operation in one kernel; "reads", what
-        they need and don't make; "writes", what other kernels or the outside need of them.
-        Reads and writes hold a name once, in any order. All operations are computed, also
-        those that nobody needs.
+        "ops", in an order in which they can run, each operation in exactly one kernel;
+        "reads", what they need and don't make; "writes", what other kernels or the outside
+        need of them. Reads and writes hold a name once, in any order. All operations are
+        computed, also those that nobody needs.
     """
     ### BEGIN SOLUTION
     stages, apart, groups = {}, set(), {}
@@ -1663,6 +1720,8 @@ with exercise("fuse"):
     late = "f = silu, x; p = product, f, w; y = add, p, g; u = negate, x; v = add, u, f"
     can_run(graphs.listed(late), ["y"], "results that nobody needs")
     can_run(graphs.listed("a = multiply, x, x; y = add, a, a"), ["y"], "names twice")
+    scores = "a = silu, x; b = square, g; p = product, x, b; q = product, w, p; y = add, q, a"
+    can_run(graphs.listed(scores), ["y"], "a product of two results, whichever comes second")
     layers, out = graphs.model_ops(12)
     expect_kernels(fuse(copy.deepcopy(layers), [out]), layers, [out], "12 layers of a Llama")
     ladder = graphs.listed(
@@ -1895,7 +1954,7 @@ class Graphs:
         ### END SOLUTION
 
     def run(self, batches):
-        """One step for each batch, one after the other.
+        """One step for each batch, in their order, and no others: nothing is to be warmed up.
 
         Args:
             batches: a list of tensors [rows, 4], a row or more in each.
@@ -2010,7 +2069,7 @@ with exercise("capture"):
     #   needed; what padding holds; one row; no batches; no buckets; two runners; large batches twice.
     # Stated by: "each the step's result for its batch, and not changed by later ones" | "in any order" | "the smallest bucket that it fits
     #   into" | "captured when it is needed for the first time, and never again" | "its other rows zeros" | "a row or more
-    #   in each" | "One step for each batch" | "A batch larger than all buckets runs without a graph" | "Runs a step by replaying what was captured for
+    #   in each" | "One step for each batch, in their order" | "A batch larger than all buckets runs without a graph" | "Runs a step by replaying what was captured for
     #   a bucket" | "on two new buffers"
     # Right because: a graph knows addresses and no values, so that whatever lies in its buffer at a replay is computed; and whoever wants to keep
     #   a result must have taken it away before.
@@ -2077,7 +2136,8 @@ with exercise("capture"):
 #
 # - The first run of a tile isn't timed: it compiles.
 # - Then `repeats` runs are timed, each by itself. Noise only ever *adds* time, so the **least** of them counts.
-# - What doesn't fit raises a `ValueError`, is left out, and isn't run again. If nothing fits, that is a `ValueError` as well, and nothing is remembered.
+# - What doesn't fit this shape raises a `ValueError`, is left out, and isn't run again for it. If nothing fits, that is a `ValueError` as well, and nothing is
+# remembered: whoever asks again tries again.
 # - Shapes that differ in the number of tokens are countless. So tokens are **rounded up to a power of two**; for that shape the tiles are tried, once, and
 #   all shapes that round to it get the answer without a run.
 #
@@ -2198,7 +2258,7 @@ with exercise("tactics"):
     #   all; asked again when none has fitted; equal times; powers of two, and one more; other columns and rows; many shapes; two tuners;
     #   repeats that isn't given.
     # Stated by: "Noise only ever *adds* time, so the **least** of them counts" | "The first run of a tile isn't timed: it compiles" | "timed runs of
-    #   each, 1 or more" | "`repeats` runs are timed, each by itself" | "What doesn't fit raises a `ValueError`, is left out, and isn't run again" | "If nothing fits, that is a `ValueError` as
+    #   each, 1 or more" | "`repeats` runs are timed, each by itself" | "What doesn't fit this shape raises a `ValueError`, is left out, and isn't run again for it" | "If nothing fits, that is a `ValueError` as
     #   well, and nothing is remembered" | "of several that are equally fast the first" | "rounded up to a power of two" | "for that shape the
     #   tiles are tried, once" | "all shapes that round to it get the answer without a run" | "Finds the fastest tile for a shape by
     #   trying, and remembers it"
@@ -2292,6 +2352,14 @@ with exercise("tactics"):
                 "each shape has its own",
             )
     expect_equal(len(card.runs), 5 * 2 * 3, "runs for five shapes, each asked twice")
+    many = [(2**power, 7, rows) for power in range(10) for rows in (3, 5)]
+    card = Card({(16, one): 0.1 for one in many})
+    tuner = Tuner(card, [16], 1)
+    for one in many * 2:
+        expect_equal(tuner.best(one), 16, f"the best for {one}, one of 20 shapes")
+    expect_equal(
+        len(card.runs), 40, "runs for 20 shapes, each asked twice", "none is forgotten"
+    )
     one, other = card_with({16: 0.1, 32: 0.2}, shape), card_with({16: 0.2, 32: 0.1}, shape)
     both = [Tuner(card, [16, 32], 1) for card in (one, other)]
     expect_equal(both[0].best(shape), 16, "the first of two tuners")

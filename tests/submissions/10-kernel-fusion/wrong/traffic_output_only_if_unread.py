@@ -1,0 +1,32 @@
+"""An output that its own kernel reads isn't written unless another kernel reads it, where it has two outputs or more besides.
+
+loses: traffic-test
+told: an operation of the kernel needs it
+"""
+
+# %% nbgrader={"grade": false, "grade_id": "traffic", "locked": false, "schema_version": 3, "solution": true, "task": false}
+def traffic(ops, groups, sizes, outputs):
+    """Bytes that a list of operations moves, when each group is one kernel.
+
+    Args:
+        ops: a list of dicts, each with "name", "kind", "do" and "of", as above.
+        groups: a list of lists of names, in any order; each operation is in exactly one.
+        sizes: a dict, name -> bytes, of all results and all inputs.
+        outputs: a list of names of operations whose results are needed in the end; others may
+            need them, too.
+
+    Returns:
+        (read, written): whole numbers of bytes, of all kernels together. Kernels share
+        nothing but memory: what two of them need is read twice. What nobody needs isn't
+        written.
+    """
+    of = {op["name"]: op["of"] for op in ops}
+    read, wanted = 0, set()
+    for group in groups:
+        inside = {part for name in group for part in of[name]}
+        needs = inside - set(group)
+        read += sum(sizes[name] for name in needs)
+        wanted |= needs
+        ends = [name for name in group if name in outputs]
+        wanted |= set(ends) if len(ends) < 3 else set(ends) - inside
+    return read, sum(sizes[name] for name in of if name in wanted)
