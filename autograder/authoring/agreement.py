@@ -10,6 +10,7 @@ _TOO_SLOW = re.compile(r"no answer within \d+ seconds|the cell ran for too long"
 _TOO_DEEP = re.compile(r"RecursionError: maximum recursion depth")  # at another line when more stands on the stack
 # Two processes draw other random numbers: what shows a mistake first, and how clearly, differs.
 _BY_CHANCE = re.compile(r"too far off for chance|, \d+ times of \d+")
+_BYTES = re.compile(r"bytes of memory that")  # as Python's allocator counts them: two processes differ by some hundreds
 _FRACTION = re.compile(r"-?\d+\.\d+(?:e[-+]?\d+)?|-?\d+e[-+]?\d+")
 
 
@@ -53,4 +54,6 @@ def _said(verdict: Verdict) -> tuple[float, str]:
         return verdict.points, "too deep"
     if _BY_CHANCE.search(verdict.message):
         return verdict.points, "seen by counting draws"
+    if _BYTES.search(verdict.message):
+        return verdict.points, "seen by the memory that it takes"
     return verdict.points, verdict.message

@@ -2530,6 +2530,9 @@ if record and "inductor" in record:
 # Read both with exercise 1 in mind. `torch.compile` fuses what can be fused, and the bytes of the weights are the same as before: it can gain what the calls cost, and no more. An engine that reads
 # a quarter of the bytes, inside the product, can gain what the bytes cost. Fusion alone isn't the ceiling of speed; for one user the ceiling is made of bytes.
 #
+# And of how they lie. The course's engine reads float32, as PyTorch does by default, and fuses nothing but your merged products. It lays each weight out once, before the first token, in the order in
+# which the processor's library (oneDNN) wants to read it: **packing**. Hold its row against that of the merged layers, and you see about what that is worth on the machine that is named under the figure.
+#
 # ## 6 · What others report, what we measured
 #
 # | claim | source | here |

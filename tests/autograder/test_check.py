@@ -216,6 +216,19 @@ def test_draws_of_two_processes_are_no_disagreement():
     assert disagreements(one, verdicts("", points=3.0), set())
 
 
+def test_bytes_of_two_processes_are_no_disagreement():
+    """Unit 09's memory: an object of some hundred bytes is there in one process and not in the other."""
+
+    def verdicts(got):
+        message = (
+            f"the second thousand of feeds: bytes of memory that the largest takes\n got: {got}\n likely cause: a list"
+        )
+        return {"wrong/one": {"add-test": Verdict(0.0, 3.0, message)}}
+
+    assert not disagreements(verdicts(7576), verdicts(7872), set())
+    assert disagreements(verdicts(7576), {"wrong/one": {"add-test": Verdict(3.0, 3.0, "")}}, set())
+
+
 def change_the_test(root, old, new):
     master = find_units(root)[0].master
     assert old in master.read_text()

@@ -120,6 +120,12 @@ def test_exceptions_from_deeper_down(cell: Cell) -> None:
     assert "site-packages" not in str(error)
 
 
+def test_a_tests_own_error_is_called_what_a_learner_catches_it_as(cell: Cell) -> None:
+    """Guards against a class in the message that no learner has heard of, and that has another name in grading."""
+    cell("def double(x):\n    Card({}).run(16, (1, 2, 3))")
+    assert "your code raised ValueError: this tile doesn't fit" in str(cell(TEST))
+
+
 @pytest.mark.parametrize("words", ["f'{text:.2f}'", "f'{text % 2}'", "f'{1 // zero}'", "f'{9 ** 9 ** 9 ** 9}'"])
 def test_words_of_a_case_that_can_t_be_said(cell: Cell, words: str) -> None:
     """Guards against an error of the case's words in place of the learner's: in grading it'd be called the course's."""

@@ -195,8 +195,14 @@ def _judge(name: str, points: float, error: BaseException, changes: list[Change]
 
 
 def name_of(error: BaseException) -> str:
-    """The name of an error's class: the one that a learner wrote, where the class stayed in their process."""
-    return getattr(error, "learners_name", type(error).__name__)
+    """The name of an error's class: the one that a learner wrote, where the class stayed in their process.
+
+    Of a test's own, which learners see as what it is made from, the name of that.
+    """
+    kind = type(error)
+    if getattr(kind, "is_an_answer", False):
+        kind = next(one for one in kind.__mro__ if one.__module__ == "builtins")
+    return getattr(error, "learners_name", kind.__name__)
 
 
 def words_of(error: BaseException) -> str:
