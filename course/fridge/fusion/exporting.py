@@ -5,6 +5,7 @@ The program is a list of ATen operations, as ExecuTorch and other compilers for 
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -42,7 +43,7 @@ def program(function: Callable[..., Any], inputs: Sequence[Tensor]) -> Program:
         ValueError: it can't be exported, with the reason.
     """
     try:
-        whole = torch.export.export(_Module(function), tuple(inputs)).run_decompositions()
+        whole = _quietly(lambda: torch.export.export(_Module(function), tuple(inputs)).run_decompositions())
     except Exception as error:
         raise ValueError(_REASON + str(error).strip().partition("\n")[0]) from None
     known = {one.arg.name: one for one in whole.graph_signature.input_specs}
@@ -97,7 +98,7 @@ def timed_export(step: StaticModel) -> tuple[torch.export.ExportedProgram, float
     """The whole model's program, and how many seconds it took to write it down."""
     begin = time.perf_counter()
     token = torch.zeros(1, dtype=torch.int64)
-    whole = torch.export.export(step, (token, token.clone(), *step.empty()))
+    whole = _quietly(lambda: torch.export.export(step, (token, token.clone(), *step.empty())))
     return whole, time.perf_counter() - begin
 
 
@@ -110,6 +111,13 @@ def apart(step: StaticModel, whole: torch.export.ExportedProgram, llama: Llama, 
         logits, keys, values = run(token[None], torch.tensor([position]), keys, values)
         most = max(most, float((logits - right[position]).abs().max()))
     return most
+
+
+def _quietly(export: Callable[[], torch.export.ExportedProgram]) -> torch.export.ExportedProgram:
+    # torch warns of parts of its own that will go.
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        return export()
 
 
 class _Module(nn.Module):
