@@ -40,6 +40,7 @@ from fridge.fusion import graphs
 from fridge.memory import devices
 from fridge.memory.cards import CARDS
 from fridge.models import sinks
+from fridge.models.llama import rope_table, rotate
 from fridge.notebook import scoreboard
 from fridge.quantization import formats
 from fridge.serving import where
@@ -542,9 +543,6 @@ if scoreboard.ready("shards"):
 
 
 # %% nbgrader={"grade": false, "grade_id": "sink-cache", "locked": false, "schema_version": 3, "solution": true, "task": false}
-from fridge.models.llama import rope_table, rotate
-
-
 class SinkCache:
     """Keys and values of one layer: the first tokens of a text and the last ones.
 

@@ -44,6 +44,8 @@ def program(function: Callable[..., Any], inputs: Sequence[Tensor]) -> Program:
     """
     try:
         whole = _quietly(lambda: torch.export.export(_Module(function), tuple(inputs)).run_decompositions())
+    except (NameError, AttributeError, TypeError):
+        raise  # the function's own
     except Exception as error:
         raise ValueError(_REASON + str(error).strip().partition("\n")[0]) from None
     known = {one.arg.name: one for one in whole.graph_signature.input_specs}
