@@ -19,9 +19,11 @@ from fridge.pictures.quantizers import by_grouping, side_by_side
 from fridge.pictures.serving import goodput_over_rate, server_pipeline, waits
 from fridge.pictures.speculation import one_round, overlap, shares, speedups
 from fridge.pictures.start import answers_by_turn, elephants_and_fridge
+from fridge.pictures.the_edge import arena, pareto, perplexity_over_length, sinks_and_window
 
 __all__ = [
     "answers_by_turn",
+    "arena",
     "bits_of_a_group",
     "block_table_steps",
     "by_grouping",
@@ -35,7 +37,9 @@ __all__ = [
     "one_round",
     "one_trip",
     "overlap",
+    "pareto",
     "perplexity_by_bits",
+    "perplexity_over_length",
     "published",
     "repeated_work",
     "reserved_and_used",
@@ -44,6 +48,7 @@ __all__ = [
     "shares",
     "shares_of_memory",
     "side_by_side",
+    "sinks_and_window",
     "sizes_and_perplexities",
     "speedups",
     "teraflops",

@@ -18,3 +18,13 @@ NAMES = {
     "blk.N.ffn_up": "model.layers.N.mlp.up_proj",
     "blk.N.ffn_down": "model.layers.N.mlp.down_proj",
 }
+
+
+def gguf_name(name: str) -> str:
+    """The name in a GGUF file of a tensor that is called `name` in a checkpoint. Raises KeyError for an unknown one."""
+    owner, _, own = name.rpartition(".")
+    parts = owner.split(".")
+    number = next((part for part in parts if part.isdigit()), "")
+    known = {theirs: ours for ours, theirs in NAMES.items()}
+    found = known[".".join("N" if part.isdigit() else part for part in parts)]
+    return f"{found.replace('N', number)}.{own}"

@@ -4,6 +4,16 @@ from fridge.models.caches import ConcatCache, RewindableCache
 from fridge.testing.attention import exact_attention
 from fridge.testing.blocks import RecordingModel
 from fridge.testing.chance import expect_distribution
+from fridge.testing.edge import (
+    arena_case,
+    expect_arena,
+    expect_program,
+    expect_shards,
+    random_arena,
+    sink_attention,
+    step_attention,
+    whole_codes,
+)
 from fridge.testing.expect import expect_close, expect_equal, expect_raises, expect_true
 from fridge.testing.fusion import Card, Device, expect_kernels, expect_lean, expect_named, fewest_kernels, stepped
 from fridge.testing.gguf_blocks import expect_blocks, pack_q4_k, pack_q6_k, random_blocks
@@ -31,6 +41,7 @@ from fridge.testing.speculation import (
     random_table,
     speculated,
 )
+from fridge.testing.stand_in import StandIn, expect_small_file
 from fridge.testing.streaming import (
     KneeServer,
     ScriptedEngine,
@@ -63,6 +74,7 @@ __all__ = [
     "ScriptedSpeaker",
     "SimulatedServer",
     "SpareAllocator",
+    "StandIn",
     "TensorEntry",
     "TightAllocator",
     "TokenTable",
@@ -70,12 +82,14 @@ __all__ = [
     "accepted_law",
     "agreed",
     "allocated",
+    "arena_case",
     "as_tensor",
     "brain_surgeon",
     "builds_on",
     "dense_attention",
     "exact_attention",
     "exercise",
+    "expect_arena",
     "expect_blocks",
     "expect_close",
     "expect_columns",
@@ -90,7 +104,10 @@ __all__ = [
     "expect_named",
     "expect_number",
     "expect_parts",
+    "expect_program",
     "expect_raises",
+    "expect_shards",
+    "expect_small_file",
     "expect_tensor",
     "expect_true",
     "fewest_kernels",
@@ -102,13 +119,17 @@ __all__ = [
     "pack_q6_k",
     "quantized_layer",
     "randn",
+    "random_arena",
     "random_blocks",
     "random_table",
+    "sink_attention",
     "speculated",
+    "step_attention",
     "stepped",
     "stream_events",
     "tiny_llama",
     "token_ids",
     "told",
+    "whole_codes",
     "whole_numbers",
 ]
