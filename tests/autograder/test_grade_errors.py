@@ -192,7 +192,7 @@ def test_what_one_submission_raises_costs_nobody_else_anything(course, crew, mon
     real = getattr(merge.Writer, place)
 
     def raises(self, first, second, *rest):
-        if "bea" in str((first, second)):
+        if (second if place == "_through_nbgrader" else first.student) == "bea":
             raise error
         return real(self, first, second, *rest)
 
