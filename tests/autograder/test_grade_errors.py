@@ -213,7 +213,7 @@ def test_a_folder_that_cannot_be_read_costs_nobody_else_anything(course, crew, m
     real = os.scandir
 
     def scandir(folder=".", code=errno.EACCES):
-        if "bea" in str(folder):
+        if f"{os.sep}bea" in str(folder):
             raise OSError(code, os.strerror(code), str(folder))
         return real(folder)
 
