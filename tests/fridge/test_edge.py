@@ -16,6 +16,7 @@ from fridge.testing import (
     StandIn,
     Wrong,
     arena_case,
+    edge,
     expect_arena,
     expect_program,
     expect_shards,
@@ -279,3 +280,35 @@ def test_the_table_of_what_goes_where_is_filled_from_records():
     assert device["rate"] > 0
     assert server["alone"] > server["rate"] > 0
     assert all(math.isfinite(one["quality"] * one["speed"]) and one["memory"] > 0 for one in where.candidates())
+
+
+def head_of(*tensors: bytes, metadata: bytes = struct.pack("<Q", 0)) -> bytes:
+    """A file's head, padded, and a little data."""
+    head = b"GGUF" + struct.pack("<IQ", 3, len(tensors)) + metadata + b"".join(tensors)
+    return head + bytes(-len(head) % 32) + bytes(128)
+
+
+def entry(name: str, sides: tuple[int, ...], offset: int = 0) -> bytes:
+    """A tensor of the table, in F32."""
+    return struct.pack(f"<Q{len(name)}sI{len(sides)}QIQ", len(name), name.encode(), len(sides), *sides, 0, offset)
+
+
+@pytest.mark.parametrize(
+    ("raw", "words"),
+    [
+        (head_of(entry("a", ())), "has sides"),
+        (head_of(entry("a", (4, 0))), "has sides"),
+        (head_of(entry("a", (32,)), entry("b", (32,)), entry("c", (32,))), "in one another"),
+        (head_of(entry("a" * 100, (4,))), "100 letters"),
+        (head_of(metadata=struct.pack("<QQ1sI", 1, 1, b"k", 9) + struct.pack("<IQ", 9, 1) * 2000), "more than 8 deep"),
+    ],
+)
+def test_hostile_files_are_refused_as_files(raw, words):
+    """Guards against an error that is called the course's, or a small file that is gigabytes of tensors."""
+    with pytest.raises(ValueError, match=words):
+        mixed.read(raw)
+
+
+@pytest.mark.parametrize("name", ["convolution", "_cdist_forward", "as_strided", "avg_pool2d"])
+def test_a_program_has_no_operation_that_takes_minutes(name):
+    assert edge._core(f"aten.{name}.default") is None

@@ -23,6 +23,7 @@ from fridge.quantization.gguf_names import gguf_name
 
 KINDS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "F16", "F32")  # the smallest first
 ALIGNMENT = 32
+DEEPEST, LONGEST_NAME = 8, 64  # arrays in arrays of metadata; letters of a tensor's name
 CALIBRATION, HELD_OUT = slice(0, 192), slice(4096, 4608)  # tokens of the library's prose
 _SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # of kinds of values, in bytes
 _NUMBERS = {name: number for number, name in TENSOR_KINDS.items()}
@@ -186,7 +187,11 @@ def _table(raw: bytes, any_kind: bool = False) -> list[tuple[str, str, tuple[int
     found = []
     for _ in range(count):
         name = reader.text()
+        if len(name) > LONGEST_NAME:
+            raise ValueError(f"a tensor's name of {len(name)} letters")
         sides = tuple(reader.number("Q") for _ in range(reader.at_most(reader.number("I"), 4)))
+        if not sides or 0 in sides:
+            raise ValueError(f"{name!r} has sides {list(sides)}")
         found.append((name, reader.number("I"), tuple(reversed(sides)), reader.number("Q")))
     start, table = reader.place + -reader.place % ALIGNMENT, []
     for name, number, shape, offset in found:
@@ -200,6 +205,8 @@ def _table(raw: bytes, any_kind: bool = False) -> list[tuple[str, str, tuple[int
         if end > len(raw):
             raise ValueError(f"{name!r} ends at byte {end}, and the file at {len(raw)}")
         table.append((name, kind, shape, start + offset, end))
+    if sum(end - first for *_, first, end in table) > len(raw):
+        raise ValueError("tensors that lie in one another")
     return table
 
 
@@ -240,13 +247,15 @@ class _Bytes:
             raise ValueError(f"a count of {count}")
         return count
 
-    def _skip(self, kind: int) -> None:
+    def _skip(self, kind: int, deep: int = 0) -> None:
         if kind == STRING:
             self.text()
         elif kind == ARRAY:
             inner, count = self.number("I"), self.at_most(self.number("Q"), len(self.raw))
+            if deep == DEEPEST:
+                raise ValueError(f"arrays in arrays, more than {DEEPEST} deep")
             for _ in range(count):
-                self._skip(inner)
+                self._skip(inner, deep + 1)
         elif kind in _SIZES:
             self.place += _SIZES[kind]
         else:
