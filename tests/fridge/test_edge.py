@@ -16,9 +16,7 @@ from fridge.testing import (
     StandIn,
     Wrong,
     arena_case,
-    edge,
     expect_arena,
-    expect_program,
     expect_shards,
     expect_small_file,
     randn,
@@ -114,42 +112,12 @@ def test_random_arenas_are_the_same_each_time():
     assert random_arena(3) != random_arena(4)
 
 
-def shifted(x, position):
-    return x + position, (torch.arange(3) == position).float()
-
-
-def test_a_program_is_computed_from_plain_data():
-    made = exporting.program(shifted, (torch.zeros(3), torch.zeros(1, dtype=torch.int64)))
-    run = expect_program(made, "case")
-    out, hot = run([torch.ones(3), torch.tensor([2])], [torch.Size([3]), torch.Size([3])])
-    assert out.tolist() == [3, 3, 3]
-    assert hot.tolist() == [0, 0, 1]
-
-
-def test_a_function_that_asks_for_values_has_no_program():
+@pytest.mark.parametrize("function", [lambda x: x[: int(x[0])], lambda x: x if x[0] > 0 else x + 1])
+def test_a_function_that_asks_for_values_has_no_program(function, capfd):
+    """In a sentence: torch would print all of it as a graph."""
     with pytest.raises(ValueError, match="asks for a tensor's value"):
-        exporting.program(lambda x: x[: int(x[0])], (torch.ones(3),))
-
-
-@pytest.mark.parametrize(
-    ("node", "words"),
-    [
-        (["y", "aten.rand.default", [[3]], {}], "core ATen"),
-        (["y", "aten.add_.Tensor", [{"of": "x"}, 1], {}], "core ATen"),
-        (["y", "aten.from_file.default", ["/etc/passwd"], {}], "core ATen"),
-        (["y", "os.system", ["true"], {}], "core ATen"),
-        (["y", "aten.full.default", [[1 << 40], 0], {}], "elements that"),
-        (["y", "aten.add.Tensor", [{"of": "z"}, 1], {}], "earlier results"),
-        (["y", "aten.add.Tensor", [1], {}], "without an error"),
-        (["y", "getitem", [{"of": "x"}, 0], {}], "one of several"),
-        (["y", "aten.add.Tensor"], "a list of"),
-    ],
-)
-def test_a_program_can_not_do_more_than_compute(node, words):
-    """Guards against a learner's list of operations that reads files, writes memory or asks for too much of it."""
-    made = {"inputs": ["x"], "constants": {}, "nodes": [node], "outputs": ["y"]}
-    with pytest.raises(Wrong, match=words):
-        expect_program(made, "case")([torch.ones(3)], [torch.Size([3])])
+        exporting.program(function, (torch.ones(3),))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_a_whole_model_on_static_buffers_is_the_model():
@@ -187,7 +155,9 @@ def test_devices_are_as_the_exercise_takes_them():
 
 def test_a_mixed_file_is_read_again():
     tensors = {"a.weight": randn(4, 64), "norm.weight": randn(7, seed=1), "b.weight": randn(3, 32, seed=2)}
-    raw = mixed.file(mixed.minimal_metadata("llama"), tensors, {"a.weight": "Q8_0", "b.weight": "F16"})
+    raw = mixed.file(
+        mixed.metadata_of({"general.architecture": "llama"}), tensors, {"a.weight": "Q8_0", "b.weight": "F16"}
+    )
     found = mixed.read(raw)
     assert {name: kind for name, (kind, _) in found.items()} == {
         "a.weight": "Q8_0",
@@ -205,7 +175,7 @@ def test_gguf_py_reads_a_mixed_file(tmp_path):
 
     tensors = {"a.weight": randn(4, 64), "norm.weight": randn(7, seed=1)}
     path = tmp_path / "x.gguf"
-    path.write_bytes(mixed.file(mixed.minimal_metadata("llama"), tensors, {"a.weight": "Q5_1"}))
+    path.write_bytes(mixed.file(mixed.metadata_of({"general.architecture": "llama"}), tensors, {"a.weight": "Q5_1"}))
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(path).tensors}
     values = gguf.quants.dequantize(found["a.weight"].data, found["a.weight"].tensor_type)
     assert torch.equal(torch.from_numpy(values), mixed.rounded("Q5_1", tensors["a.weight"]))
@@ -224,7 +194,7 @@ def test_gguf_py_reads_a_mixed_file(tmp_path):
 )
 def test_files_that_lie_are_refused(spoil):
     """Guards against a grader that a learner's file sends round in circles."""
-    raw = mixed.file(mixed.minimal_metadata("llama"), {"a.weight": randn(4, 64)}, {})
+    raw = mixed.file(mixed.metadata_of({"general.architecture": "llama"}), {"a.weight": randn(4, 64)}, {})
     with pytest.raises(ValueError):  # noqa: PT011 - each with its own words
         mixed.read(spoil(raw))
 
@@ -307,8 +277,3 @@ def test_hostile_files_are_refused_as_files(raw, words):
     """Guards against an error that is called the course's, or a small file that is gigabytes of tensors."""
     with pytest.raises(ValueError, match=words):
         mixed.read(raw)
-
-
-@pytest.mark.parametrize("name", ["convolution", "_cdist_forward", "as_strided", "avg_pool2d"])
-def test_a_program_has_no_operation_that_takes_minutes(name):
-    assert edge._core(f"aten.{name}.default") is None

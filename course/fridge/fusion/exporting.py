@@ -3,6 +3,9 @@
 The program is a list of ATen operations, as ExecuTorch and other compilers for devices take it.
 """
 
+import contextlib
+import io
+import logging
 import math
 import time
 import warnings
@@ -116,10 +119,15 @@ def apart(step: StaticModel, whole: torch.export.ExportedProgram, llama: Llama, 
 
 
 def _quietly(export: Callable[[], torch.export.ExportedProgram]) -> torch.export.ExportedProgram:
-    # torch warns of parts of its own that will go.
-    with warnings.catch_warnings():
+    # torch warns of parts of its own that will go; and a function that it can't write down it prints and logs whole.
+    before = logging.root.manager.disable
+    with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore", FutureWarning)
-        return export()
+        logging.disable(logging.CRITICAL)
+        try:
+            return export()
+        finally:
+            logging.disable(before)
 
 
 class _Module(nn.Module):

@@ -12,6 +12,7 @@ from fridge.workbench.terminal import allow_any_letter, reader_has_gone
 PROGRESS = "Show the points of all units, as last run and saved; `fridge` alone does so, too."
 UPDATE = "Fetch the newest version of the course by git and put your answers into its notebooks."
 SERVE = "Serve the chosen model to OpenAI's and Ollama's clients, with a page to talk to it. For learning."
+EDGE = "Put a GGUF file into a browser tab: llama.cpp in WebAssembly (wllama), on a page for this machine alone."
 SUBMIT = "Check a unit's saved notebook and make the file to hand in."
 
 
@@ -34,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     where = "where the notebooks are; default: here"
     sub.add_argument("folder", nargs="?", type=Path, default=Path(), metavar="FOLDER", help=where)
     _add_serve(commands)
+    _add_edge(commands)
     sub = commands.add_parser("submit", help=SUBMIT, description=SUBMIT)
     sub.set_defaults(run=_submit)
     which = "03-kv-cache, 03, or a notebook's path; default: the unit of this folder, or else each that you began"
@@ -56,6 +58,14 @@ def _add_serve(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") 
     sub.add_argument("--api-key", metavar="KEY", default=os.environ.get("FRIDGE_API_KEY"), help=shown)
 
 
+def _add_edge(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    sub = commands.add_parser("edge", help=EDGE, description=EDGE)
+    sub.set_defaults(run=_edge)
+    which = "a GGUF file, one that you wrote, say; default: the course's own model"
+    sub.add_argument("file", nargs="?", type=Path, metavar="FILE", help=which)
+    sub.add_argument("--port", type=_port, default=8001, help="default: 8001; 0 takes a free one")
+
+
 def _port(written: str) -> int:
     if not (written.isascii() and written.isdigit() and int(written) <= 65535):
         raise argparse.ArgumentTypeError(f"a port is a number from 0 to 65535, not {written!r}")
@@ -70,6 +80,11 @@ def _serve(options: argparse.Namespace) -> int:
     except api.Missing as error:
         print(f"fridge: {error}", file=sys.stderr)
         return 2
+
+
+def _edge(options: argparse.Namespace) -> int:
+    edge = importlib.import_module("fridge.serving.edge")  # by its name, as above
+    return edge.serve(edge.EdgeOptions(options.file, options.port))
 
 
 def _update(options: argparse.Namespace) -> int:

@@ -87,9 +87,10 @@ def kinds_in(raw: bytes) -> str:
     return ", ".join(f"{kinds.count(kind)} tensors {kind}" for kind in KINDS if kind in kinds)
 
 
-def minimal_metadata(architecture: str) -> bytes:
-    """One entry, `general.architecture`, as `file` takes it."""
-    return struct.pack("<Q", 1) + _text("general.architecture") + struct.pack("<I", STRING) + _text(architecture)
+def metadata_of(texts: Mapping[str, str]) -> bytes:
+    """Entries that are texts, as `file` takes them."""
+    entries = (_text(key) + struct.pack("<I", STRING) + _text(words) for key, words in texts.items())
+    return struct.pack("<Q", len(texts)) + b"".join(entries)
 
 
 class Shipped:

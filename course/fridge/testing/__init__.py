@@ -7,7 +7,6 @@ from fridge.testing.chance import expect_distribution
 from fridge.testing.edge import (
     arena_case,
     expect_arena,
-    expect_program,
     expect_shards,
     random_arena,
     sink_attention,
@@ -30,6 +29,7 @@ from fridge.testing.given import (
 from fridge.testing.hbm import Hbm
 from fridge.testing.outcome import NotAttempted, Wrong, builds_on, exercise, needs
 from fridge.testing.paging import CountingPool, SpareAllocator, TightAllocator, dense_attention
+from fridge.testing.programs import expect_program
 from fridge.testing.quantizing import QuantizedLayer, brain_surgeon, expect_columns, quantized_layer
 from fridge.testing.scripted import Call, ScriptedModel
 from fridge.testing.serving import SimulatedServer

@@ -1,11 +1,7 @@
-"""What tests of unit 11 own: oracles for a bounded memory and for a static step, plans that are held against their ops.
-
-A program that `torch.export` wrote down is plain data here. It is computed with core ATen operations alone, each of
-which is tried on the meta device first: a program can't ask for more memory than a test has.
-"""
+"""What tests of unit 11 own: oracles for a bounded memory and a static step, plans that are held against their ops."""
 
 import random
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -14,19 +10,11 @@ from torch import Tensor
 
 from fridge.testing.expect import InWords, describe, wrong
 from fridge.testing.fusion import expect_named
-from fridge.testing.given import expect_number, expect_tensor
+from fridge.testing.given import expect_number
 from fridge.testing.streaming import expect_json
 from fridge.workbench import arguments
 
-MOST_NODES, MOST_ELEMENTS = 2000, 2**20  # of a program; of each of its results
 _BOTH_ALIVE = "what is alive at the same operation can't share a byte"
-_AS_IT_LIES = {"aten.view.default": "aten.reshape.default"}  # whose arguments may lie in memory in another way
-_ALLOWED = {"aten.reshape.default", "aten._unsafe_view.default"}
-_DTYPES = {
-    str(one).removeprefix("torch."): one for one in (torch.float32, torch.float64, torch.int64, torch.int32, torch.bool)
-}
-_BY_CHANCE = ("rand", "bernoulli", "multinomial", "dropout", "empty", "normal", "nonzero")
-_TOO_MUCH = ("conv", "dist", "grid_sampler", "upsample", "pool", "as_strided")  # small results can take minutes
 
 
 def sink_attention(q: Tensor, k: Tensor, v: Tensor, sinks: int, window: int, inv_freq: Tensor) -> Tensor:
@@ -153,44 +141,6 @@ def expect_arena(
             raise wrong(f"{what}: bytes of the arena", said, arena, cause)
 
 
-Run = Callable[[Sequence[Tensor], Sequence[torch.Size]], list[Tensor]]
-
-
-def expect_program(got: Any, what: str) -> Run:
-    """A program as `exporting.program` returns it: a function of inputs and the shapes of its outputs.
-
-    Raises:
-        Wrong: it is none; the function: an operation that isn't core ATen, or fails, or makes too much.
-    """
-    parts = expect_named(got, ("inputs", "constants", "nodes", "outputs"), f"{what}: what exported returns")
-    constants = parts["constants"]
-    if not issubclass(type(constants), dict):
-        raise wrong(f"{what}: the program's constants", "a dict", constants)
-    fixed = {name: expect_tensor(value, f"{what}: a constant of the program") for name, value in dict.items(constants)}
-    plain = expect_json(
-        {name: parts[name] for name in ("inputs", "nodes", "outputs")}, f"{what}: what exported returns"
-    )
-    nodes = plain["nodes"]
-    if type(nodes) is not list or len(nodes) > MOST_NODES or not all(map(_is_node, nodes)):
-        raise wrong(f"{what}: the program's nodes", "a list of [name, operation, positional, named]", nodes)
-
-    def run(inputs: Sequence[Tensor], shapes: Sequence[torch.Size]) -> list[Tensor]:
-        names, outputs = plain["inputs"], plain["outputs"]
-        if not _are_names(names) or len(names) != len(inputs) or not _are_names(outputs):
-            raise wrong(f"{what}: the program's inputs", f"{len(inputs)} names", names)
-        known: dict[str, Any] = fixed | dict(zip(names, inputs, strict=True))
-        for name, operation, positional, named in nodes:
-            known[name] = _computed(operation, positional, named, known, what)
-        if len(outputs) != len(shapes) or any(name not in known for name in outputs):
-            raise wrong(f"{what}: the program's outputs", f"{len(shapes)} of its results", outputs)
-        return [
-            expect_tensor(known[name], f"{what}: output {number} of the program", shape)
-            for number, (name, shape) in enumerate(zip(outputs, shapes, strict=True))
-        ]
-
-    return run
-
-
 def _attention(q: Tensor, k: Tensor, v: Tensor, places: Tensor, place: int, inv_freq: Tensor) -> Tensor:
     # k, v: [kv_heads, held, head_dim]
     return _weighted(_rotated(q, torch.tensor([place]), inv_freq), _rotated(k, places, inv_freq), v.double())
@@ -219,79 +169,3 @@ def _alive(ops: Sequence[dict[str, Any]], outputs: list[str]) -> list[list[str]]
     last = first | {part: step for step, op in enumerate(ops) for part in op["of"] if part in first}
     last |= dict.fromkeys(outputs, len(ops))
     return [[name for name in first if first[name] <= step <= last[name]] for step in range(len(ops) + 1)]
-
-
-def _are_names(names: Any) -> bool:
-    return type(names) is list and all(type(name) is str for name in names)
-
-
-def _is_node(node: Any) -> bool:
-    kinds = [str, str, list, dict]
-    return type(node) is list and list(map(type, node)) == kinds
-
-
-def _computed(operation: str, positional: list[Any], named: dict[str, Any], known: dict[str, Any], what: str) -> Any:
-    try:
-        values = _filled(positional, known)
-        more = {name: _filled(item, known) for name, item in named.items()}
-    except (KeyError, AttributeError, TypeError, ValueError):
-        raise wrong(f"{what}: what {describe(operation)} reads", "earlier results of the program", positional) from None
-    if operation == "getitem":
-        return _part(values, what)
-    function = _core(_AS_IT_LIES.get(operation, operation))
-    if function is None:
-        raise wrong(
-            f"{what}: operations of the program",
-            "core ATen: none by chance, and no convolutions or the like",
-            operation,
-        )
-    try:
-        makes_new = any(argument.name == "device" for argument in function._schema.arguments)  # arange, full
-        made = function(*_on_meta(values), **_on_meta(more), **({"device": "meta"} if makes_new else {}))
-        if any(part.numel() > MOST_ELEMENTS for part in _tensors(made)):
-            raise wrong(f"{what}: elements that {operation} makes", f"at most {MOST_ELEMENTS}", InWords("more"))
-        return function(*values, **more)
-    except (RuntimeError, TypeError, ValueError, IndexError, NotImplementedError) as error:
-        words = str(error).strip().partition("\n")[0]
-        raise wrong(f"{what}: the program runs", "without an error", InWords(f"{operation}: {words}")) from None
-
-
-def _part(values: list[Any], what: str) -> Any:
-    # One of several results, as of `split`.
-    whole, place = values if len(values) == 2 else (None, None)
-    if type(whole) not in (list, tuple) or type(place) is not int or not 0 <= place < len(whole):
-        raise wrong(f"{what}: a part that the program takes", "one of several results", values)
-    return whole[place]
-
-
-def _core(operation: str) -> Any:
-    parts = operation.split(".")
-    if len(parts) != 3 or parts[0] != "aten" or any(part in parts[1] for part in _BY_CHANCE + _TOO_MUCH):
-        return None
-    packet = getattr(torch.ops.aten, parts[1], None)
-    function = getattr(packet, parts[2], None)
-    if not isinstance(function, torch._ops.OpOverload) or function._schema.is_mutable:
-        return None
-    return function if torch.Tag.core in function.tags or operation in _ALLOWED else None
-
-
-def _filled(value: Any, known: dict[str, Any]) -> Any:
-    if type(value) is dict and list(value) == ["of"]:
-        return known[value["of"]]
-    if type(value) is dict and list(value) == ["dtype"]:
-        return _DTYPES[value["dtype"]]
-    if type(value) is dict and list(value) == ["number"]:
-        return float(value["number"])
-    return [_filled(item, known) for item in value] if type(value) is list else value
-
-
-def _on_meta(value: Any) -> Any:
-    if isinstance(value, Tensor):
-        return value.to("meta")
-    if isinstance(value, dict):
-        return {name: _on_meta(item) for name, item in value.items()}
-    return type(value)(map(_on_meta, value)) if isinstance(value, list | tuple) else value
-
-
-def _tensors(made: Any) -> list[Tensor]:
-    return [made] if isinstance(made, Tensor) else [part for part in made if isinstance(part, Tensor)]

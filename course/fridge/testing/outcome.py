@@ -27,6 +27,7 @@ LIBRARIES = (  # with the separator: `fridge_notes/` of a learner's, next to `fr
 
 CHANGES, RAISED = "changes its argument", "your code raised"
 
+not_learners: tuple[str, ...] = ()  # folders of the grader, which sets them: code in them is nobody's answer
 _builds_on: list[str] = []  # what the exercise at hand says of itself
 
 STUB_MESSAGE = "not attempted yet"  # what nbgrader_config.py puts into an exercise's empty region
@@ -246,7 +247,8 @@ def _where(error: BaseException) -> list[str]:
         return _innermost(error.learner_lines)
     # Outermost first: `exercise`, the test cell, the learner's cells, libraries. The test cell's lines stay out, for
     # a hidden test may stand in it.
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(LIBRARIES)]
+    ours = LIBRARIES + not_learners
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(ours)]
     own = [frame for frame in frames if frame.filename != frames[0].filename]
     lines = [f"  line {frame.lineno}, in {frame.name}:  {frame.line}" for frame in own if frame.line]
     return _innermost(lines)

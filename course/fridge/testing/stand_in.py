@@ -44,7 +44,7 @@ class StandIn:
 
     def __init__(self, seed: int, alone: bool = False):
         numbers = torch.Generator().manual_seed(seed)
-        self.metadata = mixed.minimal_metadata("llama")
+        self.metadata = mixed.metadata_of({"general.architecture": "llama", "general.name": "a stand-in"})
         self._alone, self._calls = alone, 0
         with torch.random.fork_rng(devices=[]):
             self._model = Llama(CONFIG).eval().requires_grad_(False)
@@ -94,6 +94,12 @@ class StandIn:
     def times_as_perplexed(self, values: Mapping[str, Tensor]) -> float:
         """Perplexity of these tensors on a text that nobody has seen, as a multiple of the model's own."""
         return math.exp(self._lost(values, self._hidden) - self._lost({}, self._hidden))
+
+    def expect_metadata(self, raw: bytes, what: str) -> None:
+        """The file's entries are those that were handed on. Raises Wrong if not."""
+        if raw[16 : 16 + len(self.metadata)] != self.metadata:
+            said = f"the {len(self.metadata)} bytes that were given"
+            raise wrong(f"{what}: metadata in the file", said, InWords("others"), "handed on to mixed.file as they are")
 
     def expect_whole(self, found: Mapping[str, tuple[str, Tensor]], what: str) -> None:
         """All tensors, of the right shapes; a group's in one kind, norms in F32. Raises Wrong if not."""
@@ -163,6 +169,7 @@ def expect_small_file(got: Any, model: StandIn, budget: int, what: str) -> dict[
         found = mixed.read(got)
     except (ValueError, UnicodeDecodeError) as error:
         raise wrong(f"{what}: the file loads", "a GGUF file", InWords(str(error))) from None
+    model.expect_metadata(got, what)
     model.expect_whole(found, what)
     return {name: values for name, (_, values) in found.items()}
 

@@ -159,7 +159,7 @@ def tokens_per_charge(rate, watt_hours, watts, burst, throttled):
 
 
 def crossing(local_rate, remote_rate, round_trip):
-    n = np.arange(1, 5000)
+    n = np.arange(1, 200_000)
     faster = n[round_trip + n / remote_rate < n / local_rate]
     return int(faster[0]) if faster.size else None
 
