@@ -2497,8 +2497,8 @@ elif scoreboard.ready("swiglu-triton"):
 # ### The engines that people use
 #
 # SmolLM2 for one user, on one thread of one machine: PyTorch eager, with your kind of merged layers, and with `torch.compile` (which writes and compiles C++ for everything between the
-# products); the course's engine; OpenVINO, a fused engine that is to Intel's processors what TensorRT-LLM is to NVIDIA's cards; and llama.cpp. The last two read 4-bit weights
-# inside the product. Counted are tokens for each second that the *processor* was at work, which hardly changes with what else a machine does. The instructor's folder has the program; its
+# products); the course's engine; OpenVINO, a fused engine that is to Intel's processors what TensorRT-LLM is to NVIDIA's cards; and llama.cpp. These two read 4-bit weights
+# inside the product. The last row is llama.cpp once more, compiled to WebAssembly and run in a browser's tab, as unit 11 does it. Counted are tokens for each second that the *processor* was at work, which hardly changes with what else a machine does. The instructor's folder has the program; its
 # figures, with machine and versions, are kept with the library. The first three run on **static buffers**, as a captured graph must: a cache of 256 places that is written in place and masked. So their
 # calls aren't those of your first cell, whose cache grows by a token at each step.
 

@@ -12,6 +12,7 @@ the master's own answers. `torch.compile` wants a C++ compiler and takes minutes
 import argparse
 import json
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -20,7 +21,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import psutil
 import torch
+from playwright.sync_api import sync_playwright
 from torch._inductor.utils import fresh_cache, run_and_get_code
 
 from autograder.authoring.answers import answers
@@ -28,6 +31,7 @@ from fridge import models
 from fridge.fusion import counting, peers
 from fridge.fusion.step import StaticStep
 from fridge.quantization import llama_cpp_peer
+from fridge.serving import edge
 from fridge.serving.engine import Engine
 from fridge.serving.engine.linears import Int8Linear, PackedLinear
 from fridge.weights import embedded
@@ -180,6 +184,45 @@ def _llama_cpp() -> Row | None:
     return _rate(spent) | {"bits": 4, "note": note, "says": says, "versions": {name: number}}
 
 
+def _tab() -> Row | None:
+    """wllama on the page of `fridge edge`, one thread; counted is all that the browser's processes do."""
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        print("a browser tab: there is no chromium on this machine", file=sys.stderr)
+        return None
+    spent: dict[int, list[float]] = {SHORT: [], LONG: []}
+    with edge.running(embedded.gguf_file()) as url, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=chromium, args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page()
+        page.goto(url)
+        page.locator("#load").click()
+        page.get_by_text("Loaded. Press Write.").wait_for()
+        for _ in range(REPEATS + 1):
+            for length, times in spent.items():
+                page.locator("#tokens").fill(str(length))
+                before = _processor_seconds()
+                page.locator("#write").click()
+                page.locator("#stop:not([disabled])").wait_for()
+                page.locator("#write:not([disabled])").wait_for()
+                times.append(_processor_seconds() - before)
+        says = str(page.locator("#text").text_content()).removeprefix(PROMPT)[:60]
+        version = browser.version
+        browser.close()
+    warm = {length: times[1:] for length, times in spent.items()}
+    note = "WebAssembly in Chromium, reads the course's GGUF"
+    versions = {"wllama": edge.WLLAMA, "chromium": version}
+    return _rate(warm) | {"bits": 4, "note": note, "says": says, "versions": versions}
+
+
+def _processor_seconds() -> float:
+    """What this process's children and theirs have used so far; none of them ends meanwhile."""
+    return sum(
+        sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True)
+    )
+
+
 def _timed(generate: Callable[[int], list[int]]) -> Row:
     spent: dict[int, list[float]] = {SHORT: [], LONG: []}
     tokens = generate(SHORT)
@@ -211,6 +254,7 @@ WAYS: dict[str, Callable[[], Row | None]] = {
     "the course's engine, INT8": lambda: _engine(Int8Linear, 8, "products of 8-bit integers"),
     "OpenVINO GenAI": _openvino,
     "llama.cpp": _llama_cpp,
+    "llama.cpp in a browser tab": _tab,
 }
 
 

@@ -31,6 +31,7 @@
 # %%
 
 import math
+import shlex
 
 import torch
 import torch.nn.functional as F
@@ -2240,6 +2241,7 @@ if scoreboard.ready("small-file", "small-file-quality"):
         print(f"{len(mine):,} bytes; {mixed.kinds_in(mine)}")
         ratio = shipped.times_as_perplexed(mine)
         print(f"perplexity on other prose: {ratio:.2f} times that of the shipped file")
+        print(f"To see it run in a browser: fridge edge {shlex.quote(str(mixed.keep(mine)))}")
         shipped = mine = None
 
 # %% [markdown]
@@ -2296,6 +2298,30 @@ if scoreboard.ready("choose"):
 # %% [markdown]
 # *In words: a point for each format, bytes of the file to the right, quality upwards, the larger the faster. Those that nobody beats are filled, the others are empty; the chosen one has a ring.*
 #
+# ### Your file in a browser tab
+#
+# The cell of exercise 9 has kept its file in the course's cache folder, and printed a command. On your own machine, open a terminal (JupyterLab: File, New, Terminal) and type it there: `fridge edge` and the file's path.
+#
+# It prints an address; open it in a browser, press *Load* and *Write*. What runs there is **wllama**: llama.cpp, compiled to WebAssembly, which reads the bytes that you wrote, in a page without an installation, and no word leaves the machine. (Without a file
+# the command offers the course's model. On Colab and Binder the address is another machine's and can't be opened: download the file, and choose it in the page on yours.) Where the browser lends a GPU and the internet is there, the page offers **WebLLM**, MLC's engine, as well: it can't read a GGUF, and fetches weights that were compiled for
+# it.
+#
+# How fast is a tab? Before you run the next cell: it is the same file and the same C++ as llama.cpp's, on the same core. What does WebAssembly cost?
+
+# %% tags=["for-real"]
+from fridge.fusion import peers
+
+record = peers.kept()
+pictures.fused_engines(
+    [row for row in record["rows"] if row["name"] in peers.OF_USE], peers.where(record)
+)
+
+# %% [markdown]
+# *In words: a bar for each engine, tokens per processor second of one user on one thread: the course's in float32 and in 8 bits, OpenVINO, llama.cpp, and llama.cpp in a tab. Those with fewer bits than 32 are hatched. The tab's bar is the shortest.*
+#
+# A tab can do what every browser can: vector instructions of 128 bits, and none of those that multiply bytes (exercise 6). llama.cpp on the machine takes all that the processor has. A tab's program also asks nobody to install anything, and
+# runs on a phone. That is what its speed is traded for; on a GPU (WebLLM, or wllama with WebGPU) the sum is another one, and the course had none to measure.
+#
 # ## 6 · What others report, what we measured
 #
 # | claim | source | here |
@@ -2305,11 +2331,12 @@ if scoreboard.ready("choose"):
 # | planning memory beforehand takes a model's intermediate results to a fraction | Pisarchyk and Lee 2020 (TensorFlow Lite) | exercise 4's print: true of the results, which are small beside the weights |
 # | integer arithmetic makes inference faster on phones | Jacob et al. 2018 | your function is slower than float32: it takes a kernel |
 # | Ollama on a laptop, vLLM on a server, MLC LLM on a phone | the chapter | the table of exercise 8: what was measured, and what wasn't |
+# | llama.cpp runs in a browser | wllama's README | it does, with your file; without a GPU far slower than outside: the bars of section 5 |
 #
 # ## 7 · What this unit doesn't claim
 #
 # - **That a model with sinks remembers.** It keeps on speaking well; what has left the window is gone.
-# - Anything measured on a phone, on a battery or on a GPU of a browser: the course had none. Those rows of the table are empty, and the energies in exercise 7 are given, not measured.
+# - Anything measured on a phone, on a battery or on a GPU of a browser: the course had none. Those cells of the table are empty, and the energies in exercise 7 are given, not measured.
 # - That an exported step runs on a phone: ExecuTorch would have to lower it to a device's kernels first, and that was not done here.
 # - That perplexity is quality. It is what can be measured on a laptop in a minute. Whoever deploys tries their own questions.
 #

@@ -153,6 +153,12 @@ def test_devices_are_as_the_exercise_takes_them():
     assert devices.gib(2**30) == "1.00 GiB"
 
 
+def test_a_file_is_kept_where_fridge_edge_finds_it(tmp_path, monkeypatch):
+    monkeypatch.setenv("FRIDGE_CACHE", str(tmp_path / "the cache"))
+    assert mixed.keep(b"GGUF").read_bytes() == b"GGUF"
+    assert mixed.keep(b"GGUF2") == tmp_path / "the cache" / "small.gguf"
+
+
 def test_a_mixed_file_is_read_again():
     tensors = {"a.weight": randn(4, 64), "norm.weight": randn(7, seed=1), "b.weight": randn(3, 32, seed=2)}
     raw = mixed.file(

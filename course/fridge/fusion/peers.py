@@ -13,7 +13,10 @@ WAYS = (  # in the order of the table
     "the course's engine, INT8",
     "OpenVINO GenAI",
     "llama.cpp",
+    "llama.cpp in a browser tab",
 )
+IN_A_TAB = WAYS[-1]
+OF_USE = ("the course's engine", "the course's engine, INT8", "OpenVINO GenAI", "llama.cpp", IN_A_TAB)  # unit 11's
 KEPT = Path(__file__).with_name("measurements") / "engines.json"
 
 

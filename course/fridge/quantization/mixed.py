@@ -20,6 +20,7 @@ from fridge.models.llama import Llama
 from fridge.models.sinks import losses, text_tokens
 from fridge.quantization.gguf_kinds import ARRAY, STRING, TENSOR_KINDS
 from fridge.quantization.gguf_names import gguf_name
+from fridge.weights import embedded
 
 KINDS = ("Q4_0", "Q4_1", "Q5_0", "Q5_1", "Q8_0", "F16", "F32")  # the smallest first
 ALIGNMENT = 32
@@ -63,6 +64,15 @@ def file(metadata: bytes, tensors: Mapping[str, Tensor], kinds: Mapping[str, str
         offset += len(raw) + -len(raw) % ALIGNMENT
     head = b"GGUF" + struct.pack("<IQ", 3, len(tensors)) + metadata + b"".join(entries)
     return head + bytes(-len(head) % ALIGNMENT) + b"".join(data)
+
+
+def keep(raw: bytes) -> Path:
+    """Write a file to the course's cache folder, over the last one; where it is."""
+    folder = embedded.cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "small.gguf"
+    path.write_bytes(raw)
+    return path
 
 
 def rounded(kind: str, values: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The chapter's table of what to deploy where, with what the course has measured, and nothing where it hasn't.
 
-It reads the records of units 08 and 09, with their machines; nothing here is measured anew.
+It reads the records of units 08, 09 and 10, with their machines; nothing here is measured anew.
 """
 
 import json
@@ -8,6 +8,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from fridge.fusion import peers
 from fridge.quantization import formats
 
 SERVING = Path(__file__).with_name("measurements") / "serving.json"
@@ -28,6 +29,7 @@ def rows() -> list[tuple[str, ...]]:
     shipped = _speed(SHIPPED)
     vllm = contest["vLLM CPU, float32"]
     slots = contest["llama.cpp Q4_1, 8 slots"]
+    tab = next((row for row in peers.kept()["rows"] if row["name"] == peers.IN_A_TAB), None)
     return [
         (
             "a laptop",
@@ -39,13 +41,21 @@ def rows() -> list[tuple[str, ...]]:
         ),
         ("a server", "vLLM", "", f"{vllm['useful_tokens_per_second']:.0f}", "", f"{vllm['version']}, on a processor"),
         ("a phone", "MLC LLM", "", "", "", "nothing: the course had no phone"),
-        ("a browser tab", "WebLLM or wllama", "", "", f"{shipped['file_bytes']:,}", "the file's bytes alone"),
+        (
+            "a browser tab",
+            "WebLLM or wllama",
+            f"{tab['per_processor_second']:.0f} a processor second" if tab else "",
+            "",
+            f"{shipped['file_bytes']:,}",
+            "wllama on a processor; WebLLM wants a GPU",
+        ),
     ]
 
 
 def machines() -> str:
     """On which machines, when: in a line."""
     found = {"llama.cpp for one user": formats.kept()["machine"], "32 requests": _serving()["machine"]}
+    found["a browser tab"] = peers.kept()["machine"]
     return "; ".join(f"{what}: {one['cpu']}, {one['cores']} cores, {one['date']}" for what, one in found.items())
 
 

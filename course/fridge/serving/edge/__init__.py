@@ -10,6 +10,6 @@ with the headers that threads in a page need, `command` is `fridge edge`. None o
 """
 
 from fridge.serving.edge.command import EdgeOptions, serve
-from fridge.serving.edge.server import running
+from fridge.serving.edge.server import WLLAMA, running
 
-__all__ = ["EdgeOptions", "running", "serve"]
+__all__ = ["WLLAMA", "EdgeOptions", "running", "serve"]
