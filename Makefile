@@ -15,7 +15,7 @@ TORCH ?= $(shell sed -n 's/^torch==//p' requirements.lock)
 unexport PYTHONHOME PYTHONPATH PYTHONINSPECT PYTHONOPTIMIZE PYTHONWARNINGS
 JUPYTER = .venv/bin/python binder/start.py $(if $(PORT),--port=$(PORT)) $(if $(filter no,$(BROWSER)),--no-browser)
 
-.PHONY: help lab setup formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving bench-api bench-quantizers bench-fusion soak lint lock clean for-learners for-instructors for-all
+.PHONY: help lab setup formgrader test course render grade-demo bench bench-grading bench-scaling bench-serving bench-api bench-quantizers bench-fusion bench-executorch soak lint lock clean for-learners for-instructors for-all
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -70,6 +70,10 @@ bench-quantizers: for-all ## what others make of the model at three bits, beside
 # OpenVINO has an environment of its own (0.3 GB): make bench-fusion FUSION=--install, once. torch.compile wants a C++ compiler.
 bench-fusion: for-all ## what fused engines make of one user's tokens; JSON in course/fridge/fusion/measurements/
 	.venv/bin/python solutions/10-kernel-fusion/measure_fusion.py $(FUSION)
+
+# ExecuTorch has an environment of its own (1 GB): make bench-executorch EXECUTORCH=--install, once.
+bench-executorch: for-all ## the exported step of unit 11, lowered and run by ExecuTorch; JSON in course/fridge/fusion/measurements/
+	.venv/bin/python solutions/11-edge/measure_executorch.py $(EXECUTORCH)
 
 lint: for-all ## ruff, and the rules for notebooks
 	.venv/bin/ruff check .

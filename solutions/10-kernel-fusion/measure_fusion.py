@@ -10,6 +10,7 @@ the master's own answers. `torch.compile` wants a C++ compiler and takes minutes
 """
 
 import argparse
+import importlib.util
 import json
 import re
 import shutil
@@ -23,7 +24,6 @@ from typing import Any
 
 import psutil
 import torch
-from playwright.sync_api import sync_playwright
 from torch._inductor.utils import fresh_cache, run_and_get_code
 
 from autograder.authoring.answers import answers
@@ -185,11 +185,13 @@ def _llama_cpp() -> Row | None:
 
 
 def _tab() -> Row | None:
-    """wllama on the page of `fridge edge`, one thread; counted is all that the browser's processes do."""
+    """wllama on the page of `fridge edge`, one thread; counted is all that the browser does, drawing, too."""
     chromium = shutil.which("chromium")
-    if chromium is None:
-        print("a browser tab: there is no chromium on this machine", file=sys.stderr)
+    if chromium is None or importlib.util.find_spec("playwright") is None:
+        print("a browser tab: chromium or playwright is missing", file=sys.stderr)
         return None
+    from playwright.sync_api import sync_playwright
+
     spent: dict[int, list[float]] = {SHORT: [], LONG: []}
     with edge.running(embedded.gguf_file()) as url, sync_playwright() as playwright:
         browser = playwright.chromium.launch(
@@ -217,10 +219,9 @@ def _tab() -> Row | None:
 
 
 def _processor_seconds() -> float:
-    """What this process's children and theirs have used so far; none of them ends meanwhile."""
-    return sum(
-        sum(child.cpu_times()[:2]) for child in psutil.Process().children(recursive=True)
-    )
+    """What the browser's processes have used so far; none of them ends meanwhile."""
+    children = psutil.Process().children(recursive=True)
+    return sum(sum(one.cpu_times()[:2]) for one in children if one.name().startswith("chrom"))
 
 
 def _timed(generate: Callable[[int], list[int]]) -> Row:

@@ -71,10 +71,14 @@ def test_the_courses_file_writes_in_a_tab(page, asked, artifacts):
         for look in looks(page):
             page.screenshot(path=artifacts / f"edge-{look}.png", full_page=True)
         (artifacts / "edge-timings.json").write_text(json.dumps(timings))
+        page.get_by_label("The text goes on after").fill("1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14,")
         write(page, 1024)
-        page.locator("#stop:not([disabled])").wait_for()
+        page.locator("#figures[data-timings]").wait_for()
         page.get_by_role("button", name="Stop").click()
         until_written(page)
+        stopped = page.locator("#text").text_content()
+        page.wait_for_timeout(1000)
+        assert page.locator("#text").text_content() == stopped
         assert json.loads(page.locator("#figures").get_attribute("data-timings"))["predicted_n"] < 1024
     assert all(one.startswith((url, f"blob:{url}")) for one in asked)
 

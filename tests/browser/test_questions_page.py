@@ -11,6 +11,7 @@ from formgrader_page import close_dialog, command, only_this_machine, press, row
 
 from autograder.course import Unit, find_units, nbgrader_configuration
 from autograder.notebooks import grade_id
+from autograder.trials.generated import answers_of, submit
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -37,6 +38,11 @@ ANSWER = (
     "$$\\text{work}(n) \\in O(n^2), \\qquad \\text{bytes} = 2 \\cdot L \\cdot H_{kv} \\cdot d \\cdot n$$\n"
 )
 COMMENT, POINTS = "The sum is right; say what is kept.", 1.5
+CAPSTONE = "11-edge"
+RECOMMENDATION = (
+    "**Scenario 4, a web page for schools.** Hard limits: nothing is installed, a tab has 4 GiB, and a school's line is slow.\n\n"
+    "| what | figure | from |\n|---|---|---|\n| the file | 87.7 MB | unit 11, exercise 9 |\n\nChoice: wllama."
+)
 PHONE = {"width": 390, "height": 844}
 WIDE = {"width": 1400, "height": 900}
 # What stands out of its box: a page that moves sideways, a score below its heading, a formula behind an edge.
@@ -97,6 +103,41 @@ def test_a_person_grades_a_question(formgrader, page, artifacts):
         assert page.evaluate(OVERFLOWS) <= 0, f"the page is wider than a {form} window"
         assert page.evaluate(CUT_OFF) == []
     assert strangers <= {"cdnjs.cloudflare.com"}, "a page told somebody"
+
+
+def test_the_capstone_by_machine_and_by_hand(formgrader, page, artifacts):
+    """Unit 11's file by its tests, its page by a person: a rubric that isn't there, a page that is lost, a wrong sum."""
+    unit = find_units(formgrader.root, [CAPSTONE])[0]
+    submit(unit, LEARNER, answers_of(unit, []) | {"recommendation": RECOMMENDATION})
+    command(formgrader.root, "autograder", "grade", CAPSTONE)
+    only_this_machine(page)
+    base, *_ = formgrader.url.partition("/formgrader?")
+    page.goto(formgrader.url)
+    page.goto(f"{base}/formgrader/manage_submissions/{CAPSTONE}")
+    assert row(page, LEARNER).locator(".status").text_content() == "needs manual grading"
+    assert row(page, LEARNER).locator(".score").text_content() == "32 / 36"
+    row(page, LEARNER).locator(".student-name a").click()
+    page.locator("#main-table td.name a").click()
+    field = page.locator("input.score[id='recommendation']")
+    field.wait_for()
+    field.scroll_into_view_if_needed()
+    read = page.locator("#notebook-container").first.inner_text()
+    assert "An instructor grades it by this rubric, a point each" in read
+    assert "Scenario 4, a web page for schools." in read
+    page.screenshot(path=artifacts / "questions-5-capstone.png")
+    with page.expect_response(lambda answer: "/api/grade/" in answer.url) as saved:
+        field.fill("3")
+        field.blur()
+    assert saved.value.ok
+    page.goto(f"{base}/formgrader/manage_submissions/{CAPSTONE}")
+    assert row(page, LEARNER).locator(".status").text_content() == "graded"
+    assert row(page, LEARNER).locator(".score").text_content() == "35 / 36"
+    press(row(page, LEARNER), "generate-feedback", f"Successfully generated feedback for '{CAPSTONE}'")
+    page.goto((unit.root / "grading" / "feedback" / LEARNER / CAPSTONE / f"{unit.notebook}.html").as_uri())
+    assert "3.0/4.0" in page.locator("body").inner_text().replace(" ", "")
+    assert "law firm" not in page.locator("[name='recommendation']").locator("..").inner_text(), "the model answer"
+    page.locator("[name='recommendation']").scroll_into_view_if_needed()
+    page.screenshot(path=artifacts / "questions-6-capstone-feedback.png")
 
 
 def with_a_question(root) -> Unit:

@@ -57,6 +57,7 @@ def test_the_file_comes_whole_beside_what_runs_it(gguf):
 
 def test_each_answer_has_the_headers_that_threads_need(gguf):
     with edge.running(gguf) as url:
+        assert ask(url, "/?a=b", host="localhost")[0].status == 200
         for path in server._addresses(gguf):
             answer, body = ask(url, path, "HEAD")
             assert (answer.status, body) == (200, b"")
@@ -64,7 +65,9 @@ def test_each_answer_has_the_headers_that_threads_need(gguf):
             assert answer.headers["Cross-Origin-Embedder-Policy"] == "require-corp"
 
 
-@pytest.mark.parametrize("path", ["/../server.py", "/page/", "//etc/passwd", "/%2e%2e/server.py", "/wllama.wasm.gz"])
+@pytest.mark.parametrize(
+    "path", ["/../server.py", "/page/", "//etc/passwd", "/%2e%2e/server.py", "/wllama.wasm.gz", "http://["]
+)
 def test_nothing_else_can_be_had(gguf, path):
     with edge.running(gguf) as url:
         assert ask(url, path)[0].status == 404
@@ -114,7 +117,7 @@ def test_a_port_that_is_taken(gguf, capsys):
     with edge.running(gguf) as url:
         port = url.rpartition(":")[2]
         assert cli.main(["edge", str(gguf), "--port", port]) == 2
-    assert f"port {port} is taken by another program. Type `fridge edge --port" in capsys.readouterr().err
+    assert f"port {port} is taken by another program. Type `fridge edge --port 0`" in capsys.readouterr().err
 
 
 def test_the_command_says_where_and_ends_by_ctrl_c(gguf):

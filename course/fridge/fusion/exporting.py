@@ -10,6 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from fridge.models.llama import Llama
 
+KEPT = Path(__file__).with_name("measurements") / "executorch.json"  # by solutions/11-edge/measure_executorch.py
 AttendStep = Callable[..., tuple[Tensor, Tensor, Tensor]]
 Program = dict[str, Any]
 _GONE = ("device", "layout", "pin_memory", "memory_format")  # arguments that change no value
@@ -119,7 +121,8 @@ def apart(step: StaticModel, whole: torch.export.ExportedProgram, llama: Llama, 
 
 
 def _quietly(export: Callable[[], torch.export.ExportedProgram]) -> torch.export.ExportedProgram:
-    # torch warns of parts of its own that will go; and a function that it can't write down it prints and logs whole.
+    # torch warns of parts of its own that will go; and a function that it can't write down it prints and logs whole, on
+    # stderr, where what the function itself writes meanwhile is lost with it.
     before = logging.root.manager.disable
     with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
         warnings.simplefilter("ignore", FutureWarning)

@@ -1,6 +1,6 @@
 """Unit 11: what a bounded memory holds, what it costs, an arena with its boxes, formats that nobody beats."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -36,7 +36,7 @@ def perplexity_over_length(lost: Mapping[str, Tensor]) -> Axes:
     """Draw the perplexity of each way over the text, as means over `SPAN` tokens."""
     longest = max(map(len, lost.values())) // SPAN
     ax = plots.axes(
-        "A window without the first tokens costs much; with four sinks it costs little",
+        "A window without the first tokens costs much, with them little",
         "token of the text",
         f"perplexity of {SPAN} tokens",
     )
@@ -71,7 +71,7 @@ def arena(ops: Sequence[Mapping[str, Any]], offsets: Mapping[str, int], sizes: M
     return ax
 
 
-def pareto(candidates: Iterable[Mapping[str, Any]], front: Sequence[str], chosen: str | None) -> Axes:
+def pareto(candidates: Sequence[Mapping[str, Any]], front: Sequence[str], chosen: str | None) -> Axes:
     """Draw candidates by bytes and quality, those of the Pareto set filled, the chosen one with a ring."""
     ax = plots.axes(
         f"Nobody beats {len(front)} of them; the rule takes {chosen}",
@@ -79,12 +79,16 @@ def pareto(candidates: Iterable[Mapping[str, Any]], front: Sequence[str], chosen
         "quality (perplexity as shipped / its own)",
         size=(8.4, 4.2),
     )
+    points = {one["name"]: (one["memory"] / 1e6, one["quality"]) for one in candidates}
     for one in candidates:
-        x, y = one["memory"] / 1e6, one["quality"]
+        x, y = points[one["name"]]
         fill = plots.SECOND if one["name"] in front else "white"
         ax.scatter(x, y, s=1.2 * one["speed"], facecolor=fill, edgecolor=plots.INK, zorder=3)
         if one["name"] == chosen:
             ax.scatter(x, y, s=3.5 * one["speed"], facecolor="none", edgecolor=plots.ACCENT, linewidth=1.8, zorder=4)
-        ax.annotate(one["name"], (x, y), xytext=(9, -11), textcoords="offset points", fontsize=7)
+        # To the left where another point lies close to the right.
+        crowded = any(0 < right - x < 30 and abs(y - other) < 0.03 for right, other in points.values())
+        side, to = ("right", -12) if crowded else ("left", 12)
+        ax.annotate(one["name"], (x, y), xytext=(to, 0), textcoords="offset points", fontsize=7, ha=side, va="center")
     ax.margins(0.15)
     return ax

@@ -70,9 +70,9 @@ def keep(raw: bytes) -> Path:
     """Write a file to the course's cache folder, over the last one; where it is."""
     folder = embedded.cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "small.gguf"
-    path.write_bytes(raw)
-    return path
+    path, begun = folder / "small.gguf", folder / "small.gguf.part"
+    begun.write_bytes(raw)
+    return begun.replace(path)  # whoever reads the last one has it whole
 
 
 def rounded(kind: str, values: Tensor) -> Tensor:

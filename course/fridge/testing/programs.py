@@ -20,7 +20,7 @@ from fridge.testing.streaming import expect_json
 
 Run = Callable[[Sequence[Tensor], Sequence[torch.Size]], list[Tensor]]
 
-MOST_NODES, MOST_ELEMENTS, MOST_SIDES, MOST_ARGUMENTS = 500, 2**14, 8, 256  # seen of right ones: 128, 432, 5, 20
+MOST_NODES, MOST_ELEMENTS, MOST_SIDES, MOST_ARGUMENTS = 2000, 2**14, 8, 256  # seen of right ones: 128, 432, 5, 20
 MOST_WORK = 2**24  # numbers that one operation adds up or writes, where its result doesn't show how many
 MOST_SECONDS = 5.0  # of processor time, for all runs of a program; seen: 0.1
 DTYPES = {
@@ -47,12 +47,13 @@ _PLACES = """
     view.default reshape.default _unsafe_view.default permute.default expand.default squeeze.dim squeeze.dims
     unsqueeze.default slice.Tensor select.int cat.default split_with_sizes.default flip.default gather.default
     index.Tensor index_select.default index_put.default scatter.src scatter.value slice_scatter.default
-    select_scatter.default masked_scatter.default embedding.default diagonal.default
+    select_scatter.default masked_scatter.default embedding.default diagonal.default repeat.default copy.default
+    constant_pad_nd.default scatter_add.default
 """
 _NEW = "arange.start_step full.default full_like.default scalar_tensor.default"
 ALLOWED = frozenset(f"aten.{name}" for name in f"{_ONE_BY_ONE} {_WHOLE} {_PLACES} {_NEW}".split())
 _AS_IT_LIES = {"aten.view.default": "aten.reshape.default"}  # whose arguments may lie in memory in another way
-_ARGUMENTS = ("dtype", "rounding_mode", "accumulate", "approximate", "alpha", "start", "end", "step", "keepdim", "dim")
+_ARGUMENTS = ("dtype", "rounding_mode", "accumulate", "alpha", "start", "end", "step", "keepdim", "dim", "non_blocking")
 
 
 def expect_program(got: Any, what: str) -> Run:
@@ -148,11 +149,19 @@ def _function(operation: str, values: list[Any], more: dict[str, Any], what: str
         raise wrong(f"{what}: what {operation} is given by name", "what changes a value", unknown[0])
     if not isinstance(more.get("dtype"), torch.dtype | None):  # a number can be one that quantizes
         raise wrong(f"{what}: the dtype of {operation}", " or ".join(DTYPES), more["dtype"])
-    # In C++, the smallest whole number divided by -1 and cut off ends the process.
+    # In C++, the smallest whole number divided by -1 and cut off ends the process; in torch before 2.10 its rest, too.
     if operation.endswith("_mode") and more.get("rounding_mode") not in (None, "floor"):
         raise wrong(f"{what}: how {operation} rounds", "None or 'floor'", more["rounding_mode"])
+    if operation.split(".")[1] in ("remainder", "fmod") and any(map(_holds_minus_one, values[1:])):
+        raise wrong(f"{what}: what {operation} divides whole numbers by", "not -1", InWords("-1"))
     _, name, overload = _AS_IT_LIES.get(operation, operation).split(".")
     return getattr(getattr(torch.ops.aten, name), overload)
+
+
+def _holds_minus_one(divisor: Any) -> bool:
+    if isinstance(divisor, Tensor):
+        return not divisor.is_floating_point() and bool((divisor == -1).any())
+    return divisor == -1
 
 
 def _called(function: Any, values: list[Any], more: dict[str, Any], operation: str, what: str) -> Any:

@@ -29,10 +29,10 @@ def serve(options: EdgeOptions) -> int:
     except OSError as error:
         return _stop(_why_not(error, options.port))
     with server:
-        print(f"Open {server.url} in a browser on this machine.", flush=True)
-        print(_what(file), flush=True)
-        print("The browser computes, this command only hands out the files. Ctrl+C stops it.", flush=True)
         try:
+            print(f"Open {server.url} in a browser on this machine.", flush=True)
+            print(_what(file), flush=True)
+            print("The browser computes, this command only hands out the files. Ctrl+C stops it.", flush=True)
             server.serve_forever()
         except KeyboardInterrupt:
             print("Stopped.", flush=True)
@@ -69,7 +69,7 @@ def _what(file: Path | None) -> str:
 
 def _why_not(error: OSError, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        return f"port {port} is taken by another program. Type `fridge edge --port {port % 65535 + 1}`."
+        return f"port {port} is taken by another program. Type `fridge edge --port 0`: it takes a free one."
     if error.errno == errno.EACCES:
         return f"port {port} needs an administrator's rights. Type `fridge edge --port 8001`."
     return f"no server can listen here ({error})."

@@ -4,7 +4,9 @@ WebAssembly has threads only in a page that no other site's page can look into: 
 and `Cross-Origin-Embedder-Policy` ask the browser for that.
 """
 
+import io
 import json
+import os
 import shutil
 import threading
 from collections.abc import Iterator
@@ -12,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import BinaryIO
 
 HOST = "127.0.0.1"
 LOOPBACK = ("127.0.0.1", "localhost")
@@ -21,8 +23,10 @@ SILENT_SECONDS = 30  # a browser that takes no bytes for so long is gone
 _HERE = Path(__file__).parent
 # WebLLM comes from a CDN, and its weights from a hub, when a person presses that button; all else from here.
 _POLICY = (
-    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval' blob: https://cdn.jsdelivr.net; "
-    "worker-src 'self' blob:; connect-src 'self' blob: data: https:; frame-ancestors 'none'; base-uri 'none'"
+    "default-src 'self'; script-src 'self' 'wasm-unsafe-eval' blob: https://cdn.jsdelivr.net/npm/; "
+    "worker-src 'self' blob:; connect-src 'self' blob: data: https://cdn.jsdelivr.net/npm/ https://huggingface.co "
+    "https://*.huggingface.co https://*.hf.co https://raw.githubusercontent.com; "
+    "frame-ancestors 'none'; base-uri 'none'; form-action 'self'"
 )
 _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -58,7 +62,7 @@ class EdgeServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, gguf: Path | None, port: int = 0):
-        self.sent = _addresses(gguf)
+        self.gguf = gguf
         super().__init__((HOST, port), _Handler)
 
     @property
@@ -104,29 +108,28 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _answer(self, with_body: bool) -> None:
         # By a name of its own that points to 127.0.0.1, another site's page could read the answers (DNS rebinding).
-        if self.headers.get("Host", "").rpartition(":")[0] not in LOOPBACK:
+        if _name(self.headers.get("Host", "")) not in LOOPBACK:
             self.send_error(403, "this server is for its own machine")
             return
-        sent = self.server.sent.get(urlsplit(self.path).path)
-        if sent is None:
-            self.send_error(404)
-            return
         try:
-            self._send(sent, with_body)
-        except FileNotFoundError:
+            sent = _addresses(self.server.gguf).get(self.path.partition("?")[0])
+            file = sent and (sent.file.open("rb") if sent.file else io.BytesIO(sent.body))
+        except OSError:
+            sent = file = None
+        if sent is None or file is None:
             self.send_error(404)
-        except ConnectionError:
-            self.close_connection = True  # a page that was closed
-
-    def _send(self, sent: Sent, with_body: bool) -> None:
-        if sent.file is None:
-            self._head(sent, len(sent.body))
-            self.wfile.write(sent.body if with_body else b"")
             return
-        with sent.file.open("rb") as file:
-            self._head(sent, sent.file.stat().st_size)
-            if with_body:
-                shutil.copyfileobj(file, self.wfile)
+        with file:
+            try:
+                self._send(sent, file, with_body)
+            except ConnectionError:
+                self.close_connection = True  # a page that was closed
+
+    def _send(self, sent: Sent, file: BinaryIO, with_body: bool) -> None:
+        self._head(sent, file.seek(0, os.SEEK_END))
+        file.seek(0)
+        if with_body:
+            shutil.copyfileobj(file, self.wfile)
 
     def _head(self, sent: Sent, size: int) -> None:
         self.send_response(200)
@@ -138,7 +141,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
 
+def _name(host: str) -> str:
+    name, _, port = host.rpartition(":")
+    return (name if port.isdigit() else host).lower()
+
+
 def _addresses(gguf: Path | None) -> dict[str, Sent]:
+    gguf = gguf if gguf and gguf.is_file() else None  # it may be moved, and written anew
     page, wllama = _HERE / "page", _HERE / "wllama"
     about = {"wllama": WLLAMA, "file": None if gguf is None else {"name": gguf.name, "bytes": gguf.stat().st_size}}
     sent = {

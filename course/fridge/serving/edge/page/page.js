@@ -57,18 +57,21 @@ async function load() {
   $("progress").hidden = false;
   const began = performance.now();
   try {
-    await wllama?.exit();
+    const old = wllama;
     wllama = null;
+    await old?.exit();
     const blob = await bytesOf();
     const said = [];
     const logger = { debug() {}, log() {}, warn() {}, error: (...words) => said.push(words.join(" ")) };
     const fresh = new Wllama({ default: "/wllama.wasm" }, { logger });
     fresh.setCompat(null); // or else an older browser would fetch another build from elsewhere
     const threads = Number($("threads").value);
-    await fresh.loadModel([blob], { n_ctx: CONTEXT, n_threads: threads, n_gpu_layers: 0 });
-    if (!fresh.getLoadedContextInfo().n_vocab) {
-      await fresh.exit();
-      throw new Error(`llama.cpp can't run this file. ${said[0] ?? ""}`);
+    try {
+      await fresh.loadModel([blob], { n_ctx: CONTEXT, n_threads: threads, n_gpu_layers: 0 });
+      if (!fresh.getLoadedContextInfo().n_vocab) throw new Error(`llama.cpp can't run this file. ${said[0] ?? ""}`);
+    } catch (error) {
+      await fresh.exit().catch(() => {}); // its memory
+      throw error;
     }
     wllama = fresh;
     $("bytes").textContent = number(blob.size);
@@ -89,6 +92,7 @@ async function write() {
   given.textContent = prompt;
   $("text").replaceChildren(given, said);
   running = new AbortController();
+  delete $("figures").dataset.timings;
   $("write").disabled = $("load").disabled = true;
   $("stop").disabled = false;
   try {
@@ -122,8 +126,12 @@ $("form").addEventListener("submit", (event) => {
   if (wllama && !running) write();
 });
 
-about = await (await fetch("about.json")).json();
-$("version").textContent = `wllama ${about.wllama}`;
+try {
+  about = await (await fetch("about.json")).json();
+  $("version").textContent = `wllama ${about.wllama}`;
+} catch {
+  trouble("The command `fridge edge` has ended: start it again, and load this page anew.");
+}
 offerThreads();
 showFile();
 offerWebLLM(() => ({ prompt: $("prompt").value, tokens: Number($("tokens").value) }));
