@@ -17,9 +17,11 @@ def main() -> None:
     import torch
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
     from executorch.exir import to_edge_transform_and_lower
+    from executorch.extension.pybindings import portable_lib
     from executorch.runtime import Runtime
 
     torch.set_num_threads(1)
+    portable_lib._unsafe_reset_threadpool(1)  # XNNPACK has threads of its own
     task = json.load(sys.stdin)
     began = time.monotonic()
     exported = torch.export.load(task["exported"])
@@ -46,6 +48,7 @@ def main() -> None:
             tokens.append(int(logits.argmax()))
     found = {
         "lowering_seconds": round(lowering, 1),
+        "threads": portable_lib._threadpool_get_thread_count(),
         "program_bytes": path.stat().st_size,
         "operations_outside": len(left),
         "tokens": tokens[len(task["prompt"]) :],

@@ -63,7 +63,7 @@ def main() -> None:
     found = json.loads(done.stdout.splitlines()[-1])
     own = _greedy(model, prompt)
     record = {
-        "machine": {**measure.machine(), "threads": 1},
+        "machine": {**measure.machine(), "threads": found.pop("threads")},
         "versions": found.pop("versions"),
         "prompt": PROMPT,
         "places": PLACES,

@@ -138,6 +138,13 @@ def test_a_whole_model_on_static_buffers_is_the_model():
     assert exporting.apart(step, program, llama, torch.tensor([3, 1, 4, 1, 5])) < 1e-4
 
 
+def test_what_executorch_made_of_a_step_says_where_and_when():
+    record = exporting.by_executorch()
+    assert record["same_tokens"] == len(record["tokens"])
+    assert record["machine"]["threads"] == 1
+    assert set(record["versions"]) == {"executorch", "torch"}
+
+
 def test_parameters_are_those_of_transformers():
     for name in ("SmolLM2-135M", "Llama-3-8B"):
         total, _ = model_configs.counted_by_transformers(name)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fridge.models.llama import Llama
+from fridge.workbench import records
 
 KEPT = Path(__file__).with_name("measurements") / "executorch.json"  # by solutions/11-edge/measure_executorch.py
 AttendStep = Callable[..., tuple[Tensor, Tensor, Tensor]]
@@ -118,6 +119,11 @@ def apart(step: StaticModel, whole: torch.export.ExportedProgram, llama: Llama, 
         logits, keys, values = run(token[None], torch.tensor([position]), keys, values)
         most = max(most, float((logits - right[position]).abs().max()))
     return most
+
+
+def by_executorch() -> dict[str, Any] | None:
+    """What ExecuTorch made of the whole model's step, on which machine; None if nobody has measured it yet."""
+    return records.read(KEPT, {}) or None
 
 
 def _quietly(export: Callable[[], torch.export.ExportedProgram]) -> torch.export.ExportedProgram:
