@@ -5,9 +5,9 @@ import json
 import pytest
 from looks import looks
 
+from fridge import models
 from fridge.quantization import mixed
 from fridge.serving import edge
-from fridge.weights import embedded
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(600)]
 LOAD_MS = WRITE_MS = 240_000  # seen: 3 s each
@@ -54,7 +54,7 @@ def until_written(page):
 
 def test_the_courses_file_writes_in_a_tab(page, asked, artifacts):
     """A wllama that can't read the course's file, figures that stay empty, a page that asks others or is too wide."""
-    file = embedded.gguf_file()
+    file = models.gguf()
     with edge.running(file) as url:
         page.goto(url)
         page.get_by_text(f"{file.name}, 98,362,432 bytes").wait_for()
@@ -85,8 +85,6 @@ def test_the_courses_file_writes_in_a_tab(page, asked, artifacts):
 
 def test_a_learners_own_file(page, tmp_path):
     """Unit 11's capstone in the tab: the matrices in other formats, chosen by hand in the page."""
-    from fridge import models
-
     shipped = mixed.shipped(models.load(), models.load_tokenizer())
     kinds = dict.fromkeys(shipped.groups["embedding"], "Q8_0")
     kinds |= {name: "Q4_0" for group in ("attention", "MLP") for name in shipped.groups[group]}
