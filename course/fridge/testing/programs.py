@@ -149,7 +149,7 @@ def _function(operation: str, values: list[Any], more: dict[str, Any], what: str
         raise wrong(f"{what}: what {operation} is given by name", "what changes a value", unknown[0])
     if not isinstance(more.get("dtype"), torch.dtype | None):  # a number can be one that quantizes
         raise wrong(f"{what}: the dtype of {operation}", " or ".join(DTYPES), more["dtype"])
-    # In C++, the smallest whole number divided by -1 and cut off ends the process; in torch before 2.10 its rest, too.
+    # In C++, the smallest whole number divided by -1 and cut off ends the process; in older torches its rest does, too.
     if operation.endswith("_mode") and more.get("rounding_mode") not in (None, "floor"):
         raise wrong(f"{what}: how {operation} rounds", "None or 'floor'", more["rounding_mode"])
     if operation.split(".")[1] in ("remainder", "fmod") and any(map(_holds_minus_one, values[1:])):
