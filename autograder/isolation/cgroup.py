@@ -5,6 +5,8 @@ import os
 import time
 from pathlib import Path
 
+from autograder.isolation.vanishing import entries
+
 MOUNT = Path("/sys/fs/cgroup")
 MEMORY = 4 * 2**30  # bytes, the warm process and a learner's processes together
 PROCESSES = 256  # and threads
@@ -108,7 +110,8 @@ def _version_2(memory: int, processes: int | None, quota: int | None) -> dict[st
 
 def sweep() -> None:
     """Remove groups whose makers were killed. One that somebody is in stays, whatever is tried."""
-    for folder in [*MOUNT.glob("autograder-*"), *MOUNT.glob("*/autograder-*")]:
+    places = [MOUNT, *entries(MOUNT)]
+    for folder in (folder for place in places for folder in entries(place) if folder.name.startswith("autograder-")):
         with contextlib.suppress(OSError):
             maker = Path("/proc") / folder.name.split("-")[1]
             if not maker.exists() and time.time() - folder.stat().st_mtime > LEFT_SECONDS:

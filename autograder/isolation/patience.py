@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from autograder.isolation.cgroup import PERIOD, QUOTA
+from autograder.isolation.vanishing import entries
 
 PROCESSORS = QUOTA / PERIOD  # that a sandbox may use: who does so all the time has what the clock says
 WIDE = 10  # times a limit, by the clock
@@ -138,8 +139,8 @@ def processor_of(process: Path) -> tuple[int, float]:
 
 
 def delays_of(process: Path, turn: str) -> dict[Thread, float]:
-    """How long each of one process's threads was kept waiting."""
-    return _delays(turn, process.glob("task/*"))
+    """How long each of one process's threads was kept waiting; nothing if it is gone."""
+    return _delays(turn, entries(process / "task"))
 
 
 def _delays(turn: str, threads: Iterable[Path]) -> dict[Thread, float]:
