@@ -47,7 +47,8 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("build", _build, "Make the pairs and the handouts from the masters.")
     sub.add_argument("--check", action="store_true", help="change nothing; exit 1 if a build would")
-    command("lint", _lint, "Check grade_ids, points, markers and tests of the masters.")
+    sub = command("lint", _lint, "Check grade_ids, points, markers and tests of the masters.")
+    sub.add_argument("--language", metavar="LANG", help="zh, say: how far that translation is, and what it breaks")
     sub = command("render", _render, "Execute the pairs in solutions/, so that they show outputs and plots.")
     sub.add_argument(
         "--limit", type=_bytes, metavar="SIZE", help="2G, say: beside JupyterLab, in so much memory; change nothing"
@@ -79,6 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     where = sub.add_mutually_exclusive_group(required=True)
     where.add_argument("folder", nargs="?", type=Path, metavar="DIR", help="a new folder, or one that publish made")
     where.add_argument("--branch", metavar="NAME", help="commit it to a git branch instead")
+    where.add_argument("--gradescope", type=Path, metavar="DIR", help="each unit's zip for Gradescope, for you alone")
+    where.add_argument("--site", type=Path, metavar="DIR", help="a website to read the course on, of what learners get")
     sub.add_argument("--reveal", choices=REVEAL, default=REVEAL[1], help="where `fridge.reveal` takes references from")
     sub.add_argument("--repo", metavar="OWNER/NAME", help="the learners' repository on GitHub, for the badges")
     sub = command("students", _students, "Import a class list into the gradebook, whole or not at all.", units=False)
@@ -122,6 +125,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def _build(root: Path, options: argparse.Namespace) -> int:
     from autograder.authoring.build import build, differences
+    from autograder.translating.catalogs import languages
+    from autograder.translating.lint import fuzzy
 
     if options.check:
         changed = differences(root)
@@ -130,12 +135,19 @@ def _build(root: Path, options: argparse.Namespace) -> int:
         return int(bool(changed))
     for path in build(root, options.units):
         print(path.relative_to(root))
+    for language in languages(root):
+        say(fuzzy(root, language))
     return 0
 
 
 def _lint(root: Path, options: argparse.Namespace) -> int:
     from autograder.authoring.lint import lint, notes
+    from autograder.translating import lint as translations
 
+    if options.language:
+        found = translations.states(root, options.language)
+        say(translations.table(found).split("\n"))
+        return int(not all(state.fine for state in found.values()))
     findings = lint(root, options.units)
     print("\n".join(notes(root, options.units)))
     print("\n".join(findings) or "The masters are in order.")
@@ -203,8 +215,15 @@ def _similar(root: Path, options: argparse.Namespace) -> int:
 
 def _publish(root: Path, options: argparse.Namespace) -> int:
     from autograder.authoring.publish import publish, publish_branch
+    from autograder.authoring.site import site
+    from autograder.gradescope.archive import archives
 
-    if options.branch:
+    if options.site:
+        print(f"{site(root, options.site, options.repo)} pages in {options.site}")
+    elif options.gradescope:
+        for path in archives(root, options.gradescope):
+            print(path)
+    elif options.branch:
         commit = publish_branch(root, options.branch, options.repo, options.reveal)
         print(f"{options.branch} is at {commit[:12]}. Push it to the learners' repository:")
         print(f"  git push {GITHUB}{slug(options.repo) if options.repo else 'OWNER/NAME'} {options.branch}:main")

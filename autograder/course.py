@@ -8,6 +8,7 @@ from pathlib import Path
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
+CATALOGS = "locale"  # below solutions/, beside the units
 GITHUB = "https://github.com/"
 # What stands before owner/name: https://github.com/, git@github.com: and their relatives.
 _HOST = re.compile(r"(?:(?:https?|ssh|git)://)?(?:[^/@\s]+@)?(?:www\.)?github\.com(?::\d+)?[:/]+", re.IGNORECASE)
@@ -40,6 +41,11 @@ class Unit:
     def release(self) -> Path:
         """The handout."""
         return self.root / "course" / self.name / f"{self.notebook}.ipynb"
+
+    @property
+    def translations(self) -> list[Path]:
+        """The same handout in other languages."""
+        return sorted((self.root / "course").glob(f"[a-z][a-z]/{self.name}/{self.release.name}"))
 
     @property
     def submissions(self) -> Path:
@@ -89,7 +95,7 @@ def unfinished(root: Path) -> list[str]:
 
 def _unit_folders(root: Path) -> list[Path]:
     folders = sorted(path for path in (root / "solutions").iterdir() if path.is_dir())
-    return [folder for folder in folders if not folder.name.startswith((".", "_"))]
+    return [folder for folder in folders if not folder.name.startswith((".", "_")) and folder.name != CATALOGS]
 
 
 def _masters(folder: Path) -> list[Path]:

@@ -9,10 +9,12 @@ import nbformat
 from nbformat import NotebookNode
 
 from autograder.authoring import navigation
+from autograder.authoring.edition import ENGLISH, Edition
 from autograder.course import Unit, repository, repository_slug
 
 # Folded in JupyterLab and in Colab: it is nobody's first lesson.
 SET_UP_METADATA = {"tags": ["set-up"], "jupyter": {"source_hidden": True}, "cellView": "form"}
+FORM_TITLE = "# @title "  # Colab's
 TEST_SUFFIX = "-test"
 FOR_REAL = "for-real"  # tag of cells that run the real model: shown to the learner, skipped in grading
 EXERCISE = re.compile(r"^### Exercise (\d+) · (.+) \((\d+) points?\)$", re.MULTILINE)  # heading: number, title, points
@@ -30,29 +32,38 @@ def read_master(unit: Unit) -> NotebookNode:
 def with_header(unit: Unit, notebook: NotebookNode) -> NotebookNode:
     """Put badges and links before the title, the set-up cell behind it, and the cell that makes the file to hand in and
     the links at the end; tag the test cells and give every cell a lasting id."""
-    address = repository(unit.root)
-    badges = template("badges.md").format(
-        repository=address,
-        slug=repository_slug(unit.root),
-        notebook=unit.release.relative_to(unit.root).as_posix(),
-    )
-    setup = template("setup.py").replace("{repository}", address)
-    hand_in = template("hand_in.py").replace("{unit}", unit.name)
-    links = navigation.links(unit)
+    badges, setup, handing_in, hand_in, links = header(unit)
     title, *rest = notebook.cells
     notebook.cells = [
-        nbformat.v4.new_markdown_cell(f"{badges.strip()}\n\n{links}"),
+        nbformat.v4.new_markdown_cell(badges),
         title,
-        nbformat.v4.new_code_cell(setup.strip(), metadata=SET_UP_METADATA),
+        nbformat.v4.new_code_cell(setup, metadata=SET_UP_METADATA),
         *rest,
-        nbformat.v4.new_markdown_cell(template("hand_in.md").strip()),
-        nbformat.v4.new_code_cell(hand_in.strip(), metadata={"tags": [FOR_REAL]}),
-        nbformat.v4.new_markdown_cell(f"---\n\n{links}"),
+        nbformat.v4.new_markdown_cell(handing_in),
+        nbformat.v4.new_code_cell(hand_in, metadata={"tags": [FOR_REAL]}),
+        nbformat.v4.new_markdown_cell(links),
     ]
     for cell in filter(is_test, notebook.cells):
         cell.metadata.tags = [*cell.metadata.get("tags", []), RAISES]
     _set_ids(notebook)
     return notebook
+
+
+def header(unit: Unit, edition: Edition = ENGLISH) -> tuple[str, str, str, str, str]:
+    """The sources of the cells that `with_header` adds, from the first to the last, in an edition's words."""
+    address = repository(unit.root)
+    badges = edition.say(template("badges.md").strip()).format(
+        repository=address,
+        slug=repository_slug(unit.root),
+        notebook=edition.release(unit).relative_to(unit.root).as_posix(),
+    )
+    setup = template("setup.py").replace("{repository}", address).replace("# {language}\n", edition.language_line)
+    form, _, setup = setup.strip().partition("\n")
+    hand_in = template("hand_in.py").replace("{unit}", unit.name)
+    links = navigation.links(unit, edition)
+    title = f"{FORM_TITLE}{edition.say(form.removeprefix(FORM_TITLE))}"
+    told = edition.say(template("hand_in.md").strip())
+    return f"{badges}\n\n{links}", f"{title}\n{setup}", told, hand_in.strip(), f"---\n\n{links}"
 
 
 def grade_id(cell: NotebookNode) -> str | None:

@@ -25,6 +25,8 @@ from autograder.notebooks import (
     read_master,
     with_header,
 )
+from autograder.translating import catalogs
+from autograder.translating.handouts import edition, update_catalogs, write_handout, write_pages
 from fridge.notebook.handing_in import FOLDER
 
 UNITS_JSON = Path("course/fridge/notebook/units.json")
@@ -45,9 +47,15 @@ def build(root: Path, names: list[str] | None = None) -> list[Path]:
     syllabus = {unit.name: _listed(unit) for unit in find_units(root)}
     (root / UNITS_JSON).parent.mkdir(parents=True, exist_ok=True)  # a course may have the library installed
     (root / UNITS_JSON).write_text(json.dumps(syllabus, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    handouts = {unit.name: _graded_cells(unit) for unit in find_units(root) if unit.release.exists()}
-    (root / HANDOUTS_JSON).write_text(json.dumps(handouts, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    return [*written, root / UNITS_JSON, root / HANDOUTS_JSON]
+    written.append(root / UNITS_JSON)
+    written.append(_write_handouts(root, {unit: unit.release for unit in find_units(root)}))
+    for language in catalogs.languages(root):
+        written += update_catalogs(root, language)
+        translation = edition(root, language)
+        written += [write_handout(unit, translation) for unit in find_units(root, names)]
+        written += write_pages(root, translation)
+        written.append(_write_handouts(root, {unit: translation.release(unit) for unit in find_units(root)}, language))
+    return written
 
 
 def differences(root: Path) -> list[str]:
@@ -83,9 +91,16 @@ def _listed(unit: Unit) -> dict[str, Any]:
     return {"title": title(unit), "notebook": f"{unit.name}/{unit.release.name}", "exercises": exercises}
 
 
-def _graded_cells(unit: Unit) -> list[dict[str, Any]]:
-    """A handout's exercises and tests as handouts.json has them, for learners whose notebook lost one."""
-    cells = nbformat.read(unit.release, as_version=4).cells
+def _write_handouts(root: Path, releases: dict[Unit, Path], language: str = "") -> Path:
+    """Exercises and tests as they were handed out, in one language, for learners whose notebook lost one."""
+    file = root / (HANDOUTS_JSON.with_suffix(f".{language}.json") if language else HANDOUTS_JSON)
+    found = {unit.name: _graded_cells(path) for unit, path in releases.items() if path.exists()}
+    file.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return file
+
+
+def _graded_cells(release: Path) -> list[dict[str, Any]]:
+    cells = nbformat.read(release, as_version=4).cells
     keys = ("cell_type", "id", "metadata", "source")
     return [{key: cell[key] for key in keys} for cell in cells if "nbgrader" in cell.metadata]
 

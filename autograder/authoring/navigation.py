@@ -6,6 +6,7 @@ address and knows no folder around it, so that it gets addresses of its own.
 
 import re
 
+from autograder.authoring.edition import ENGLISH, Edition
 from autograder.course import CourseError, Unit, find_units, repository, repository_slug
 
 COLAB = "https://colab.research.google.com/github"
@@ -13,20 +14,20 @@ MAP = "README.md"  # in course/, and the folder's own page in solutions/
 _TITLE = re.compile(r"^# # (.+)$", re.MULTILINE)
 
 
-def links(unit: Unit) -> str:
+def links(unit: Unit, edition: Edition = ENGLISH) -> str:
     """The line of links of a unit's notebook, in Markdown."""
     units = find_units(unit.root)
     place = units.index(unit)
     before, after = units[place - 1 : place], units[place + 1 : place + 2]
-    near = [f"[← {title(one)}]({_relative(one)})" for one in before]
-    near += [f"[Map of the course](../{MAP})"]
-    near += [f"[{title(one)} →]({_relative(one)})" for one in after]
+    near = [f"[← {edition.say_title(title(one))}]({_relative(one)})" for one in before]
+    near += [f"[{edition.say('Map of the course')}](../{MAP})"]
+    near += [f"[{edition.say_title(title(one))} →]({_relative(one)})" for one in after]
     address = repository(unit.root)
     slug = repository_slug(unit.root)
-    far = [f"[previous]({COLAB}/{slug}/blob/main/{_path(one)})" for one in before]
-    far += [f"[map]({address}/blob/main/course/{MAP})"]
-    far += [f"[next]({COLAB}/{slug}/blob/main/{_path(one)})" for one in after]
-    return f"{' · '.join(near)} (on Colab: {', '.join(far)})"
+    far = [f"[{edition.say('previous')}]({COLAB}/{slug}/blob/main/{_path(one, edition)})" for one in before]
+    far += [f"[{edition.say('map')}]({address}/blob/main/{edition.folder}/{MAP})"]
+    far += [f"[{edition.say('next')}]({COLAB}/{slug}/blob/main/{_path(one, edition)})" for one in after]
+    return f"{' · '.join(near)} {edition.say('(on Colab: {links})').format(links=', '.join(far))}"
 
 
 def title(unit: Unit) -> str:
@@ -45,5 +46,5 @@ def _relative(unit: Unit) -> str:
     return f"../{unit.name}/{unit.release.name}"
 
 
-def _path(unit: Unit) -> str:
-    return unit.release.relative_to(unit.root).as_posix()
+def _path(unit: Unit, edition: Edition) -> str:
+    return edition.release(unit).relative_to(unit.root).as_posix()

@@ -4,7 +4,6 @@ The course's repository holds solutions and hidden tests, so learners need anoth
 copied, and before anything is put in its place, every handout is searched for its masters' secret lines.
 """
 
-import hashlib
 import json
 import os
 import re
@@ -18,9 +17,11 @@ from typing import Any
 
 import nbformat
 
+from autograder.authoring.made import MARKER, made, mark
 from autograder.course import GITHUB, CourseError, Unit, find_units, repository_slug
 from autograder.course import slug as slug_of
 from autograder.notebooks import is_for_real
+from autograder.translating.catalogs import languages
 from fridge.notebook import references
 
 FILES = (".gitattributes", "LICENSE", "environment.yml", "requirements.lock")
@@ -32,7 +33,6 @@ MAKE = ("PYTHON ?=", "PORT ?=", "BROWSER ?=", "unexport ", "JUPYTER =", "help:",
 RENAMED = (".ipynb", ".md")  # files that name the repository, in badges and links
 LEARNERS_SECTIONS = ("The units", "For learners")  # of README.md; the rest of the page is for others
 REVEAL = f"course/fridge/{references.CHOICE.name}"
-MARKER = ".published.json"  # path -> SHA-256 of all that publish made
 MARKERS = tuple(f"### {end} {what}" for what in ("SOLUTION", "HIDDEN TESTS", "MARK SCHEME") for end in ("BEGIN", "END"))
 SHORTEST_SECRET = 12  # characters of a line that gives something away
 
@@ -48,23 +48,8 @@ def publish(root: Path, folder: Path, repo: str | None = None, reveal: str = ref
     Raises:
         CourseError: `folder` holds something else, `repo` isn't on GitHub, or a handout shows a secret.
     """
-    folder = folder.resolve()
-    if {root / "course", root / "solutions"} & {folder, *folder.parents} or folder in {root, *root.parents}:
-        raise CourseError(f"{folder} is the course itself: name a folder outside it")
-    old = folder.with_name(f".{folder.name}.old")
-    if old.exists() and not folder.exists():  # killed between the two renames below
-        old.rename(folder)
-    _refuse_strangers(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as beside:
-        tree = _make(root, Path(beside) / "tree", repo, reveal)
-        files = json.loads((tree / MARKER).read_text(encoding="utf-8"))
-        if folder.exists():
-            shutil.rmtree(old, ignore_errors=True)  # killed before the last line of this function
-            folder.rename(old)
-        tree.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    return len(files)
+    with made(root, folder) as tree:
+        return make(root, tree, repo, reveal)
 
 
 def publish_branch(root: Path, branch: str, repo: str | None = None, reveal: str = references.FILES) -> str:
@@ -82,7 +67,8 @@ def publish_branch(root: Path, branch: str, repo: str | None = None, reveal: str
     if before and not _git(root, "ls-tree", before, MARKER):
         raise CourseError(f"the branch {branch} was not made by `autograder publish`: name another one")
     with tempfile.TemporaryDirectory() as folder:
-        tree = _make(root, Path(folder) / "tree", repo, reveal)
+        tree = Path(folder) / "tree"
+        make(root, tree, repo, reveal)
         where = {"GIT_DIR": _git(root, "rev-parse", "--absolute-git-dir"), "GIT_WORK_TREE": str(tree)}
         where["GIT_INDEX_FILE"] = str(Path(folder) / "index")
         _git(tree, "add", "--all", "--force", ".", **where)
@@ -95,7 +81,8 @@ def publish_branch(root: Path, branch: str, repo: str | None = None, reveal: str
     return commit
 
 
-def _make(root: Path, tree: Path, repo: str | None, reveal: str) -> Path:
+def make(root: Path, tree: Path, repo: str | None = None, reveal: str = references.FILES) -> int:
+    """Fill a new folder with the learners' repository; return the number of files. Raises as `publish` does."""
     old = repository_slug(root)
     slug = slug_of(repo) if repo else old
     units = find_units(root)
@@ -112,13 +99,13 @@ def _make(root: Path, tree: Path, repo: str | None, reveal: str) -> Path:
     if found := leaks(tree, units):
         shown = "\n".join(f"  {line}" for line in found[:10])
         raise CourseError(f"nothing was published: learners would see\n{shown}\nRun `make course`, then publish again.")
-    (tree / MARKER).write_text(json.dumps(_hashes(tree), indent=1) + "\n", encoding="utf-8")
-    return tree
+    return mark(tree)
 
 
 def _copy(root: Path, tree: Path, units: list[Unit]) -> None:
-    course = [path.relative_to(root) for path in sorted((root / "course").glob("*.md"))]
-    released = [unit.release.relative_to(root) for unit in units]
+    pages = ("*.md", *(f"{language}/*.md" for language in languages(root)))
+    course = [path.relative_to(root) for pattern in pages for path in sorted((root / "course").glob(pattern))]
+    released = [path.relative_to(root) for unit in units for path in (unit.release, *unit.translations)]
     for path in (*map(Path, FILES), *course, *released, *_beside(root, units)):
         if not (root / path).is_file():
             raise CourseError(f"{path} is missing: run `make course`")
@@ -188,7 +175,10 @@ def _pyproject(root: Path, address: str) -> str:
 
 def leaks(tree: Path, units: list[Unit]) -> list[str]:
     """Lines of solutions and hidden tests, masters' markers, and outputs that stand in a learners' repository."""
-    split = {unit.release.relative_to(unit.root): _lines(unit.master.read_text(encoding="utf-8")) for unit in units}
+    split = {}
+    for unit in units:
+        lines = _lines(unit.master.read_text(encoding="utf-8"))
+        split |= {path.relative_to(unit.root): lines for path in (unit.release, *unit.translations)}
     secrets = set().union(*(secret for secret, _ in split.values()))
     found = []
     for path in sorted(path for path in tree.rglob("*") if path.is_file()):
@@ -218,24 +208,6 @@ def _lines(master: str) -> tuple[set[str], set[str]]:
             own = line.strip().removeprefix("# ") if in_text else line.strip()  # a master's text stands in comments
             (secret if hidden else public).add(own)
     return {line for line in secret - public if len(line) > SHORTEST_SECRET}, public
-
-
-def _refuse_strangers(folder: Path) -> None:
-    if not folder.exists():
-        return
-    present = _hashes(folder) if folder.is_dir() else {folder.name: ""}
-    made = json.loads((folder / MARKER).read_text(encoding="utf-8")) if (folder / MARKER).is_file() else {}
-    if strangers := sorted(path for path, digest in present.items() if made.get(path) != digest):
-        listed = ", ".join(strangers[:3]) + (f" and {len(strangers) - 3} more" if len(strangers) > 3 else "")
-        raise CourseError(
-            f"{folder} holds what `autograder publish` didn't make ({listed}), and would be replaced as a whole. "
-            "Name another folder, or move that away; for a folder under git use --branch"
-        )
-
-
-def _hashes(tree: Path) -> dict[str, str]:
-    files = sorted(path for path in tree.rglob("*") if not path.is_dir() and path != tree / MARKER)
-    return {path.relative_to(tree).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def _template(name: str) -> str:

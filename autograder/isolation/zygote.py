@@ -23,7 +23,9 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from autograder.isolation import forking, imports, namespaces, seccomp
 from autograder.isolation.account import POLL_SECONDS, Account, Memory
@@ -33,6 +35,7 @@ from autograder.isolation.patience import Usage
 START, END, PREPARE, USAGE = b"+", b"-", b"=", b"?"
 TOKEN = 8  # bytes
 NOBODY = 65534
+USERS = range(61_184, 65_520)  # that systemd takes for services of the moment, too: no account has one
 PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
 _OUTLASTS = (signal.SIGTERM, signal.SIGCHLD)  # what `_end` sends, and what the first process's end does
 END_SECONDS = 60  # in which all of a learner's processes are killed and reaped; seen: 3 s
@@ -44,7 +47,8 @@ def main() -> None:
     bare = sys.argv[2] == "bare"
     if not bare:
         _settle()
-    home = tempfile.mkdtemp(prefix="learners-") if bare else "/learner"
+    user = _user_of_the_moment(bare)
+    home = _folder(user, prefix="learners-") if bare else "/learner"
     os.environ.update(HOME=home, MPLCONFIGDIR=home, TMPDIR=home, OMP_NUM_THREADS="1")
     os.environ["PIP_NO_INDEX"] = "1"  # there is no network, and pip would look for it until the cell's time is over
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # no compiler here: torch.compile gives the function as it is
@@ -59,14 +63,32 @@ def main() -> None:
         if action == START and descriptors:
             if waiting is not None and not _runs(waiting.process):
                 waiting = None
-            chosen, waiting = waiting or _make(control, descriptors, shell, bare), None
+            chosen, waiting = waiting or _make(control, descriptors, shell, bare, user), None
             answer = _hand_over(chosen, descriptors[0])
             control.sendall(token + answer.strip() + b"\n")
             last = _watch(control, chosen.process, bare)
+            _end_all(user)
         elif action == PREPARE:
-            waiting = waiting or _make(control, [], shell, bare)
+            waiting = waiting or _make(control, [], shell, bare, user)
         else:
             control.sendall(token + _as_line(last))
+
+
+def _user_of_the_moment(bare: bool) -> int | None:
+    # Without namespaces, whom a learner's processes run as where this one is root's: nobody else's, so that all of them
+    # can be found and ended. None: whoever this process is, as where only root can read Python or the grader.
+    if not bare or os.getuid() != 0 or sys.platform != "linux":
+        return None
+    user = USERS[os.getpid() % len(USERS)]
+    can_read = _as_user(user, lambda: [Path(module.__file__).read_bytes() for module in (os, namespaces)])
+    return user if can_read else None
+
+
+def _folder(user: int | None, prefix: str | None = None) -> str:
+    made = tempfile.mkdtemp(prefix=prefix)
+    if user is not None:
+        os.chown(made, user, user)
+    return made
 
 
 def _settle() -> None:
@@ -120,7 +142,7 @@ class _Waiting:
     report: io.FileIO
 
 
-def _make(control: socket.socket, others: list[int], shell, bare: bool) -> _Waiting:
+def _make(control: socket.socket, others: list[int], shell, bare: bool, user: int | None) -> _Waiting:
     door, inner_door = socket.socketpair()
     report, inner_report = os.pipe()
     child = os.fork()
@@ -132,7 +154,7 @@ def _make(control: socket.socket, others: list[int], shell, bare: bool) -> _Wait
                 os.close(descriptor)
             if not bare:
                 _enter_namespaces(inner_door, inner_report)
-            _become_learner(inner_door, inner_report, shell, bare)
+            _become_learner(inner_door, inner_report, shell, bare, user)
         except BaseException:
             traceback.print_exc()  # to the grader, who reports it; after the streams are silenced, to nobody
         finally:
@@ -191,21 +213,25 @@ def _outlast(first: int) -> None:
     os.waitpid(first, 0)
 
 
-def _become_learner(door: socket.socket, report: int, shell, bare: bool) -> None:
-    layers = {"namespaces": not bare, "unprivileged": os.getuid() != 0, "limits": False, "seccomp": False}
+def _become_learner(door: socket.socket, report: int, shell, bare: bool, user: int | None) -> None:
+    layers = {"namespaces": not bare, "unprivileged": False, "limits": False, "seccomp": False}
     if bare:
-        os.chdir(tempfile.mkdtemp())  # not where the grader was started: a learner's files, and theirs alone
+        os.chdir(_folder(user))  # not where the grader was started: a learner's files, and theirs alone
     if sys.platform == "linux":
         namespaces.give_way()
         namespaces.die_first()
         if not bare:
             namespaces.close_proc()
+        if user is not None:
+            namespaces.become(user)
+            namespaces.show_memory()  # to itself: without it /proc/self would be root's
         namespaces.limit(Limits())
         layers["limits"] = True
         namespaces.drop_capabilities()
         if seccomp.available():
             seccomp.install()
             layers["seccomp"] = True
+    layers["unprivileged"] = os.getuid() != 0
     _silence_standard_streams()
     os.write(report, json.dumps(layers).encode())
     os.close(report)
@@ -258,6 +284,26 @@ def _end(child: int, bare: bool) -> None:
             )
             os._exit(1)  # and all with it: what is left of these would be counted as the next learner's
         time.sleep(0.002)
+
+
+def _end_all(user: int | None) -> None:
+    # Of a user of the moment: what a learner's process started and left behind.
+    if user is not None:
+        _as_user(user, lambda: os.kill(-1, signal.SIGKILL))  # all that this user may, but for itself
+
+
+def _as_user(user: int, call: Callable[[], object]) -> bool:
+    # Whether a call, made by somebody else, does without an error.
+    other = os.fork()
+    if other == 0:
+        code = 1
+        try:
+            namespaces.become(user)
+            call()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(other, 0)[1] == 0
 
 
 def _runs(child: int) -> bool:

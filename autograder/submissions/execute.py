@@ -18,7 +18,7 @@ from autograder.course import Unit, find_units
 from autograder.isolation import imports
 from autograder.isolation.children import ChildFailed, in_child
 from autograder.isolation.patience import WIDE
-from autograder.isolation.sandbox import Sandbox, open_sandbox
+from autograder.isolation.sandbox import NEEDED, Sandbox, open_sandbox
 from autograder.notebooks import FOR_REAL, read_master
 from autograder.submissions.paper import Paper
 from autograder.submissions.verdict import STARVED, Graded
@@ -73,7 +73,8 @@ class SplitExecute(NbGraderPreprocessor):
             _sandbox.close()
             _sandbox = None
         if _sandbox is None:
-            _sandbox, layers = open_sandbox(self.unsafe, paper.handout_imports, lambda: imports.run(paper.imports))
+            may_lack = NEEDED if self.unsafe else ()
+            _sandbox, layers = open_sandbox(may_lack, paper.handout_imports, lambda: imports.run(paper.imports))
             atexit.register(_sandbox.close)
             if layers.missing:
                 self.log.warning("UNSAFE: a learner's code is not kept apart by %s", ", ".join(layers.missing))

@@ -25,6 +25,7 @@ from autograder.submissions.submission import Refused
 from fridge.notebook import reveals, syllabus
 from fridge.notebook.cells import Cell, UnreadableCells, cell_source, parsed, read_cells
 from fridge.notebook.handouts import stubs_of
+from fridge.notebook.matching.closest import closest
 from fridge.notebook.matching.regions import Match, match
 from fridge.notebook.updating.placing import placed
 
@@ -59,13 +60,18 @@ class Rebuilt:
     revealed: list[str]
 
 
-def rebuild(submitted: NotebookNode, handout: NotebookNode) -> Rebuilt:
+def rebuild(submitted: NotebookNode, handout: NotebookNode, *others: NotebookNode) -> Rebuilt:
     """The handout with a learner's answers and own cells; no outputs.
+
+    Args:
+        others: the handout in other languages; the learner's is the one that counts.
 
     Raises:
         Refused: nothing of this handout is in it, or more than any learner writes.
     """
     try:
+        editions = (handout, *others)
+        handout = editions[closest(submitted.cells, [edition.cells for edition in editions])]
         found = match(submitted.cells, handout.cells)
         cells = {cell.index: cell for cell in read_cells(submitted.cells)}
     except UnreadableCells as error:

@@ -35,12 +35,14 @@ class Release:
         notebook: kv_cache.
         tests: JSON of a notebook of the master's tests, the names that its exercises define, and its imports.
         handout: JSON of what the learner got.
+        translations: JSON of the same handout in other languages. They grade alike, so the digest leaves them out.
     """
 
     unit: str
     notebook: str
     tests: str
     handout: str
+    translations: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
@@ -69,7 +71,7 @@ class Release:
 
     def as_json(self) -> dict[str, Any]:
         """For a task."""
-        return {name: getattr(self, name) for name in ("unit", "notebook", "tests", "handout")}
+        return {name: getattr(self, name) for name in ("unit", "notebook", "tests", "handout", "translations")}
 
 
 def graded_cells(notebook: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -86,8 +88,11 @@ def read_release(unit: Unit) -> Release:
     """
     if not unit.release.is_file():
         raise CourseError(f"{unit.release} is missing: type `autograder build {unit.name}` first.")
-    handout = nbformat.writes(nbformat.read(unit.release, as_version=4))
-    return Release(unit.name, unit.notebook, nbformat.writes(_without_solutions(read_master(unit))), handout)
+    handout, *others = (
+        nbformat.writes(nbformat.read(path, as_version=4)) for path in (unit.release, *unit.translations)
+    )
+    tests = nbformat.writes(_without_solutions(read_master(unit)))
+    return Release(unit.name, unit.notebook, tests, handout, tuple(others))
 
 
 @lru_cache(maxsize=1)

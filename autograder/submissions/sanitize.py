@@ -32,7 +32,8 @@ class RebuildFromHandout(NbGraderPreprocessor):
         if not unit.release.exists():
             raise CourseError(f"{unit.release} is missing: run `autograder build {unit.name}`")
         try:
-            rebuilt = rebuild(nb, nbformat.read(unit.release, as_version=4))
+            editions = [nbformat.read(path, as_version=4) for path in (unit.release, *unit.translations)]
+            rebuilt = rebuild(nb, *editions)
         except Refused as refused:
             self.log.error("%s of %s is not graded. %s", own["notebook"], own["student"], refused)
             raise

@@ -10,6 +10,7 @@ import os
 import sys
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 
 import msgpack
@@ -47,10 +48,14 @@ def main() -> None:
 
 
 class Desk:
-    """The worker's sandbox and paper, kept warm for a release."""
+    """The worker's sandbox and paper, kept warm for a release.
 
-    def __init__(self, seat: int | None = None) -> None:
-        self._seat = seat
+    Args:
+        seat, may_lack: `open_sandbox`'s.
+    """
+
+    def __init__(self, seat: int | None = None, may_lack: Collection[str] = ()) -> None:
+        self._seat, self._may_lack = seat, may_lack
         self._release: Release | None = None
         self._sandbox: Sandbox | None = None
 
@@ -75,14 +80,14 @@ class Desk:
     def _prepare(self, release: Release) -> None:
         if self._release != release:
             self._release, self._paper = release, release.paper
-            self._handout = nbformat.reads(release.handout, as_version=4)
+            self._editions = [nbformat.reads(text, as_version=4) for text in (release.handout, *release.translations)]
         wanted = self._paper.handout_imports
         if self._sandbox is not None and self._sandbox.alive() and self._sandbox.imports >= set(wanted):
             return
         self.close()
         from autograder.submissions import rebuild, split, submission  # noqa: F401 - before the forks
 
-        self._sandbox, _ = open_sandbox(False, wanted, lambda: imports.run(self._paper.imports), self._seat)
+        self._sandbox, _ = open_sandbox(self._may_lack, wanted, lambda: imports.run(self._paper.imports), self._seat)
 
     def _grade(self, key: str, submission: bytes) -> Record:
         from autograder.submissions import split
@@ -104,7 +109,7 @@ class Desk:
         from autograder.submissions.submission import Refused, read_notebook
 
         try:
-            rebuilt = rebuild(read_notebook(path), self._handout)
+            rebuilt = rebuild(read_notebook(path), *self._editions)
         except Refused as refused:
             return {"refused": str(refused).replace(str(path), path.name)}
         notebook = rebuilt.notebook

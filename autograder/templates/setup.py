@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+# {language}
 # PyTorch's threads spin while they wait for each other, and keep the cores from what they wait for on a busy machine.
 # Read when torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -675,7 +675,7 @@ if scoreboard.ready("parameters", "experts"):
 #
 # This is where "divide by 4" goes wrong, and it goes wrong most for small models with large vocabularies.
 #
-# Bits and bytes stay below $2^{53}$ in this unit, a petabyte and more: a float holds every such number exactly.
+# Whole numbers of bits and bytes stay below $2^{53}$ in this unit, a petabyte and more: a float holds every such number exactly.
 #
 # <details><summary>Hint</summary>Two sums, two widths, one division by 8. Round up once, at the end.</details>
 

@@ -2628,7 +2628,7 @@ if speeds:
 # by far the longest, bitsandbytes' in blue.*
 #
 # The size is what the formula says. The time is the **negative result** of this notebook, for your layer everywhere and for theirs on most processors (idle ones: a figure that names other programs says little about times). Decoding reads every weight
-# for every token, so a quarter of the bytes should take a quarter of the time, if the processor could multiply what it reads. It
+# for every token, so fewer bytes should take less time in proportion, if the processor could multiply what it reads. It
 # mostly can't:
 #
 # - **Yours** unpacks, looks up 16 levels, scales, and writes a float32 matrix to memory, at every call, and only then multiplies. Instead
@@ -2697,7 +2697,7 @@ else:
 # | claim | source | here |
 # |---|---|---|
 # | INT8 with outlier columns loses nothing up to 175 billion parameters; plain int8 fails from 6.7 billion on | LLM.int8(), table 1 | 8 bits are free at 0.1 billion, with and without |
-# | it halves the memory and slows small models down: 15 to 23 % for BLOOM-176B, several times for T5-3B | Hugging Face's blog on LLM.int8() | a tenth of a billion weights: the last bar of the figure, beside float32's |
+# | it halves the memory and costs time, small models most: 15 to 23 % for BLOOM-176B, several times as long for T5-3B | Hugging Face's blog on LLM.int8() | a tenth of a billion weights: the last bar of the figure, beside float32's |
 # | mean perplexity of models of 125M to 13B: Int4 34.34, FP4 29.48 to 31.07, NF4 with double quantization 27.41 | QLoRA, table 2 | NF4 and INT4 of its size close together, because these weights stood on equal steps before; with and without double quantization the same |
 # | double quantization saves 0.373 bits a weight | QLoRA, section 3 | 0.5 − 0.127, by your formula |
 # | Llama-2-7B, WikiText-2: FP16 5.47; INT4, groups of 128: rounding 5.73, GPTQ 5.69, AWQ 5.60; INT3: rounding 6.66, AWQ 6.24 | AWQ, table 4 | the same order of formats, larger losses: a model 50 times smaller, rounded a second time |

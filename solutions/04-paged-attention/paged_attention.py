@@ -3211,7 +3211,7 @@ figures.by_batch(bench)
 # *In words: tokens per second over the batch for float32 and INT8, each with a second curve for its matrix products
 # alone; the engine's curves lie below the products' curves.*
 #
-# The distance between an engine's curve and its floor is attention, norms, and Python. With cheaper products (INT8) that
+# The distance between an engine's curve and that of its products is attention, norms, and Python. With cheaper products (INT8) that
 # rest is a larger part of the step: what you make fast uncovers what you left slow.
 #
 # ## 6 · What others report, what we measured

@@ -104,7 +104,7 @@ pictures.one_round()
 #    one token per step?
 # 3. Which $k$ is best, if $v = 1$? $k = 0$ means: don't speculate.
 #
-# 2 points are for the first question, 2 for the others.
+# 2 points are for the first question, 2 for the others together.
 #
 # <details><summary>Hint 1</summary>The first token is certain. The second one comes if the first guess was right, the
 # third one if two were. Sum the probabilities.</details>

@@ -386,7 +386,7 @@ pictures.two_partial_results()
 # *In words: two groups of bars, each scaled by its own maximum. To add the groups, the left one shrinks by the factor
 # e to the minus two, because its maximum is 2 smaller. The right one stays as it is.*
 #
-# Three functions, 2 points for the first and the last, 3 for `merge`.
+# Three functions, 2 points for the first and the last together, 3 for `merge`.
 #
 # Mind a row that has no key to see: its scores are all $-\infty$. Its partial result is $m = -\infty$, $l = 0$, $o =
 # 0$, its output 0 and its log-sum-exp $-\infty$. There $-\infty - (-\infty)$ lies in wait, which is NaN.
@@ -1885,7 +1885,7 @@ elif scoreboard.ready("triton-forward", "flash-bytes"):
 #
 # | claim | source | here |
 # |---|---|---|
-# | GPT-2 (1024 positions) trains 3 times faster, BERT-large (512) 15 % | Dao et al. 2022, abstract (A100) | not measured: no GPU so far |
+# | GPT-2 (1024 positions) trains 3 times as fast, BERT-large (512) 15 % faster | Dao et al. 2022, abstract (A100) | not measured: no GPU so far |
 # | about twice as fast as that, 50 to 73 % of an A100's peak | Dao 2023, abstract | not measured; its figure 4 is among the numbers above |
 # | 1.5 to 2 times faster again on an H100, 740 TFLOP/s in FP16 | Shah et al. 2024, abstract | not measured; predicted from bytes, beside the paper's own numbers |
 # | memory grows with the length, not with its square | Dao et al. 2022 | what your `Hbm` counted; the peaks above |

@@ -1082,8 +1082,8 @@ if scoreboard.ready("inverse-factor"):
 # have been changed by then. At three bits in groups of 64 this model's perplexity was the same either way, to one per cent. But a grid that
 # hangs on what was rounded before it can't be written down in advance.)
 #
-# **The blocks.** Each step changes all columns behind $j$, reads and writes them, for one multiplication a number. Memory waits
-# (unit 06). So collect: within a block of `block_size` columns pass each error on at once, but only to the block's
+# **The blocks.** Each step changes all columns behind $j$, reads and writes them, for one multiplication a number: the processor waits
+# for memory (unit 06). So collect: within a block of `block_size` columns pass each error on at once, but only to the block's
 # own columns. When the block is done, pass all of its errors on to all columns behind it, in one product of matrices:
 #
 # $$ W_{:,\,\text{behind}} \leftarrow W_{:,\,\text{behind}} - E_{\text{block}} \; U_{\text{block},\,\text{behind}}. $$
@@ -1476,7 +1476,7 @@ def awq_scale(weight, mean_abs, hessian, bits, group_size=None, alphas=ALPHAS):
         weight: [rows, columns], float32.
         mean_abs: [columns], float32, the mean absolute value of each input, 0 or more. What is
             below 1e-4 counts as 1e-4: no column gets the scale 0.
-        hessian: [columns, columns], float32, the mean of x xᵀ.
+        hessian: [columns, columns], float32, the mean of xᵀx.
         bits: of a code.
         group_size: consecutive columns that share a grid; None: all of a row.
         alphas: what to try, at least one number from 0 to 1, in any order.

@@ -87,7 +87,7 @@ for start in range(0, 128, 16):
 # On the left where each row begins, in the middle the bytes, on the right the letters that some of them are. You can read
 # the first four. At the end of exercise 3 you can read them all.
 #
-# ## 2 · The picture: one file, four parts
+# ## 2 · The picture: one file, four parts and a gap
 
 # %% tags=["for-real"]
 pictures.gguf_file()

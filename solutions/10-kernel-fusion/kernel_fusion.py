@@ -99,7 +99,7 @@ pictures.one_trip()
 #
 # A kernel works **row by row**: a row is one token's numbers. What needs its own row alone can be done while the row is at hand. That holds for
 # *pointwise* operations (add, multiply, silu) and for sums over a row (the mean of RMSNorm). A product of matrices is another matter: each
-# of its results needs all the numbers of a row and all the weights, and libraries have spent thirty years on it. It stays a
+# of its rows of results needs all the numbers of a row and all the weights, and libraries have spent thirty years on it. It stays a
 # kernel of its own here.
 #
 # ## 3 · The prediction
@@ -2538,7 +2538,7 @@ if record and "inductor" in record:
 # | claim | source | here |
 # |---|---|---|
 # | fusing saves the trips to memory, and most operations of a model wait for these | Dao et al. 2022, section 2 (GPUs) | your count: three tenths of all that isn't weights, and nothing of the weights |
-# | a compiler for PyTorch: inference 2.27 times faster, the mean of more than 180 models, on an A100 | Ansel et al. 2024, abstract | the table above, one small model on a processor |
+# | a compiler for PyTorch: inference 2.27 times as fast, the mean of more than 180 models, on an A100 | Ansel et al. 2024, abstract | the table above, one small model on a processor |
 # | with CUDA graphs one launch stands for a whole step | NVIDIA, CUDA C++ Programming Guide, CUDA Graphs | exercise 8: counted, no GPU |
 # | an autotuner's winner depends on the shape | Tillet et al. 2019 (Triton) | exercise 9, on a clock of the test's |
 # | norm, position and activation take little, once they are fused; the products are the rest | your own first and second cell | the same |

@@ -19,7 +19,7 @@
 #
 # By the end you can say with numbers what fits on such a device, keep a conversation in memory that never grows, plan a step's
 # buffers as a compiler does, write a step that can leave Python, compute in whole numbers, and decide what belongs where. The
-# last two exercises are the course's capstone: a file that meets a budget, and a page that you write.
+# last two exercises are the course's capstone: a file that meets a budget, and half a page that you write.
 #
 # | | |
 # |---|---|
@@ -1481,7 +1481,7 @@ if scoreboard.ready("int8-product"):
 #
 # Three numbers that decide what a device is good for.
 #
-# **Tokens per second.** A token takes as long as the slower of two things: reading `bytes` from memory at `bandwidth` bytes a second, and computing `flops` operations at `speed` operations a second (unit 01's roofline).
+# **Tokens per second.** A token takes as long as the slower of two things: reading `bytes_read` from memory at `bandwidth` bytes a second, and computing `flops` operations at `speed` operations a second (unit 01's roofline).
 #
 # **Tokens per charge.** A device that computes draws `watts` from a battery of `watt_hours` (1 Wh is 3600 joules, and a watt is a joule a second), until it is empty. It also gets hot: for the first `burst` seconds it runs at its full rate, after that at `throttled` times that rate, drawing
 # as much as before.
@@ -2098,7 +2098,7 @@ if scoreboard.ready("choose"):
 #
 # `loss(kinds)` tells how well the model does when the groups in the dict `kinds` are rounded to these formats, and all else is as it was: the mean loss for each token of a **calibration text**. It costs time, so you may call it 200 times at most.
 #
-# `mixed.file(metadata, tensors, kinds)` writes a GGUF file, as in unit 08, from a dict tensor name → format (what isn't in it is F32). The file begins with a header, and each tensor with a multiple of 32 bytes: what counts is the length of the whole file.
+# `mixed.file(metadata, tensors, kinds)` writes a GGUF file, as in unit 08, from a dict tensor name → format (what isn't in it is F32). The file begins with a header, and each tensor at a multiple of 32 bytes: what counts is the length of the whole file.
 #
 # **Graded**: the file has at most `budget` bytes and loads, with every tensor and one format for each group (3 points). And on a **hidden** text the perplexity is at most 1.5 times that of the tensors as they were (3 points).
 #

@@ -31,7 +31,8 @@ def lines_of(master: str) -> tuple[set[str], set[str]]:
 def leaks(root: Path) -> list[str]:
     """Markers in what learners get, and secret lines of any master that the handout's own master doesn't show."""
     found = []
-    lines = {unit.release: lines_of(unit.master.read_text()) for unit in find_units(root)}
+    units = {path: unit for unit in find_units(root) for path in (unit.release, *unit.translations)}
+    lines = {path: lines_of(unit.master.read_text()) for path, unit in units.items()}
     secrets = set().union(*(secret for secret, _ in lines.values()))
     for path in sorted((root / "course").rglob("*")):
         if not path.is_file() or path.suffix not in (".ipynb", ".py", ".md", ".json", ".txt"):

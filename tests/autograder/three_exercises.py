@@ -34,7 +34,7 @@ def opened() -> Sandbox:
     import fridge.testing  # noqa: F401 - once, before the forks
 
     try:
-        return open_sandbox(unsafe=False)[0]
+        return open_sandbox()[0]
     except SandboxError as error:
         pytest.skip(f"this host gives no sandbox: {error}")
 

@@ -4,6 +4,7 @@ No `__init__.py` may stand in this folder: it would be imported in place of the 
 """
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -17,6 +18,10 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedConfig, PreTra
 
 from fridge import models
 from fridge.notebook import scoreboard
+
+# Who is started by a shell's `&` ignores Ctrl+C, and so would all that a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 SIZES = {
     "vocab_size": 96,

@@ -70,9 +70,9 @@ def advice(unit: str) -> str:
 
 def put_back(data: dict[str, Any], unit: str) -> list[str]:
     """Put the handout's missing cells and nbgrader's marks into a notebook; return what was done, in sentences."""
-    handout = handouts.graded_cells()[unit]
-    found = matched(data, unit)
     cells = data["cells"]
+    handout = handouts.of_notebook(unit, cells)
+    found = matched(data, unit)
     places = {place: index for index, place in sorted(found.places.items(), reverse=True)}
     marked = [place for place, index in places.items() if _mark(cells[index], handout[place])]
     for place in sorted(found.missing, reverse=True):  # from the end, so that the places before stay what they are
@@ -138,4 +138,6 @@ def is_a_master(data: dict[str, Any]) -> bool:
 
 def matched(data: dict[str, Any], unit: str) -> Match:
     """Which of a notebook's cells is which of the unit's graded ones; nothing for an author's notebook."""
-    return Match() if is_a_master(data) else match(data["cells"], handouts.graded_cells()[unit], whole=False)
+    if is_a_master(data):
+        return Match()
+    return match(data["cells"], handouts.of_notebook(unit, data["cells"]), whole=False)

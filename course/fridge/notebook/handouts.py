@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from fridge.notebook.cells import Cell, read_cells
+from fridge.notebook.matching.closest import closest
 
-HANDOUTS = Path(__file__).with_name("handouts.json")  # `make course` writes it
+HANDOUTS = Path(__file__).with_name("handouts.json")  # `make course` writes it, and handouts.zh.json beside it
 TEST_SUFFIX = "-test"
 
 
@@ -34,6 +35,19 @@ class Stub:
 def graded_cells() -> dict[str, list[dict[str, Any]]]:
     """Unit -> its exercises' and tests' cells; empty where nothing is built yet."""
     return json.loads(HANDOUTS.read_text(encoding="utf-8")) if HANDOUTS.exists() else {}
+
+
+@cache
+def editions() -> tuple[dict[str, list[dict[str, Any]]], ...]:
+    """`graded_cells`, and the same of the handouts in other languages."""
+    others = sorted(HANDOUTS.parent.glob("handouts.*.json"))
+    return graded_cells(), *(json.loads(path.read_text(encoding="utf-8")) for path in others)
+
+
+def of_notebook(unit: str, cells: Iterable[Any]) -> list[dict[str, Any]]:
+    """A unit's exercises' and tests' cells, in the language that a notebook's cells are in."""
+    found = [edition[unit] for edition in editions() if unit in edition]
+    return found[closest(cells, found)]
 
 
 def stubs_of(unit: str, cells: Iterable[Cell]) -> list[Stub]:
