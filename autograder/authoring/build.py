@@ -26,7 +26,7 @@ from autograder.notebooks import (
     with_header,
 )
 from autograder.translating import catalogs
-from autograder.translating.handouts import edition, update_catalogs, write_handout, write_pages
+from autograder.translating.handouts import edition, update_catalogs, write_handout, write_pages, write_words
 from fridge.notebook.handing_in import FOLDER
 
 UNITS_JSON = Path("course/fridge/notebook/units.json")
@@ -53,7 +53,7 @@ def build(root: Path, names: list[str] | None = None) -> list[Path]:
         written += update_catalogs(root, language)
         translation = edition(root, language)
         written += [write_handout(unit, translation) for unit in find_units(root, names)]
-        written += write_pages(root, translation)
+        written += [*write_pages(root, translation), write_words(root, language)]
         written.append(_write_handouts(root, {unit: translation.release(unit) for unit in find_units(root)}, language))
     return written
 

@@ -22,6 +22,8 @@ from autograder.isolation.sandbox import NEEDED, Sandbox, open_sandbox
 from autograder.notebooks import FOR_REAL, read_master
 from autograder.submissions.paper import Paper
 from autograder.submissions.verdict import STARVED, Graded
+from autograder.translating.catalogs import languages
+from autograder.translating.handouts import words_of
 
 SLACK_SECONDS = 60  # for the child's own work, beyond the notebook's time
 
@@ -49,9 +51,11 @@ class SplitExecute(NbGraderPreprocessor):
         sandbox = self._warm_sandbox(paper)  # first: its process imports torch while this one does
         from autograder.submissions import split
 
+        spoken = nb.metadata.get("fridge", {}).get("language", "")
+        words = {spoken: words_of(unit, spoken)} if spoken in languages(root) else {}
         seconds = WIDE * split.SECONDS_PER_NOTEBOOK + SLACK_SECONDS
         try:
-            graded = Graded.from_json(in_child(lambda: split.grade(nb, paper, sandbox).as_json(), seconds))
+            graded = Graded.from_json(in_child(lambda: split.grade(nb, paper, sandbox, words).as_json(), seconds))
         finally:
             sandbox.prepare()  # for the next submission, while nbgrader saves this one
         if graded.starved:

@@ -7,7 +7,7 @@ only the names that they define are kept.
 import hashlib
 import json
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
 from importlib.metadata import version
 from importlib.resources import files
@@ -35,7 +35,9 @@ class Release:
         notebook: kv_cache.
         tests: JSON of a notebook of the master's tests, the names that its exercises define, and its imports.
         handout: JSON of what the learner got.
-        translations: JSON of the same handout in other languages. They grade alike, so the digest leaves them out.
+        translations: JSON of the same handout in other languages.
+        words: what the tests say, language -> English -> translated. Neither of the two changes a grade, so the digest
+            leaves them out.
     """
 
     unit: str
@@ -43,6 +45,7 @@ class Release:
     tests: str
     handout: str
     translations: tuple[str, ...] = ()
+    words: dict[str, dict[str, str]] = field(default_factory=dict)
 
     @cached_property
     def digest(self) -> str:
@@ -71,7 +74,7 @@ class Release:
 
     def as_json(self) -> dict[str, Any]:
         """For a task."""
-        return {name: getattr(self, name) for name in ("unit", "notebook", "tests", "handout", "translations")}
+        return {name: getattr(self, name) for name in ("unit", "notebook", "tests", "handout", "translations", "words")}
 
 
 def graded_cells(notebook: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
@@ -92,7 +95,11 @@ def read_release(unit: Unit) -> Release:
         nbformat.writes(nbformat.read(path, as_version=4)) for path in (unit.release, *unit.translations)
     )
     tests = nbformat.writes(_without_solutions(read_master(unit)))
-    return Release(unit.name, unit.notebook, tests, handout, tuple(others))
+    from autograder.translating.catalogs import languages  # a worker, who gets a release, reads no catalogs
+    from autograder.translating.handouts import words_of
+
+    words = {language: words_of(unit, language) for language in languages(unit.root)}
+    return Release(unit.name, unit.notebook, tests, handout, tuple(others), words)
 
 
 @lru_cache(maxsize=1)

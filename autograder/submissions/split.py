@@ -10,6 +10,8 @@ import io
 import os
 import signal
 import time
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -25,9 +27,12 @@ from autograder.submissions.lost_names import LostNames
 from autograder.submissions.paper import Paper, Test
 from autograder.submissions.rebuild import REVEALED
 from autograder.submissions.verdict import STARVED, Graded, Reason, Verdict
-from fridge.notebook import grading, reveals, scoreboard
+from fridge.notebook import grading, language, reveals, scoreboard
+from fridge.notebook.language import said
 from fridge.testing import changed, outcome
 from fridge.testing.outcome import Outcome
+
+Words = Mapping[str, Mapping[str, str]]  # language -> English -> translated
 
 # By `patience`: on a busy machine these take longer by the clock.
 SECONDS_PER_CELL = 20
@@ -50,8 +55,12 @@ COURSES_FAULT = (
 )
 
 
-def grade(notebook: NotebookNode, paper: Paper, sandbox: Sandbox) -> Graded:
+def grade(notebook: NotebookNode, paper: Paper, sandbox: Sandbox, words: Words | None = None) -> Graded:
     """Run a submitted notebook; the tests are the master's, whatever the notebook says.
+
+    Args:
+        notebook: rebuilt from a handout, whose language its metadata name.
+        words: what the tests say, language -> English -> translated.
 
     Changes this process's state (signals, threads, the scoreboard): call it in a process of its own, then the
     sandbox's `prepare`: the last of the learner's processes is still there.
@@ -61,6 +70,8 @@ def grade(notebook: NotebookNode, paper: Paper, sandbox: Sandbox) -> Graded:
     torch.set_num_threads(1)
     grading.begin(grading.Role.TESTING)
     changed.is_told = True
+    spoken = notebook.metadata.get("fridge", {}).get("language", language.ENGLISH)
+    language.choose(spoken, (words or {}).get(spoken))
     namespaces.limit_memory(MAX_MEMORY)  # what a learner's code makes the test's objects do, it must not do to the host
     return _Run(paper, sandbox).grade(notebook)
 
@@ -176,6 +187,7 @@ class _Run:
         if self._session is not None:
             self._session.end_test()  # takes back what was lent
         gc.collect()  # a test's functions hold its names, and with them what an answer made it keep: up to all memory
+        verdict = replace(verdict, message=said(verdict.message))
         self._graded.verdicts[name] = verdict
         self._graded.seconds[name] = round(time.monotonic() - started, 3)
         self._show(index, verdict)

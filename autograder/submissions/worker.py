@@ -116,7 +116,7 @@ class Desk:
         for cell in notebook.cells:
             if cell.cell_type == "code":
                 cell.outputs, cell.execution_count = [], None
-        graded = split.grade(notebook, self._paper, self._sandbox)
+        graded = split.grade(notebook, self._paper, self._sandbox, self._release.words)
         for index, outputs in graded.outputs.items():
             notebook.cells[index].outputs = [nbformat.from_dict(output) for output in outputs]
         notebook.metadata["autograder"] = graded.for_notebook()  # as SplitExecute's

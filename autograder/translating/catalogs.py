@@ -31,7 +31,7 @@ _PARTS = {
     "formula": re.compile(r"\$[^$]+\$"),
     "link": re.compile(r"\]\(([^)#]+)[^)]*\)"),  # a section of a translated page has a name of its own
     "tag": re.compile(r"</?[a-z][^>]*>"),
-    "placeholder": re.compile(r"\{[a-z_]*\}"),
+    "placeholder": re.compile(r"\{[^{}]*\}"),
     "number": re.compile(r"\d+(?:[.,]\d+)*"),
 }
 

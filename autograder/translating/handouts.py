@@ -1,19 +1,22 @@
 """Handouts in other languages: the English handout, cell by cell, with a catalog's words; the same assignment."""
 
+import json
 import re
 from functools import cache
 from pathlib import Path
 
 import nbformat
+from babel.messages.catalog import Catalog
 
 from autograder.authoring.edition import Edition
 from autograder.authoring.navigation import title
 from autograder.course import Unit, find_units
-from autograder.notebooks import FORM_TITLE, header, template
-from autograder.translating import catalogs
+from autograder.notebooks import FORM_TITLE, header, read_master, template
+from autograder.translating import catalogs, speech
 from autograder.translating.messages import Message, messages, translated
 
 COMMON = "course"  # the catalog of what all notebooks share
+WORDS_JSON = Path("course/fridge/notebook/words.json")  # words.zh.json, by language
 PAGES = ("README.md", "AGENTS.md")  # of course/; the first is the map
 HEADER = (0, 2, -3, -2, -1)  # the cells that `header` gives
 
@@ -30,7 +33,7 @@ def common_messages(root: Path) -> list[Message]:
         if (root / "course" / name).exists():
             page = nbformat.v4.new_notebook(cells=[_page(root, name)])
             found += [Message(message.text, "text", name) for message in messages(page)]
-    return [*{message.text: message for message in found}.values()]
+    return [*{message.text: message for message in [*found, *speech.of_library()]}.values()]
 
 
 def _page(root: Path, name: str) -> nbformat.NotebookNode:
@@ -90,11 +93,34 @@ def _nearer(target: str, here: Path) -> str:
     return target if (here / file).exists() or not (here.parent / file).exists() else f"../{target}"
 
 
+def write_words(root: Path, language: str) -> Path:
+    """Write what the library and the visible tests say, for learners; return the path."""
+    shown = {message.text for message in speech.of_library()}
+    words = _spoken(catalogs.read(catalogs.path(root, COMMON, language), language), shown)
+    for unit in find_units(root):
+        words |= words_of(unit, language, speech.visible(read_master(unit)))
+    path = root / WORDS_JSON.with_suffix(f".{language}.json")
+    path.write_text(json.dumps(words, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    return path
+
+
+def words_of(unit: Unit, language: str, these: set[str] | None = None) -> dict[str, str]:
+    """What a unit's tests say, English -> translated; hidden ones too, unless `these` says which."""
+    catalog = catalogs.read(catalogs.path(unit.root, unit.name, language), language)
+    return _spoken(catalog, these or {message.text for message in speech.of_tests(read_master(unit))})
+
+
+def _spoken(catalog: Catalog, these: set[str]) -> dict[str, str]:
+    say = catalogs.translator(catalog)
+    return {text: say(text) for text in sorted(these) if say(text) != text}
+
+
 def update_catalogs(root: Path, language: str) -> list[Path]:
     """Bring all catalogs up to the handouts; return those that changed."""
     wanted = {COMMON: common_messages(root)}
     for unit in find_units(root):
-        wanted[unit.name] = catalogs.own_messages(nbformat.read(unit.release, as_version=4))
+        own = catalogs.own_messages(nbformat.read(unit.release, as_version=4))
+        wanted[unit.name] = [*{one.text: one for one in [*own, *speech.of_tests(read_master(unit))]}.values()]
     changed = []
     for domain, found in wanted.items():
         file = catalogs.path(root, domain, language)

@@ -15,11 +15,12 @@ from autograder.authoring.build import build, differences
 from autograder.batch.grade import grade
 from autograder.cli import main
 from autograder.course import find_units
-from autograder.notebooks import grade_id, is_test
+from autograder.notebooks import grade_id, is_test, read_master
 from autograder.results.class_results import gather
 from autograder.submissions.rebuild import rebuild
-from autograder.translating import catalogs
-from autograder.translating.catalogs import LANGUAGES, own_messages
+from autograder.submissions.release import read_release
+from autograder.translating import catalogs, speech
+from autograder.translating.catalogs import LANGUAGES
 from autograder.translating.handouts import COMMON, HEADER
 from autograder.translating.lint import fuzzy, states
 from autograder.translating.messages import messages, translated
@@ -130,13 +131,24 @@ def test_all_is_translated_and_fits(root, language):
         assert state.fine, f"{name}: {state.fuzzy[:3]} {state.untranslated[:3]} {state.findings[:5]}"
 
 
+@by_unit
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_hidden_test_and_no_solution_is_translated(root, language):
-    """A catalog lies beside the masters, and what it says stands in handouts."""
-    for unit in find_units(root):
-        shown = {message.text for message in own_messages(nbformat.read(unit.release, as_version=4))}
-        catalog = catalogs.read(catalogs.path(root, unit.name, language), language)
-        assert {message.id for message in catalog if message.id} == shown
+def test_words_of_hidden_tests_stay_with_the_masters(unit, language):
+    """Guards against a list of words from which a learner reads what the hidden tests ask."""
+    master = read_master(unit)
+    spoken = {message.text for message in speech.of_tests(master)}
+    hidden = spoken - speech.visible(master) - {message.text for message in speech.of_library()}
+    known = set(json.loads(ROOT.joinpath(f"course/fridge/notebook/words.{language}.json").read_text()))
+    elsewhere = {text for one in UNITS if one != unit for text in speech.visible(read_master(one))}
+    assert unit.name.startswith("00") or len(hidden) > 40
+    assert not (hidden - elsewhere) & known
+
+
+def test_a_grader_s_words_are_those_of_hidden_tests_too(root):
+    unit = find_units(root, ["03-kv-cache"])[0]
+    words = read_release(unit).words["zh"]
+    assert len(words) > 250
+    assert set(words) > set(speech.visible(read_master(unit))) & set(words)
 
 
 @pytest.fixture
@@ -262,5 +274,12 @@ def test_a_class_in_two_languages_is_one_assignment(chinese):
     units, learners = gather(chinese)
     assert [one.name for one in units] == [unit.name]
     assert len(learners) == 10
-    assert "# 迷你" in (chinese / "grading/autograded/zh0/00-mini/mini.ipynb").read_text()
-    assert "# 迷你" not in (chinese / "grading/autograded/en0/00-mini/mini.ipynb").read_text()
+    zh, en = (
+        {name: (chinese / f"grading/autograded/{language}{name}/00-mini/mini.ipynb").read_text() for name in range(5)}
+        for language in ("zh", "en")
+    )
+    assert "# 迷你" in zh[0]
+    assert "# 迷你" not in en[0]
+    assert "✗ add：还不对。" in zh[1]
+    assert "可能" not in en[1]
+    assert "✗ add: not right yet." in en[1]

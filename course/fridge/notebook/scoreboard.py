@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fridge.notebook import checkup, runs, syllabus
+from fridge.notebook.language import said
 from fridge.workbench import tables
 
 RIGHT, WRONG, NOT_ATTEMPTED, SKIPPED = "right", "wrong", "not attempted", "skipped"
@@ -95,19 +96,23 @@ class Scores:
         return sum(worth for _, worth, outcome in self.rows if outcome == BY_HAND)
 
     def __repr__(self) -> str:
-        width = max((len(syllabus.title(name)) for name, _, _ in self.rows), default=0)
+        width = max((len(said(syllabus.title(name))) for name, _, _ in self.rows), default=0)
         lines = [
-            f"{MARKS[outcome]} {syllabus.title(name):<{width}}{worth:>5g}  {outcome}"
+            f"{MARKS[outcome]} {said(syllabus.title(name)):<{width}}{worth:>5g}  {said(outcome)}"
             for name, worth, outcome in self.rows
         ]
         return "\n".join([*lines, self._summary(), *self.notes])
 
     def _repr_html_(self) -> str:
-        rows = [(MARKS[outcome], syllabus.title(name), f"{worth:g}", outcome) for name, worth, outcome in self.rows]
-        return tables.html(("", "Exercise", "Points", "Outcome"), rows, self._summary(), numbers=(2,)) + "".join(
+        rows = [
+            (MARKS[outcome], said(syllabus.title(name)), f"{worth:g}", said(outcome))
+            for name, worth, outcome in self.rows
+        ]
+        names = ("", said("Exercise"), said("Points"), said("Outcome"))
+        return tables.html(names, rows, self._summary(), numbers=(2,)) + "".join(
             f"<p>{escape(note)}</p>" for note in self.notes
         )
 
     def _summary(self) -> str:
-        said = f"{self.earned:g} of {self.total:g} points by the visible tests. Hidden tests look further at grading."
-        return f"{said} A person gives {self.by_hand:g} more." if self.by_hand else said
+        words = f"{self.earned:g} of {self.total:g} points by the visible tests. Hidden tests look further at grading."
+        return said(f"{words} A person gives {self.by_hand:g} more." if self.by_hand else words)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fridge.notebook import grading, revealing, runs, scoreboard, syllabus
+from fridge.notebook.language import said
 from fridge.testing import changed
 from fridge.testing.case import case_of
 from fridge.testing.changed import Change, watched
@@ -122,25 +123,25 @@ def exercise(name: str) -> Iterator[None]:
     except (Exception, SystemExit) as error:  # exit() in the learner's code is an answer too, and a wrong one
         if isinstance(error, Skipped) and not _installed(error.package):  # asked again: an answer could raise one, too
             scoreboard.record(name, scoreboard.SKIPPED)
-            print(
-                f"– {name}: skipped, for {error.package} is not installed here. It costs no points ({_worth(points)})."
-            )
+            why = f"skipped, for {error.package} is not installed here. It costs no points ({_worth(points)})."
+            print(said(f"– {name}: {why}"))
             return
         found = _judge(name, points, error, changes + changed.told)
         found.__context__ = error  # by which the grader tells whose fault it was
     if revealing.is_in_place(name):
         scoreboard.record(name, scoreboard.REVEALED)
-        print(_revealed(name, points))
+        print(said(_revealed(name, points)))
     elif why := runs.stale(name, syllabus.notebook(name)):
         scoreboard.record(name, scoreboard.STALE)
-        raise Stale(f"{scoreboard.MARKS[scoreboard.STALE]} {name}: {why}") from None
+        raise Stale(said(f"{scoreboard.MARKS[scoreboard.STALE]} {name}: {why}")) from None
     elif found is not None:
         scoreboard.record(name, scoreboard.NOT_ATTEMPTED if isinstance(found, NotAttempted) else scoreboard.WRONG)
+        found.args = (said(str(found)),)
         raise found from None
     else:
         given_up = revealing.stands(name, syllabus.notebook(name))
         scoreboard.record(name, scoreboard.REVEALED if given_up else scoreboard.RIGHT)
-        print(_right(name, points) + (f"\n{CALL_STANDS}" if given_up else ""))
+        print(said(_right(name, points) + (f"\n{CALL_STANDS}" if given_up else "")))
 
 
 def _right(name: str, points: float) -> str:
