@@ -423,7 +423,8 @@ def test_the_list_of_grading_modules_is_complete():
         "print(*sorted(name.removeprefix('autograder.') for name in sys.modules if name.startswith('autograder.')))"
     )
     used = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
-    others = {"course", "authoring", "authoring.navigation"}  # where files lie, and links between notebooks
+    # Where files lie, editions of a handout, and links between notebooks.
+    others = {"course", "authoring", "authoring.edition", "authoring.navigation"}
     assert {name.partition(".")[0] for name in used - others} == {name.removesuffix(".py") for name in GRADING}
 
 
