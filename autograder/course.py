@@ -8,7 +8,7 @@ from pathlib import Path
 from traitlets.config import Config
 from traitlets.config.loader import PyFileConfigLoader
 
-CATALOGS = "locale"  # below solutions/, beside the units
+CATALOGS = "locale"  # folder of translations
 GITHUB = "https://github.com/"
 # What stands before owner/name: https://github.com/, git@github.com: and their relatives.
 _HOST = re.compile(r"(?:(?:https?|ssh|git)://)?(?:[^/@\s]+@)?(?:www\.)?github\.com(?::\d+)?[:/]+", re.IGNORECASE)
@@ -95,7 +95,7 @@ def unfinished(root: Path) -> list[str]:
 
 def _unit_folders(root: Path) -> list[Path]:
     folders = sorted(path for path in (root / "solutions").iterdir() if path.is_dir())
-    return [folder for folder in folders if not folder.name.startswith((".", "_")) and folder.name != CATALOGS]
+    return [folder for folder in folders if not folder.name.startswith((".", "_"))]
 
 
 def _masters(folder: Path) -> list[Path]:

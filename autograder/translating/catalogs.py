@@ -1,4 +1,4 @@
-"""Catalogs of messages: a gettext PO file a unit and language, in solutions/locale/zh_CN/LC_MESSAGES/, by `babel`.
+"""Catalogs of messages: a gettext PO file a unit and language, in locale/zh_CN/LC_MESSAGES/, by `babel`.
 
 The masters stay English and single. When an English text changes, its translation stays under the new one and is marked
 fuzzy until a translator has looked; what has no translation is shown in English.
@@ -59,12 +59,12 @@ class State:
 
 def languages(root: Path) -> list[str]:
     """Those that the course has catalogs of."""
-    return [name for name, locale in LANGUAGES.items() if (root / "solutions" / CATALOGS / locale).is_dir()]
+    return [name for name, locale in LANGUAGES.items() if (root / CATALOGS / locale).is_dir()]
 
 
 def path(root: Path, domain: str, language: str) -> Path:
     """Where a catalog lies; `domain` is a unit's name, or "course" for what all notebooks share."""
-    return root / "solutions" / CATALOGS / LANGUAGES[language] / "LC_MESSAGES" / f"{domain}.po"
+    return root / CATALOGS / LANGUAGES[language] / "LC_MESSAGES" / f"{domain}.po"
 
 
 def read(file: Path, language: str) -> Catalog:

@@ -18,7 +18,7 @@ def states(root: Path, language: str) -> dict[str, State]:
         CourseError: the course isn't translated into that language.
     """
     if language not in catalogs.languages(root):
-        raise CourseError(f"there is no {root / 'solutions' / CATALOGS / LANGUAGES.get(language, language)} to look at")
+        raise CourseError(f"there is no {root / CATALOGS / LANGUAGES.get(language, language)} to look at")
     terms = _glossary(root, language)
     domains = (COMMON, *(unit.name for unit in find_units(root)))
     found = {name: catalogs.read(catalogs.path(root, name, language), language) for name in domains}
@@ -48,5 +48,5 @@ def table(found: dict[str, State]) -> str:
 
 
 def _glossary(root: Path, language: str) -> dict[str, list[str]]:
-    file = root / "solutions" / CATALOGS / LANGUAGES[language] / GLOSSARY
+    file = root / CATALOGS / LANGUAGES[language] / GLOSSARY
     return tomllib.loads(file.read_text(encoding="utf-8")) if file.exists() else {}

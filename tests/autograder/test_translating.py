@@ -154,7 +154,7 @@ def test_a_grader_s_words_are_those_of_hidden_tests_too(root):
 @pytest.fixture
 def chinese(mini):
     """The mini course with a Chinese catalog."""
-    (mini / "solutions/locale/zh_CN/LC_MESSAGES").mkdir(parents=True)
+    (mini / "locale/zh_CN/LC_MESSAGES").mkdir(parents=True)
     build(mini)
     say(mini, "# Mini", "# 迷你")
     say(mini, "Whole numbers of any size, negative\nones and zero, too.", "任意大小的整数，也包括负数和零。")
@@ -210,7 +210,7 @@ def test_what_the_two_sides_must_share_is_looked_at(chinese):
     assert len(findings) == 2
     assert any("code" in one and "`add`" in one for one in findings)
     assert any("number" in one and "20" in one for one in findings)
-    (chinese / "solutions/locale/zh_CN/glossary.toml").write_text('"mini" = ["小型"]\n')
+    (chinese / "locale/zh_CN/glossary.toml").write_text('"mini" = ["小型"]\n')
     assert any("glossary" in one for one in states(chinese, "zh")["00-mini"].findings)
 
 

@@ -125,6 +125,7 @@ def test_the_capstone_by_machine_and_by_hand(formgrader, page, artifacts):
     assert "An instructor grades it by this rubric, a point each" in read
     assert "Scenario 4, a web page for schools." in read
     page.screenshot(path=artifacts / "questions-5-capstone.png")
+    page.wait_for_load_state("networkidle")  # a number that stands there before the page knows the old one isn't saved
     with page.expect_response(lambda answer: "/api/grade/" in answer.url) as saved:
         field.fill("3")
         field.blur()

@@ -1,7 +1,7 @@
 """The language in which the library speaks to a learner: English, or what `FRIDGE_LANG` says, as far as it has words.
 
 Code speaks English, and what a learner reads is looked up when it is shown. `words.zh.json`, which `make course` makes
-from the catalogs in solutions/locale/, has sentences, and patterns with places to fill: "{name}: not right yet.". What
+from the catalogs in locale/, has sentences, and patterns with places to fill: "{name}: not right yet.". What
 fills a place is looked up, too; what isn't found stays English.
 """
 
