@@ -11,7 +11,6 @@ import os
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 
 from nbformat import NotebookNode
@@ -170,24 +169,23 @@ class _Run:
         except Outcome as found:
             verdict = _verdict(test, str(found)[:MAX_MESSAGE], Reason.of(found.words, found.theirs))
             if self._is_courses_fault(found.__context__):
-                verdict = _courses_fault(test, COURSES_FAULT)
+                verdict = _courses_fault(test, said(COURSES_FAULT))
         except TestTooLong:
             # Of its own accord: not while the learner's code had the word, nor over what that sent.
             mine = self._session is None or self._session.waited < 0.5 * SECONDS_PER_TEST
             verdict = _lost(test, f"your code was stopped: {SECONDS_PER_TEST} seconds are over")
             if mine and (self._session is None or self._session.received < LARGE):
-                verdict = _courses_fault(test, COURSES_FAULT)
+                verdict = _courses_fault(test, said(COURSES_FAULT))
             self._end()
         except Exception as error:
             # Outside `with exercise(...)`: an import of the test's own, say. A learner's code isn't called there.
             words = f"{outcome.name_of(error)}: {error}"[:MAX_MESSAGE]
-            verdict = _courses_fault(test, f"{COURSES_FAULT} ({words})")
+            verdict = _courses_fault(test, f"{said(COURSES_FAULT)} ({words})")
             if getattr(error, "from_learner", False):
                 verdict = _verdict(test, f"✗ {words}", Reason.of(outcome.RAISED, outcome.name_of(error)))
         if self._session is not None:
             self._session.end_test()  # takes back what was lent
         gc.collect()  # a test's functions hold its names, and with them what an answer made it keep: up to all memory
-        verdict = replace(verdict, message=said(verdict.message))
         self._graded.verdicts[name] = verdict
         self._graded.seconds[name] = round(time.monotonic() - started, 3)
         self._show(index, verdict)
@@ -248,7 +246,7 @@ class _Run:
 
 def _lost(test: Test, words: str, how: str = scoreboard.WRONG) -> Verdict:
     name = test.name.removesuffix(TEST_SUFFIX)
-    return _verdict(test, f"{scoreboard.MARKS[how]} {name}: {words}", Reason.of(words))
+    return _verdict(test, said(f"{scoreboard.MARKS[how]} {name}: {words}"), Reason.of(words))
 
 
 def _courses_fault(test: Test, words: str) -> Verdict:

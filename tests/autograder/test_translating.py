@@ -280,6 +280,6 @@ def test_a_class_in_two_languages_is_one_assignment(chinese):
     )
     assert "# 迷你" in zh[0]
     assert "# 迷你" not in en[0]
-    assert "✗ add：还不对。" in zh[1]
+    assert "✗ add: 还不对。" in zh[1]
     assert "可能" not in en[1]
     assert "✗ add: not right yet." in en[1]

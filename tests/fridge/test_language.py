@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fridge.notebook import language, scoreboard, syllabus
+from fridge.notebook import language, progress, scoreboard
 from fridge.notebook.language import said
 from fridge.testing import exercise, expect_equal
 from fridge.testing.outcome import NotAttempted, Wrong
@@ -31,7 +31,7 @@ def chinese():
         ("  got:      a * b.c(", "  得到：a * b.c("),
         (
             "✗ memory: not right yet.\n  a long prompt\n\n  expected: 2",
-            "✗ memory：还不对。\n  很长的提示词\n\n  应为：2",
+            "✗ memory: 还不对。\n  很长的提示词\n\n  应为：2",
         ),
         (
             "Hidden tests look at: a long prompt; 1 of 2 blocks; names.",
@@ -44,7 +44,15 @@ def chinese():
 def test_lines_and_what_fills_their_places_are_looked_up(chinese, english, other):
     """Guards against a hole where a word is missing, and a value that is translated away."""
     assert said(english) == other
-    assert said(other) == other
+
+
+@pytest.mark.parametrize("value", ["KeyError: 'x'; y", "{'a': 1}", "x[3, :]; y = {a: b}", "a long prompt of 3: 4"])
+def test_values_and_code_stay_what_they_are(value):
+    """Guards against an error or a line of a learner's that is shown with other signs than it has."""
+    language.choose("zh", {"{what}: {part}": "{what}：{part}", "{one} of {two}": "{two} 的 {one}"})
+    assert said(f"  got:      {value}") == f"  得到：{value}"
+    assert said(f"  line 3, in f:  {value}") == f"  第 3 行，在 f 里：  {value}"
+    assert said(f"✗ a: your code raised {value}").endswith(value)
 
 
 def test_english_is_left_alone_whatever_is_known(monkeypatch):
@@ -75,7 +83,6 @@ def outcome(kind: type[Exception], body) -> str:
 def test_each_outcome_speaks_the_language(monkeypatch, capsys):
     """Guards against a line of the library's own that was changed, and is English since."""
     monkeypatch.setenv("FRIDGE_LANG", "zh")
-    syllabus.units()
 
     def stub():
         raise NotImplementedError("not attempted yet")
@@ -96,8 +103,8 @@ def test_each_outcome_speaks_the_language(monkeypatch, capsys):
         "unpacks": outcome(Wrong, unpacks),
         "none": outcome(Wrong, lambda: expect_equal(None, 2, "one token")),
     }
-    assert said_of["stub"].startswith("○ memory：还没有做（2 分）")
-    assert said_of["wrong"] == "✗ memory：还不对。\n  一个 token\n  应为：2\n  得到：1\n  可能的原因：count again"
+    assert said_of["stub"].startswith("○ memory: 还没有做（2 分）")
+    assert said_of["wrong"] == "✗ memory: 还不对。\n  一个 token\n  应为：2\n  得到：1\n  可能的原因：count again"
     assert "你的代码抛出了 NameError" in said_of["raises"]
     assert "可能的原因：练习的单元格还没有运行" in said_of["raises"]
     assert "可能的原因：少了一个 `return`" in said_of["unpacks"]
@@ -105,11 +112,23 @@ def test_each_outcome_speaks_the_language(monkeypatch, capsys):
     with exercise("memory"):
         pass
     shown = capsys.readouterr().out
-    assert shown.startswith("✓ memory：这一格的测试通过了。隐藏测试也通过时，这 2 分 才算数")
+    assert shown.startswith("✓ memory: 这一格的测试通过了。隐藏测试也通过时，这 2 分 才算数")
     assert "为什么对：" in shown
     table = scoreboard.show("03-kv-cache")
     assert "按可见的测试" in repr(table)
     assert ">练习</th>" in table._repr_html_()
+
+
+def test_what_is_saved_in_any_language_counts(monkeypatch, capsys):
+    """Guards against a table of progress, and a file to hand in, for which a Chinese notebook has tested nothing."""
+    for name in ("en", *language.languages()):
+        monkeypatch.setenv("FRIDGE_LANG", name)
+        with exercise("memory"):
+            pass
+        said_now = {"output_type": "stream", "name": "stdout", "text": capsys.readouterr().out}
+        source = 'from fridge.testing import exercise\nwith exercise("memory"):\n    pass'
+        cell = {"cell_type": "code", "metadata": {}, "source": source, "outputs": [said_now], "execution_count": 1}
+        assert progress.outcomes({"cells": [cell]}) == {"memory": scoreboard.RIGHT}
 
 
 def test_words_of_all_languages_can_be_read():

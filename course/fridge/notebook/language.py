@@ -17,6 +17,9 @@ WORDS = Path(__file__).with_name("words.json")  # words.zh.json, words.fr.json, 
 LONGEST = 2_000  # characters of a line that is looked up
 DEEPEST = 16  # patterns in places of patterns: a list of so many kinds
 _PLACE = re.compile(r"\{[^{}]*\}")
+# What fills some places isn't all words: what was expected, a value or an error of a learner's, and code.
+EXPECTED, VALUES, CODE = "{expected}", ("{value}", "{error}"), ("{code}", "{function}", "{argument}")
+
 
 _chosen: str | None = None
 _more: Mapping[str, str] = {}
@@ -48,22 +51,26 @@ def languages() -> tuple[str, ...]:
     return tuple(sorted(path.name.split(".")[1] for path in WORDS.parent.glob("words.*.json")))
 
 
-def _line(line: str, depth: int) -> str:
+def _line(line: str, depth: int, place: str = "") -> str:
     words = line.strip()
-    if not words or len(words) > LONGEST:
+    if not words or len(words) > LONGEST or place in CODE:
         return line
     known = _words(current())
-    found = _more.get(words) or known.get(words) or _by_pattern(words, depth)
+    found = _more.get(words) or known.get(words) or _by_pattern(words, depth, place)
     return line.replace(words, found, 1) if found else line
 
 
-def _by_pattern(words: str, depth: int) -> str:
+def _by_pattern(words: str, depth: int, place: str) -> str:
     if depth >= DEEPEST:
         return ""
     for parts, names, template in _patterns(current()):
+        # Half of all values would fit `{what}: {part}`, and a learner's may fit `{one} of {two}`, too.
+        own = {EXPECTED: "".join(parts)} | dict.fromkeys(VALUES, parts[0])
+        if place in own and not any(map(str.isalpha, own[place])):
+            continue
         if (found := _places(parts, words)) is not None:
-            values = (_line(value, depth + 1) for value in found)
-            return _filled(template, dict(zip(names, values, strict=True)))
+            values = {name: _line(value, depth + 1, name) for name, value in zip(names, found, strict=True)}
+            return _filled(template, values)
     return ""
 
 
