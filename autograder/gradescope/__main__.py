@@ -42,7 +42,9 @@ def main() -> int:
     lacking = Layers(**record.layers).missing if record.layers else []
     say(for_instructor(record, release, lacking))
     written = json.dumps(results(record, release, options.visibility, lacking), indent=1)
-    (options.root / "results" / "results.json").write_text(written, encoding="ascii")
+    path = options.root / "results" / "results.json"
+    path.with_suffix(".part").write_text(written, encoding="ascii")  # on a full disk none is better than half of one
+    path.with_suffix(".part").replace(path)
     return 0
 
 

@@ -1,5 +1,6 @@
 """A record as Gradescope's results.json. All words go there as plain text: what a learner wrote is no page."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +20,7 @@ WHEN = {
     "after_published": "Points and reasons appear when your instructor publishes the grades.",
     "visible": "",
 }
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")  # databases take no NUL, and terminals obey the others
 REFUSED = "There are no points for this submission, because it can't be graded: {}\nMend that, and hand in again."
 
 
@@ -31,7 +33,8 @@ def results(record: Record, release: Release, visibility: str, lacking: Sequence
     """
     return {
         "score": sum(record.scores.values()),
-        "execution_time": round(record.seconds),
+        # Learners see it at once, and a test's time can say what it asked.
+        **({"execution_time": round(record.seconds)} if visibility == "visible" else {}),
         "output": _summary(record, release, visibility),
         "output_format": "text",
         "test_output_format": "text",
@@ -69,7 +72,7 @@ def _test(record: Record, release: Release, name: str, visibility: str) -> dict[
         "score": points,
         "max_score": worth,
         "status": "passed" if points == worth else "failed",
-        "output": record.messages[name],
+        "output": _CONTROLS.sub("�", record.messages[name]),
         "visibility": visibility,
     }
 

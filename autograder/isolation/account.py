@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from autograder.isolation import users
 from autograder.isolation.patience import Usage, delays_of, processor_of
 
 POLL_SECONDS = 0.1
@@ -25,8 +26,8 @@ class Account:
     The warm process's own work is a part of it: they make it, and wait for the processor that they share with it.
     """
 
-    def __init__(self, child: int, bare: bool) -> None:
-        self._child, self._bare = child, bare
+    def __init__(self, child: int, bare: bool, user: int | None = None) -> None:
+        self._child, self._bare, self._user = child, bare, user
         self._began = time.process_time()
         self._made, self._last = 0, _last_number()
         self._there: dict[str, tuple[int, float]] = {}  # process -> (when it began, what it had when it was last seen)
@@ -34,7 +35,7 @@ class Account:
 
     def look(self) -> list[Path]:
         """Note what each has used by now; those that are there. What comes after the last look, `UNSEEN` stands for."""
-        there = [Path(f"/proc/{self._child}")] if self._bare else _others()
+        there = [Path(f"/proc/{self._child}")] if self._bare and self._user is None else _theirs(self._user)
         before, self._there = self._there, {}
         for process in there:
             began, seconds = processor_of(process)
@@ -72,9 +73,15 @@ def _most_numbers() -> int:
 
 
 class Memory:
-    """The sum of what a learner's processes have: one process after the other, for many take long."""
+    """The sum of what a learner's processes have: one process after the other, for many take long.
 
-    def __init__(self) -> None:
+    Args:
+        user: whose they are, where they aren't alone. What they share is then counted for each of them: to see what
+            is shared takes a right that root has in no container.
+    """
+
+    def __init__(self, user: int | None = None) -> None:
+        self._user = user
         self._left: list[Path] = []
         self._total, self._seconds = 0, 0.0
 
@@ -95,9 +102,11 @@ class Memory:
     def _begins(self) -> bool:
         # The first sum counts what processes share for each of them. It is cheap; the second is right, and takes time
         # by the size of the tables.
-        there = _others()
+        there = _theirs(self._user)
         tables = sum(_memory(process, "status", (b"VmPTE:",)) for process in there)
         resident = sum(_memory(process, "status", (b"RssAnon:", b"RssShmem:")) for process in there)
+        if self._user is not None:
+            return resident + tables > TREE_MEMORY
         if resident + tables > TREE_MEMORY:
             self._left, self._total, self._seconds = there, 0, 0.0
         return tables > MOST_TABLES
@@ -111,6 +120,10 @@ def _memory(process: Path, table: str, kinds: tuple[bytes, ...]) -> int:
     except OSError:  # it has ended
         return 0
     return sum(1024 * int(line.split()[1]) for line in lines if line.startswith(kinds))
+
+
+def _theirs(user: int | None) -> list[Path]:
+    return _others() if user is None else users.processes(user)
 
 
 def _others() -> list[Path]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from autograder.isolation import forking, zygote
+from autograder.isolation import forking, users, zygote
 from autograder.isolation.cgroup import ControlGroup
 from autograder.isolation.patience import Usage, own_usage
 from autograder.isolation.visible import mounts
@@ -94,7 +94,9 @@ class Sandbox:
         self._control, theirs = socket.socketpair()
         self._cgroup = _control_group()
         command = [sys.executable, "-I", "-m", "autograder.isolation.zygote", str(theirs.fileno())]
-        command += ["bare" if bare else "walled", *imports]
+        self._user = users.choose() if bare else None
+        how = "walled" if not bare else "bare" if self._user is None else f"bare:{self._user}"
+        command += [how, *imports]
         # No pipe: each fork can read all that the warm process said, and it is never full.
         self._words = tempfile.TemporaryFile()  # noqa: SIM115 - for as long as somebody may ask
         with theirs:
@@ -172,6 +174,8 @@ class Sandbox:
                     self._process.wait(END_SECONDS)
             self._process.kill()
             self._process.wait()
+            if self._user is not None:  # it may have been ended before it could
+                users.end_all(self._user)
             if self._cgroup:
                 self._cgroup.remove()
 
@@ -252,7 +256,10 @@ def open_sandbox(
         if not set(NAMESPACES) <= set(may_lack):
             raise SandboxError(f"not graded, for this host gives no sandbox. {error}\n{ADVICE}") from error
         sandbox, layers = _tried_out(bare=True, imports=imports, meanwhile=meanwhile, seat=seat)
-    if lacking := [name for name in layers.missing if name not in may_lack]:
+    lacking = [name for name in layers.missing if name not in may_lack]
+    if layers.missing and "unprivileged" not in may_lack and not layers.seccomp:
+        lacking.append("seccomp")  # without namespaces it is what keeps a network and other processes away
+    if lacking:
         sandbox.close()
         raise SandboxError(f"not graded, for the sandbox lacks {', '.join(lacking)} on this host.\n{ADVICE}")
     sandbox.prepare()

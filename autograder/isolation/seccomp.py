@@ -72,13 +72,16 @@ def available() -> bool:
     return ctypes.get_errno() == errno.EFAULT
 
 
-def install() -> None:
+def install(network: bool = True) -> None:
     """Install the filter in this process and all that it starts. It can't be taken off.
+
+    Args:
+        network: allow sockets of IP, as where a network namespace leaves nobody to speak with.
 
     Raises:
         OSError: the kernel refused it.
     """
-    program = _program(*_TABLES[platform.machine()])
+    program = _program(*_TABLES[platform.machine()], _SOCKETS if network else _SOCKETS[:1])
     instructions = ctypes.create_string_buffer(b"".join(program))
 
     class Program(ctypes.Structure):
@@ -92,7 +95,9 @@ def install() -> None:
         raise OSError(ctypes.get_errno(), "the kernel refused the seccomp filter")
 
 
-def _program(architecture: int, looked_at: dict[str, int], refused: dict[str, int]) -> list[bytes]:
+def _program(
+    architecture: int, looked_at: dict[str, int], refused: dict[str, int], sockets: tuple[int, ...]
+) -> list[bytes]:
     def refuse(code: int) -> bytes:
         return _instruction(_RETURN, 0, 0, _ERRNO | code)
 
@@ -122,9 +127,9 @@ def _program(architecture: int, looked_at: dict[str, int], refused: dict[str, in
         _instruction(_JUMP_EQUAL, 0, 1, _SHARED_AND_ANONYMOUS),
         refuse(errno.EPERM),
         allow,
-        _instruction(_JUMP_EQUAL, 0, len(_SOCKETS) + 2, looked_at["socket"]),
+        _instruction(_JUMP_EQUAL, 0, len(sockets) + 2, looked_at["socket"]),
         _instruction(_LOAD, 0, 0, _ARGUMENT_0),
-        *(_instruction(_JUMP_EQUAL, len(_SOCKETS) - place, 0, family) for place, family in enumerate(_SOCKETS)),
+        *(_instruction(_JUMP_EQUAL, len(sockets) - place, 0, family) for place, family in enumerate(sockets)),
         refuse(errno.EAFNOSUPPORT),
         allow,
     ]

@@ -1,6 +1,7 @@
 """The warm process inside the sandbox: imports everything once, then forks a fresh learner's process for each request.
 
 `python -m autograder.isolation.zygote FD walled [IMPORT …]`: a socket on descriptor FD, and import statements to run.
+Instead of walled, bare or bare:USER: without namespaces, learners' processes as this process's user or as another.
 
 A request is START with a socket attached, which the new process serves; END; PREPARE, which makes a process for the
 next START while the grader does something else; or USAGE, which says what the one at work had of the processors. The
@@ -20,14 +21,11 @@ import select
 import signal
 import socket
 import sys
-import tempfile
 import time
 import traceback
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from autograder.isolation import forking, imports, namespaces, seccomp
+from autograder.isolation import forking, imports, namespaces, seccomp, users
 from autograder.isolation.account import POLL_SECONDS, Account, Memory
 from autograder.isolation.namespaces import Limits
 from autograder.isolation.patience import Usage
@@ -35,7 +33,6 @@ from autograder.isolation.patience import Usage
 START, END, PREPARE, USAGE = b"+", b"-", b"=", b"?"
 TOKEN = 8  # bytes
 NOBODY = 65534
-USERS = range(61_184, 65_520)  # that systemd takes for services of the moment, too: no account has one
 PRIVATE_FOLDERS = ("/learner", "/dev/shm", "/tmp")  # the last unless it is read-only, for the course lies there
 _OUTLASTS = (signal.SIGTERM, signal.SIGCHLD)  # what `_end` sends, and what the first process's end does
 END_SECONDS = 60  # in which all of a learner's processes are killed and reaped; seen: 3 s
@@ -44,11 +41,11 @@ END_SECONDS = 60  # in which all of a learner's processes are killed and reaped;
 def main() -> None:
     """Warm up, report, and serve until the grader hangs up."""
     control = socket.socket(fileno=int(sys.argv[1]))
-    bare = sys.argv[2] == "bare"
+    how, _, number = sys.argv[2].partition(":")
+    bare, user = how == "bare", int(number) if number else None
     if not bare:
         _settle()
-    user = _user_of_the_moment(bare)
-    home = _folder(user, prefix="learners-") if bare else "/learner"
+    home = users.folder(user, prefix="learners-") if bare else "/learner"
     os.environ.update(HOME=home, MPLCONFIGDIR=home, TMPDIR=home, OMP_NUM_THREADS="1")
     os.environ["PIP_NO_INDEX"] = "1"  # there is no network, and pip would look for it until the cell's time is over
     os.environ["TORCHDYNAMO_DISABLE"] = "1"  # no compiler here: torch.compile gives the function as it is
@@ -66,29 +63,11 @@ def main() -> None:
             chosen, waiting = waiting or _make(control, descriptors, shell, bare, user), None
             answer = _hand_over(chosen, descriptors[0])
             control.sendall(token + answer.strip() + b"\n")
-            last = _watch(control, chosen.process, bare)
-            _end_all(user)
+            last = _watch(control, chosen.process, bare, user)
         elif action == PREPARE:
             waiting = waiting or _make(control, [], shell, bare, user)
         else:
             control.sendall(token + _as_line(last))
-
-
-def _user_of_the_moment(bare: bool) -> int | None:
-    # Without namespaces, whom a learner's processes run as where this one is root's: nobody else's, so that all of them
-    # can be found and ended. None: whoever this process is, as where only root can read Python or the grader.
-    if not bare or os.getuid() != 0 or sys.platform != "linux":
-        return None
-    user = USERS[os.getpid() % len(USERS)]
-    can_read = _as_user(user, lambda: [Path(module.__file__).read_bytes() for module in (os, namespaces)])
-    return user if can_read else None
-
-
-def _folder(user: int | None, prefix: str | None = None) -> str:
-    made = tempfile.mkdtemp(prefix=prefix)
-    if user is not None:
-        os.chown(made, user, user)
-    return made
 
 
 def _settle() -> None:
@@ -216,7 +195,7 @@ def _outlast(first: int) -> None:
 def _become_learner(door: socket.socket, report: int, shell, bare: bool, user: int | None) -> None:
     layers = {"namespaces": not bare, "unprivileged": False, "limits": False, "seccomp": False}
     if bare:
-        os.chdir(_folder(user))  # not where the grader was started: a learner's files, and theirs alone
+        os.chdir(users.folder(user))  # not where the grader was started: a learner's files, and theirs alone
     if sys.platform == "linux":
         namespaces.give_way()
         namespaces.die_first()
@@ -229,7 +208,7 @@ def _become_learner(door: socket.socket, report: int, shell, bare: bool, user: i
         layers["limits"] = True
         namespaces.drop_capabilities()
         if seccomp.available():
-            seccomp.install()
+            seccomp.install(network=not bare)
             layers["seccomp"] = True
     layers["unprivileged"] = os.getuid() != 0
     _silence_standard_streams()
@@ -257,20 +236,23 @@ def _silence_standard_streams() -> None:
     os.close(null)
 
 
-def _watch(control: socket.socket, child: int, bare: bool) -> Usage:
+def _watch(control: socket.socket, child: int, bare: bool, user: int | None) -> Usage:
     # Until the learner ends, or the grader asks for something else or hangs up; memory is added up on the way.
-    account, memory, last = Account(child, bare), Memory(), Usage()
+    account, memory, last = Account(child, bare, user), Memory(user), Usage()
+    is_watched = not bare or user is not None  # else nobody knows which processes are the learner's
     while _runs(child):
         readable, _, _ = select.select([control], [], [], POLL_SECONDS if memory.is_added_up else 0)
         if readable and control.recv(1, socket.MSG_PEEK) == USAGE:
             last = account.usage()
             control.sendall(_receive(control)[1] + _as_line(last))
             continue
-        if readable or (not bare and memory.look()):
+        if readable or (is_watched and memory.look()):
             last = account.usage()
             _end(child, bare)
             break
         account.look()
+    if user is not None:
+        users.end_all(user)
     return last
 
 
@@ -284,26 +266,6 @@ def _end(child: int, bare: bool) -> None:
             )
             os._exit(1)  # and all with it: what is left of these would be counted as the next learner's
         time.sleep(0.002)
-
-
-def _end_all(user: int | None) -> None:
-    # Of a user of the moment: what a learner's process started and left behind.
-    if user is not None:
-        _as_user(user, lambda: os.kill(-1, signal.SIGKILL))  # all that this user may, but for itself
-
-
-def _as_user(user: int, call: Callable[[], object]) -> bool:
-    # Whether a call, made by somebody else, does without an error.
-    other = os.fork()
-    if other == 0:
-        code = 1
-        try:
-            namespaces.become(user)
-            call()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(other, 0)[1] == 0
 
 
 def _runs(child: int) -> bool:

@@ -87,13 +87,16 @@ def read_release(unit: Unit) -> Release:
     """The release as it lies in solutions/ and course/.
 
     Raises:
-        CourseError: there is no handout.
+        CourseError: there is no handout, or a translation of it is older.
     """
     if not unit.release.is_file():
         raise CourseError(f"{unit.release} is missing: type `autograder build {unit.name}` first.")
     handout, *others = (
         nbformat.writes(nbformat.read(path, as_version=4)) for path in (unit.release, *unit.translations)
     )
+    for other in others:
+        if graded_cells(json.loads(other)) != graded_cells(json.loads(handout)):
+            raise CourseError(f"a translation of {unit.release} has other cells: type `autograder build {unit.name}`")
     tests = nbformat.writes(_without_solutions(read_master(unit)))
     from autograder.translating.catalogs import languages  # a worker, who gets a release, reads no catalogs
     from autograder.translating.handouts import words_of

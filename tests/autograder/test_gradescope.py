@@ -21,7 +21,7 @@ from autograder.course import find_units
 from autograder.gradescope import __main__ as gradescope
 from autograder.gradescope.archive import FOLDERS, archives
 from autograder.isolation.sandbox import bubblewrap
-from autograder.isolation.zygote import USERS
+from autograder.isolation.users import USERS
 from autograder.submissions.pipe import STOP
 from autograder.submissions.release import Release
 from autograder.submissions.worker import Desk
@@ -32,7 +32,7 @@ HIDDEN = "a negative number"
 CAPABILITIES = ("CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETPCAP", "SETUID")
 SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib64", "/etc")
 HOSTILE = """
-import os, pathlib, subprocess
+import os, pathlib, socket, subprocess
 
 def found():
     places = ["/autograder", "/autograder/source", "/autograder/results"]
@@ -44,6 +44,13 @@ def found():
             continue
         if "a negative " "number" in text or "ada@example" ".org" in text:
             yield str(path)
+
+def reached():
+    for family in (socket.AF_INET, socket.AF_INET6, 40):
+        try:
+            yield socket.socket(family, socket.SOCK_STREAM).family
+        except OSError:
+            pass
 
 def listed(place):
     try:
@@ -62,7 +69,7 @@ def overwritten():
 subprocess.Popen(["sh", "-c", "sleep 97; echo > /autograder/results/results.json"], start_new_session=True)
 
 def add(a, b):
-    raise RuntimeError(f"as {os.getuid()}, SEEN {[*found()]} WROTE {[*overwritten()]}")
+    raise RuntimeError(f"as {os.getuid()}, SEEN {[*found()]} WROTE {[*overwritten()]} REACHED {[*reached()]}")
 """
 
 
@@ -208,7 +215,7 @@ def test_without_namespaces_a_hostile_notebook_reads_nothing_and_writes_no_point
     assert graded["extra_data"]["lacking"] == ["bubblewrap", "namespaces"]
     assert "without bubblewrap, namespaces" in log
     said = graded["tests"][0]["output"]
-    assert "SEEN [] WROTE []" in said
+    assert "SEEN [] WROTE [] REACHED []" in said
     assert int(said.partition("as ")[2].partition(",")[0]) in USERS
     hand_in(container, "return a + b")
     assert run(container, *inside)[0]["score"] == 3

@@ -45,7 +45,13 @@ def editions() -> tuple[dict[str, list[dict[str, Any]]], ...]:
 
 
 def of_notebook(unit: str, cells: Iterable[Any]) -> list[dict[str, Any]]:
-    """A unit's exercises' and tests' cells, in the language that a notebook's cells are in."""
+    """A unit's exercises' and tests' cells, in the language that a notebook's cells are in.
+
+    Raises:
+        KeyError: there is no such unit.
+    """
+    if unit not in graded_cells():
+        raise KeyError(unit)
     found = [edition[unit] for edition in editions() if unit in edition]
     return found[closest(cells, found)]
 
