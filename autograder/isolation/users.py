@@ -72,9 +72,7 @@ def _is_of(process: Path, user: int) -> bool:
         lines = (process / "status").read_bytes().split(b"\n")
     except OSError:  # it has ended
         return False
-    said = {
-        name: rest.split() for name, _, rest in (line.partition(b":") for line in lines[1:])
-    }  # the first is its name
+    said = {name: rest.split() for name, _, rest in (line.partition(b":") for line in lines)}
     return said.get(b"Uid", [b""])[0] == b"%d" % user and said.get(b"State", [b"Z"])[0] not in (b"Z", b"X")
 
 

@@ -88,9 +88,10 @@ def write_pages(root: Path, edition: Edition) -> list[Path]:
 
 
 def _nearer(target: str, here: Path) -> str:
-    # What has no translation lies where the English page has it.
+    # What has no translation lies where the English page has it. (Of the pages, one is written before the other.)
     file = target.partition("#")[0]
-    return target if (here / file).exists() or not (here.parent / file).exists() else f"../{target}"
+    is_here = file in PAGES or (here / file).exists()
+    return target if is_here or not (here.parent / file).exists() else f"../{target}"
 
 
 def write_words(root: Path, language: str) -> Path:
@@ -107,7 +108,9 @@ def write_words(root: Path, language: str) -> Path:
 def words_of(unit: Unit, language: str, these: set[str] | None = None) -> dict[str, str]:
     """What a unit's tests say, English -> translated; hidden ones too, unless `these` says which."""
     catalog = catalogs.read(catalogs.path(unit.root, unit.name, language), language)
-    return _spoken(catalog, these or {message.text for message in speech.of_tests(read_master(unit))})
+    if these is None:
+        these = {message.text for message in speech.of_tests(read_master(unit))}
+    return _spoken(catalog, these)
 
 
 def _spoken(catalog: Catalog, these: set[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from autograder.translating.messages import Message, cell_name
 KIND = "speech"
 # A sentence or a phrase; a bare word may be a name, a dtype, a key.
 _WORDS = re.compile(r"[A-Za-z]{2,} [A-Za-z]|[a-z]{3,}")
-# Lines of the library, as they are shown; tests/fridge/test_language.py meets them.
+# Lines of the library, as they are shown. tests/fridge/test_language.py meets those that a learner meets every hour.
 LIBRARY = (
     "✗ {name}: not right yet.",
     "✗ {name}: your code raised {error}",

@@ -21,7 +21,7 @@ from autograder.submissions.rebuild import rebuild
 from autograder.submissions.release import read_release
 from autograder.translating import catalogs, speech
 from autograder.translating.catalogs import LANGUAGES
-from autograder.translating.handouts import COMMON, HEADER
+from autograder.translating.handouts import COMMON, HEADER, words_of
 from autograder.translating.lint import fuzzy, states
 from autograder.translating.messages import messages, translated
 from fridge.notebook import checkup, contents
@@ -142,6 +142,11 @@ def test_words_of_hidden_tests_stay_with_the_masters(unit, language):
     elsewhere = {text for one in UNITS if one != unit for text in speech.visible(read_master(one))}
     assert unit.name.startswith("00") or len(hidden) > 40
     assert not (hidden - elsewhere) & known
+
+
+def test_a_unit_that_says_nothing_before_its_hidden_tests_gives_nothing_away(root):
+    """Guards against all words of a unit where none was asked for."""
+    assert words_of(find_units(root, ["03-kv-cache"])[0], "zh", set()) == {}
 
 
 def test_a_grader_s_words_are_those_of_hidden_tests_too(root):

@@ -4,7 +4,7 @@ set -euo pipefail
 
 cd /autograder/source
 export DEBIAN_FRONTEND=noninteractive
-# A learner's code runs as nobody, and root's own folder is closed to it.
+# A learner's code runs as a user of its own, to whom root's folder is closed.
 export FRIDGE_CACHE=/autograder/source/.venv/model UV_PYTHON_INSTALL_DIR=/opt/python
 
 newest() { command -v python3.13 || command -v python3.12 || command -v python3.11; }
